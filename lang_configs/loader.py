@@ -1,0 +1,231 @@
+"""Reads a language's YAML: preset, file and overrides merged, checked, and mistakes reported with their line."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from lang_configs.schema import LanguageConfig
+
+FOLDER = Path(__file__).parent
+
+
+class ConfigError(Exception):
+    """A mistake in a configuration: one line for each, with file, line, key and what to do."""
+
+
+def languages() -> list[str]:
+    """Names of the languages that come with the package, in alphabetical order."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def presets() -> list[str]:
+    """Names of the presets, in alphabetical order."""
+    return sorted(path.stem for path in (FOLDER / "presets").glob("*.yaml"))
+
+
+def find(language: str) -> Path:
+    """The YAML file of LANGUAGE (a packaged name) or of FILE.yaml; raises ConfigError when there is none."""
+    if language.endswith((".yaml", ".yml")):
+        if Path(language).is_file():
+            return Path(language)
+        raise ConfigError(
+            f"{language}: there is no such file; give a packaged language ({', '.join(languages())}) or a YAML file"
+        )
+    if language in languages():
+        return FOLDER / f"{language}.yaml"
+    raise ConfigError(
+        f"{language}: unknown language{_suggest(language, languages())}; `lugha languages` lists them, or give a YAML file"
+    )
+
+
+def load(language: str, preset: str | None = None, overrides: Iterable[str] = ()) -> LanguageConfig:
+    """Defaults, then the preset, the file and the overrides (`key.sub=value`): the later one wins.
+
+    Raises ConfigError with one line for each mistake.
+    """
+    path = find(language)
+    written = read_yaml(path)
+    layers: dict[str, Any] = {}
+    if preset:
+        if preset not in presets():
+            raise ConfigError(
+                f"--preset {preset}: unknown preset{_suggest(preset, presets())}; choose from {', '.join(presets())}"
+            )
+        layers = _merge(layers, read_yaml(FOLDER / "presets" / f"{preset}.yaml"))
+    merged = _merge(layers, written)
+    given = {}
+    for override in overrides:
+        keys, value = parse_override(override)
+        given[tuple(keys)] = override
+        _put(merged, keys, value, override)
+    if preset == "starter" and merged.get("starter"):
+        merged["crawl"] = {**merged.get("crawl", {}), "sources": merged["starter"]}
+    try:
+        return LanguageConfig.model_validate(merged)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(mistake, path, written, given) for mistake in error.errors())) from None
+
+
+def stem(language: str) -> str:
+    """Folder name of a language in the workspace: the name of its file."""
+    return Path(language).stem
+
+
+def read_yaml(path: Path) -> CommentedMap:
+    """A YAML file as a mapping that knows its lines; raises ConfigError."""
+    try:
+        content = YAML().load(path.read_text(encoding="utf-8"))
+    except MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ConfigError(
+            f"{path.name}:{line}: not valid YAML: {error.problem or error.context}; check the indentation and quotes"
+        ) from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path.name}:1: not valid YAML: {str(error).splitlines()[0]}; save the file as UTF-8 text") from None
+    if content is None:
+        content = CommentedMap()
+    if not isinstance(content, CommentedMap):
+        raise ConfigError(f"{path.name}:1: expected keys such as `name: Swahili`, found a {type(content).__name__}")
+    return content
+
+
+def parse_override(override: str) -> tuple[list[str], Any]:
+    """`pretrain.steps=500` -> (["pretrain", "steps"], 500); the value is read as YAML."""
+    key, equals, value = override.partition("=")
+    if not equals or not re.fullmatch(r"[\w-]+(\.[\w-]+)*", key.strip()):
+        raise ConfigError(f"--set {override}: write it as section.key=value, for example --set pretrain.steps=500")
+    try:
+        return key.strip().split("."), YAML(typ="safe").load(value)
+    except YAMLError:
+        raise ConfigError(
+            f"--set {override}: the value is not valid YAML; quote it, for example --set 'name=\"a: b\"'"
+        ) from None
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema of a language file, for completion in editors (`lang_configs/schema.json`)."""
+    return LanguageConfig.model_json_schema()
+
+
+def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(low)
+    for key, value in high.items():
+        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
+            merged[key] = _merge(merged[key], value)
+        else:
+            merged[key] = _merge({}, value) if isinstance(value, Mapping) else value
+    return merged
+
+
+def _put(tree: dict[str, Any], keys: list[str], value: Any, override: str) -> None:
+    for key in keys[:-1]:
+        tree = tree.setdefault(key, {})
+        if not isinstance(tree, dict):
+            raise ConfigError(f"--set {override}: {key} is not a section")
+    tree[keys[-1]] = value
+
+
+def _explain(mistake: Any, path: Path, written: CommentedMap, given: Mapping[tuple[str, ...], str]) -> str:
+    # pydantic puts the tag of a discriminated union into the location; it is no key of the file
+    location = list(mistake["loc"])
+    steps, line = _locate(written, location)
+    key = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps).lstrip(".")
+    where = f"{path.name}:{line}"
+    for keys, override in given.items():
+        if list(keys) == [str(part) for part in location[: len(keys)]] and keys:
+            where = f"--set {override}"
+    kind, message = mistake["type"], mistake["msg"]
+    if kind == "extra_forbidden":
+        name = str(location[-1])
+        text = f"unknown key{_suggest(name, _known_keys(location[:-1]))}"
+    elif kind == "missing":
+        key = ".".join(str(part) for part in location) if len(location) == 1 else f"{key}.{location[-1]}"
+        text = "missing; add this key"
+    elif kind in ("union_tag_invalid", "literal_error", "enum"):
+        expected = mistake["ctx"].get("expected_tags") or mistake["ctx"].get("expected", "")
+        options = re.findall(r"'([^']+)'", expected)
+        wrong = mistake["ctx"].get("tag") or str(mistake.get("input"))
+        text = f"{wrong!r} is not possible{_suggest(wrong, options)}; choose from {', '.join(options)}"
+        key += ".type" if kind == "union_tag_invalid" else ""
+    elif kind == "union_tag_not_found":
+        text = "a source needs a type, for example `type: web`"
+        key += ".type"
+    elif kind == "string_pattern_mismatch":
+        text = (
+            f"{mistake['input']!r} does not look right: {_described(location) or 'it must match ' + mistake['ctx']['pattern']}"
+        )
+    else:
+        text = message[0].lower() + message[1:].removeprefix("value error, ")
+        text = text.removeprefix("value error, ")
+        if not isinstance(mistake.get("input"), (dict, list)):
+            text += f", found {mistake.get('input')!r}"
+    return f"{where}: {key}: {text}" if key else f"{where}: {text}"
+
+
+def _locate(written: Any, location: list[Any]) -> tuple[list[Any], int]:
+    node, line, steps = written, 1, []
+    for part in location:
+        if isinstance(node, CommentedMap) and part in node:
+            line = node.lc.key(part)[0] + 1
+        elif isinstance(node, CommentedSeq) and isinstance(part, int) and part < len(node):
+            line = node.lc.item(part)[0] + 1
+        elif isinstance(node, (CommentedMap, CommentedSeq)):
+            continue
+        else:
+            break
+        steps.append(part)
+        node = node[part]
+    if not steps and location:
+        steps = [location[-1]] if len(location) == 1 else list(location)
+    return steps, line
+
+
+def _field_models(location: list[Any]) -> tuple[list[type[BaseModel]], Any]:
+    models: list[type[BaseModel]] = [LanguageConfig]
+    field = None
+    for part in location:
+        if isinstance(part, int):
+            continue
+        tagged = [
+            model
+            for model in models
+            if "type" in model.model_fields and part in get_args(model.model_fields["type"].annotation)
+        ]
+        if tagged:
+            models = tagged
+            continue
+        fields = [model.model_fields[part] for model in models if part in model.model_fields]
+        if not fields:
+            return [], None
+        field = fields[0]
+        models = _models_in(field.annotation)
+    return models, field
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in _models_in(argument)]
+
+
+def _known_keys(location: list[Any]) -> list[str]:
+    return sorted({name for model in _field_models(location)[0] for name in model.model_fields})
+
+
+def _described(location: list[Any]) -> str:
+    field = _field_models(location)[1]
+    return field.description if field is not None and field.description else ""
+
+
+def _suggest(wrong: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(wrong, list(known), 1, cutoff=0.5)
+    return f', did you mean "{close[0]}"?' if close else ""

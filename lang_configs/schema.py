@@ -1,0 +1,345 @@
+"""The configuration of a language: one pydantic model for each section of `lang_configs/<language>.yaml`.
+
+Defaults live here, so that a language needs a name, a code, a script and its sources. A section is the configuration of
+the stage of the same name, and only that section is part of the stage's fingerprint; fields with `exclude=True` say
+where things are on this machine and are part of none.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Strict(BaseModel):
+    """A section in which a key that is not known is a mistake."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+# --- crawl: where the text comes from -------------------------------------------------------------------------------
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="Short name, used for folders")]
+
+
+class FilesSource(Strict):
+    """Local files: JSON lines (also .gz, .zst), Parquet, plain text or HTML, chosen by the ending of each name."""
+
+    type: Literal["files"] = "files"
+    name: Name = "files"
+    paths: list[str] = Field(min_length=1, description="Files, folders or globs", exclude=True)
+    license: str | None = Field(None, description="SPDX id for documents that state none")
+
+
+class WebSource(Strict):
+    """Web sites, crawled politely: robots.txt (RFC 9309), sitemaps and links within the sites."""
+
+    type: Literal["web"] = "web"
+    name: Name = "web"
+    sites: list[str] = Field(min_length=1, description="Start addresses; the crawl stays on their hosts and below their paths")
+    license: str | None = Field(None, description="SPDX id for pages that state none")
+    max_pages: int = Field(10_000, ge=1, description="Pages to fetch from each site")
+    delay: float = Field(1.0, ge=0, description="Seconds between two requests to one host, unless robots.txt asks for more")
+    max_bytes: int = Field(5 << 20, ge=1024, description="Largest page, in bytes after decompression")
+    contact: str = Field("https://pypi.org/project/lugha/", description="Address in the user agent, for site owners")
+
+
+class StarterSource(Strict):
+    """The site that comes with the package, served on loopback and crawled like any other."""
+
+    type: Literal["starter"] = "starter"
+    name: Name = "starter"
+    site: str = Field("starter_site", description="Folder of lang_configs that holds the pages")
+
+
+class WikipediaSource(Strict):
+    """A Wikimedia dump (pages-articles), read from a file or downloaded: Wikipedia or a sister project."""
+
+    type: Literal["wikipedia"] = "wikipedia"
+    name: Name = "wikipedia"
+    wiki: str = Field(pattern="^[a-z][a-z0-9_]*$", description="Database name, e.g. swwiki, swwiktionary")
+    dump: str | None = Field(None, description="Path or address of a dump; default: the latest of dumps.wikimedia.org")
+    license: str = "CC-BY-SA-4.0"
+
+
+class HubSource(Strict):
+    """A dataset of the Hugging Face Hub, streamed; or a local folder of Parquet or JSON lines files."""
+
+    type: Literal["hub"] = "hub"
+    name: Name = "hub"
+    dataset: str = Field(description="Repository, e.g. HuggingFaceFW/fineweb-2, or a folder")
+    config: str | None = Field(None, description="Configuration (subset), e.g. swh_Latn")
+    split: str = "train"
+    revision: str | None = Field(None, description="Commit or tag; default: the commit that is newest when the crawl begins")
+    text: str = Field("text", description="Column that holds the text")
+    url: str | None = Field("url", description="Column that holds the address")
+    title: str | None = Field(None, description="Column that holds the title")
+    fetched_at: str | None = Field(None, description="Column that holds the time of the crawl, e.g. date in FineWeb-2")
+    published_at: str | None = Field(None, description="Column that holds the time of publication")
+    license: str | None = Field(None, description="SPDX id for all documents")
+    max_documents: int | None = Field(None, ge=1)
+
+
+class CommonCrawlSource(Strict):
+    """Pages of a Common Crawl snapshot whose detected languages hold the code."""
+
+    type: Literal["common_crawl"] = "common_crawl"
+    name: Name = "common-crawl"
+    crawl: str = Field(pattern=r"^[\w-]+$", description="Crawl id, e.g. CC-MAIN-2026-42")
+    language: str = Field(pattern="^[a-z]{3}$", description="ISO 639-3 code as Common Crawl writes it, e.g. swa")
+    first_only: bool = Field(False, description="Only pages in which the language comes first, not just among the first three")
+    base: str = Field("https://data.commoncrawl.org/", description="Address of Common Crawl, of a mirror, or a local folder")
+    license: str | None = Field(None, description="SPDX id for pages that state none")
+    max_pages: int = Field(100_000, ge=1)
+
+
+Source = Annotated[
+    FilesSource | WebSource | StarterSource | WikipediaSource | HubSource | CommonCrawlSource, Field(discriminator="type")
+]
+
+
+class Crawl(Strict):
+    """Where the text comes from. The same snapshot is the same data for ever; a refresh makes the next one."""
+
+    sources: list[Source] = Field(default_factory=list)
+    snapshot: str = Field("", pattern=r"^[\w.-]*$", description="Name of the snapshot; default: the current month")
+
+
+# --- documents, annotations, selection ------------------------------------------------------------------------------
+
+
+class Clean(Strict):
+    """Unicode, white space and personal data."""
+
+    phone_countries: list[int] = Field([], description="Calling codes whose national phone numbers are masked")
+    mask_email: bool = True
+    mask_phone: bool = True
+
+
+class LanguageId(Strict):
+    """Which language each document is in."""
+
+    model: str | None = Field(
+        None, description="fastText .bin or .ftz: a path or an address; default: the packaged model", exclude=True
+    )
+    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="Checksum of the model; required for an address")
+    min_score: float = Field(0.5, ge=0, le=1, description="Lowest confidence that counts as this language (used by select)")
+
+
+class Quality(Strict):
+    """Thresholds on the quality signals; a document outside of one is dropped by select, which names the signal."""
+
+    min_words: int = Field(20, ge=0)
+    max_words: int = Field(200_000, ge=1)
+    min_mean_word_length: float = Field(2.0, ge=0)
+    max_mean_word_length: float = Field(12.0, ge=0)
+    min_letters: float = Field(0.6, ge=0, le=1, description="Share of letters and marks among the non-space characters")
+    max_digits: float = Field(0.2, ge=0, le=1)
+    max_symbols: float = Field(0.1, ge=0, le=1, description="Share of #, {, }, <, >, |, = and their like")
+    min_unique_words: float = Field(0.1, ge=0, le=1, description="Distinct words / words^0.9: low for repetition")
+    max_top_word: float = Field(0.25, ge=0, le=1, description="Share of the most frequent word")
+    max_repeated_lines: float = Field(0.5, ge=0, le=1, description="Share of characters in lines seen before in the document")
+    max_bullet_lines: float = Field(0.9, ge=0, le=1)
+
+
+class Duplicates(Strict):
+    """Exact and near duplicates by MinHash bands, every candidate checked by its exact Jaccard similarity."""
+
+    shingle_words: int = Field(5, ge=1, le=16, description="Words per shingle")
+    bands: int = Field(25, ge=1)
+    rows: int = Field(4, ge=1, description="Signature values per band; bands x rows permutations in all")
+    threshold: float = Field(0.7, ge=0.1, le=1, description="Jaccard similarity from which on two documents are duplicates")
+    related: float = Field(
+        0.4, ge=0.05, le=1, description="Jaccard similarity from which on they stay on one side of the split"
+    )
+    seed: int = 1
+
+
+class Contamination(Strict):
+    """Evaluation items inside documents, by containment of letters-only character n-grams."""
+
+    characters: int = Field(20, ge=8, description="Letters per n-gram, spaces and punctuation left out")
+    threshold: float = Field(0.3, gt=0, le=1, description="Share of an item's n-grams in one document that contaminates it")
+
+
+class EvaluationSet(Strict):
+    """Labelled data of one task: kept out of the corpus, and used by evaluate."""
+
+    name: Name
+    task: Literal["classification", "none"] = Field("none", description="none: the items are only kept out of the corpus")
+    format: Literal["tsv", "jsonl", "conll", "sections"]
+    files: dict[Literal["train", "dev", "test"], str] = Field({}, description="Split -> path below the evaluation folder")
+    text: list[str] = Field(["text"], description="Columns that make up the text")
+    label: str = "label"
+    source: str | None = Field(None, description="sections: the web source whose first path part is the label")
+    url: str | None = Field(None, description="Where the set is published")
+
+    @model_validator(mode="after")
+    def _sections_have_a_source(self) -> EvaluationSet:
+        if (self.format == "sections") != (self.source is not None):
+            raise ValueError("source goes with format sections, and only with it")
+        return self
+
+
+class Select(Strict):
+    """The decision about each document."""
+
+    validation: float = Field(0.01, gt=0, lt=0.5, description="Share of the kept documents held out for validation")
+    validation_bytes: int = Field(2_000_000, ge=1000, description="Most text held out, in bytes")
+    sources: dict[str, float] = Field({}, description="Weight of a source's documents in training; 0 drops them")
+    seed: int = 1
+
+
+# --- tokenizer and model --------------------------------------------------------------------------------------------
+
+
+class Tokenizer(Strict):
+    """SentencePiece with byte fallback on NFC text."""
+
+    type: Literal["bpe", "unigram"] = "bpe"
+    vocab_size: int = Field(
+        8192,
+        ge=320,
+        le=65536,
+        description="Upper bound: a small corpus gets fewer pieces; a script of many characters gets room for them",
+    )
+    bytes_per_piece: int = Field(60, ge=1, description="Training text that one piece of vocabulary needs, in bytes")
+    training_bytes: int = Field(32 << 20, ge=1000, description="Text sampled for training, in bytes")
+    seed: int = 1
+
+
+class Tokens(Strict):
+    """Nothing to set: the corpus and the tokenizer decide the token files."""
+
+
+class Model(Strict):
+    """Shape of a causal Llama-family model, exported as Qwen3 (rotary positions, SwiGLU, query-key norm, tied embeddings)."""
+
+    layers: int = Field(4, ge=1)
+    width: int = Field(256, ge=32)
+    heads: int = Field(2, ge=1)
+    feed_forward: int | None = Field(None, ge=32, description="Default: 8/3 of the width, rounded up to 64")
+    context: int = Field(256, ge=16, description="Tokens per window")
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> Model:
+        if self.width % self.heads or (self.width // self.heads) % 2:
+            raise ValueError(f"width {self.width} must be an even multiple of heads {self.heads}")
+        return self
+
+
+class Pretrain(Strict):
+    """How the model is trained. The first of steps, minutes and epochs to be reached ends the run; the schedule follows it."""
+
+    model: Model = Model()
+    steps: int | None = Field(None, ge=1)
+    minutes: float | None = Field(30.0, gt=0)
+    epochs: float = Field(4.0, gt=0, description="Most passes over the training tokens")
+    batch_tokens: int = Field(4096, ge=64, description="Most tokens per optimizer step; a small corpus gets smaller steps")
+    half_context: float = Field(
+        0.6,
+        ge=0,
+        le=1,
+        description="Share of the run, at its start, on windows of half the context and steps of half the tokens",
+    )
+    optimizer: Literal["muon", "adamw"] = "muon"
+    learning_rate: float | None = Field(
+        None, gt=0, description="Of the matrices at its peak; default: 0.02 with muon, 0.003 with adamw"
+    )
+    embedding_learning_rate: float = Field(0.15, gt=0, description="AdamW, of the embedding, whose entries start at unit size")
+    norm_learning_rate: float = Field(0.003, gt=0, description="AdamW, of the gains of the norms")
+    weight_decay: float = Field(0.0, ge=0)
+    schedule: Literal["wsd", "cosine", "linear"] = "wsd"
+    warm_up: float = Field(0.01, ge=0, lt=1, description="Share of the run")
+    decay: float = Field(0.5, gt=0, le=1, description="Share of the run that a wsd schedule spends going down")
+    clip: float = Field(1.0, gt=0, description="Largest gradient norm")
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    compile: bool | Literal["auto"] = "auto"
+    checkpoint_minutes: float = Field(5.0, gt=0)
+    log_steps: int = Field(10, ge=1)
+    seed: int = 1
+
+    @property
+    def peak_learning_rate(self) -> float:
+        """Learning rate of the matrices at its peak."""
+        return self.learning_rate or (0.02 if self.optimizer == "muon" else 0.003)
+
+
+class Evaluate(Strict):
+    """What is measured on the exported model."""
+
+    sample_tokens: int = Field(80, ge=1)
+    samples: int = Field(5, ge=0, description="Validation documents whose first words start a sample when prompts is empty")
+    prompts: list[str] = Field([], description="Starts of the generated samples; default: starts of validation documents")
+    temperature: float = Field(0.8, gt=0)
+    seeds: int = Field(3, ge=2, description="Random-initialised models for the floor of each task")
+    bootstrap: int = Field(1000, ge=100, description="Resamplings for confidence intervals")
+
+
+class Release(Strict):
+    """What a release says that no stage can measure: asked once, printed in every card."""
+
+    version: str = "0.1.0"
+    license: str = Field("other", description="Licence of the collection: SPDX id, or other when each document keeps its own")
+    model_license: str = Field("other", description="Licence of the weights: SPDX id, or other")
+    curators: str = Field("not stated", description="Who chose the sources and answers for the release")
+    contact: str = Field("not stated", description="Address for questions and takedown requests")
+    motivation: str = Field("not stated", description="Why and for whom this was made")
+    funding: str = Field("not stated", description="Who paid for it")
+    maintenance: str = Field("not stated", description="How often and by whom it is renewed")
+    audit: str = Field("not stated", description="What people found who read a sample: how many documents, what share was good")
+
+
+class Schedule(Strict):
+    """When the refresh runs."""
+
+    cron: str = "0 3 1 * *"
+    timezone: str = "Africa/Nairobi"
+
+
+class Runtime(Strict):
+    """How fast, never what: no fingerprint depends on it."""
+
+    engine: Literal["inline", "processes", "dask"] = "processes"
+    workers: int = Field(0, ge=0, description="0: one for each core")
+    address: str | None = Field(None, description="Scheduler of a running Dask cluster")
+
+
+class LanguageConfig(Strict):
+    """A language, from its name to the release of its model."""
+
+    name: str = Field(min_length=1, description="English name, e.g. Swahili")
+    code: str = Field(pattern="^[a-z]{3}$", description="ISO 639-3 code, e.g. swh")
+    script: str = Field(pattern="^[A-Z][a-z]{3}$", description="ISO 15924 code, e.g. Latn")
+    autonym: str | None = Field(None, description="The language's own name, e.g. Kiswahili")
+    hub_code: str | None = Field(
+        None, pattern="^[a-z]{2,3}$", description="Code for the Hub's language tag, e.g. sw; default: code"
+    )
+    starter: list[Source] = Field([], description="Sources of the starter preset: small, and need no network")
+    crawl: Crawl = Crawl()
+    clean: Clean = Clean()
+    language: LanguageId = LanguageId()
+    quality: Quality = Quality()
+    duplicates: Duplicates = Duplicates()
+    contamination: Contamination = Contamination()
+    evaluation: list[EvaluationSet] = []
+    select: Select = Select()
+    tokenizer: Tokenizer = Tokenizer()
+    pretrain: Pretrain = Pretrain()
+    evaluate: Evaluate = Evaluate()
+    release: Release = Release()
+    schedule: Schedule = Schedule()
+    runtime: Runtime = Runtime()
+
+    @property
+    def label(self) -> str:
+        """Language and script as language identification writes them, e.g. swh_Latn."""
+        return f"{self.code}_{self.script}"
+
+    @model_validator(mode="after")
+    def _source_names_differ(self) -> LanguageConfig:
+        names = [source.name for source in self.crawl.sources]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"crawl.sources: the name {twice[0]!r} is used twice; give each source a name of its own")
+        return self
