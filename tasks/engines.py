@@ -1,0 +1,106 @@
+"""Engines map a function over the units of a stage (its shards): in this process, in worker processes, or on Dask.
+
+An engine never changes what a stage writes, only how fast. Results come back in the order of the items.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from typing import Any, Protocol
+
+Done = Callable[[int], None]
+
+
+class Engine(Protocol):
+    """Maps picklable functions over picklable items."""
+
+    workers: int
+
+    def map(self, function: Callable[[Any], Any], items: Sequence[Any], done: Done) -> list[Any]:
+        """Return `[function(item) for item in items]`; `done(index)` is called as each item ends.
+
+        Every item is tried: the first exception is raised once the others have ended, so finished units stay finished.
+        """
+
+
+class Inline:
+    """One item after the other in this process: for tests, debugging and machines with one core."""
+
+    workers = 1
+
+    def map(self, function: Callable[[Any], Any], items: Sequence[Any], done: Done) -> list[Any]:
+        results = []
+        for index, item in enumerate(items):
+            results.append(function(item))
+            done(index)
+        return results
+
+
+class Processes:
+    """A pool of worker processes, started by spawn: a fork would copy the locks of Arrow, DuckDB and torch threads."""
+
+    def __init__(self, workers: int = 0) -> None:
+        self.workers = workers or available_cores()
+
+    def map(self, function: Callable[[Any], Any], items: Sequence[Any], done: Done) -> list[Any]:
+        if self.workers == 1 or len(items) < 2:
+            return Inline().map(function, items, done)
+        with ProcessPoolExecutor(min(self.workers, len(items)), mp_context=get_context("spawn")) as pool:
+            futures = {pool.submit(function, item): index for index, item in enumerate(items)}
+            return _gather(futures, done)
+
+
+class Dask:
+    """A Dask cluster: a local one, or the scheduler at `address` (a cluster needs a shared file system)."""
+
+    def __init__(self, workers: int = 0, address: str | None = None) -> None:
+        self.workers = workers or available_cores()
+        self.address = address
+
+    def map(self, function: Callable[[Any], Any], items: Sequence[Any], done: Done) -> list[Any]:
+        from distributed import Client, LocalCluster
+        from distributed import as_completed as dask_completed
+
+        if self.address:
+            client = Client(self.address)
+        else:
+            cluster = LocalCluster(n_workers=self.workers, threads_per_worker=1, dashboard_address=None)
+            client = Client(cluster)
+        with client:
+            futures = {future: i for i, future in enumerate(client.map(function, items, pure=False))}
+            return _gather(futures, done, dask_completed)
+
+
+def _gather(futures: dict[Any, int], done: Done, completed: Callable[[Any], Any] = as_completed) -> list[Any]:
+    results: list[Any] = [None] * len(futures)
+    errors: list[BaseException] = []
+    for future in completed(futures):
+        index = futures[future]
+        try:
+            results[index] = future.result()
+        except Exception as error:  # gathered, and the first one raised below
+            errors.append(error)
+        else:
+            done(index)
+    if errors:
+        raise errors[0]
+    return results
+
+
+def make_engine(kind: str, workers: int = 0, address: str | None = None) -> Engine:
+    """The engine that the config's `runtime` section names; `workers=0` means one for each core this process may use."""
+    if kind == "inline":
+        return Inline()
+    if kind == "processes":
+        return Processes(workers)
+    if kind == "dask":
+        return Dask(workers, address)
+    raise ValueError(f"runtime.engine {kind!r} is unknown: use inline, processes or dask")
+
+
+def available_cores() -> int:
+    """Cores this process may run on: a container or `taskset` may grant fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
