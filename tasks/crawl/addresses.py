@@ -1,0 +1,94 @@
+"""Web addresses: one spelling for each, and the part of the web that a crawl may touch."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import quote, urljoin, urlsplit, urlunsplit
+
+MAX_LENGTH = 2000
+"""Longer addresses are traps more often than pages."""
+
+_PORTS = {"http": 80, "https": 443}
+_TRACKING = re.compile(r"(?:utm_\w+|fbclid|gclid|dclid|msclkid|mc_[ce]id|igshid|yclid)(?:=|$)")
+_UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+_KEPT = "/%!$&'()*+,;=:@?"
+
+
+def normalise(address: str, base: str = "") -> str | None:
+    """The one spelling of an address (RFC 3986 section 6.2.2), joined with `base`; None if it is no http(s) address.
+
+    Fragment, user name, default port and parameters that only track the reader are left out; the order of the query stays.
+    """
+    try:
+        parts = urlsplit(urljoin(base, address.strip()))
+        host, port = parts.hostname, parts.port
+        if parts.scheme not in _PORTS or not host or len(address) > MAX_LENGTH:
+            return None
+        host = host if ":" in host else host.encode("idna").decode("ascii").rstrip(".").lower()
+    except ValueError:  # UnicodeError is one
+        return None
+    if not host or re.search(r"[\s%/\\<>\"^`{|}]", host):
+        return None
+    host = f"[{host}]" if ":" in host else host
+    netloc = host if port is None or port == _PORTS[parts.scheme] else f"{host}:{port}"
+    query = "&".join(item for item in parts.query.split("&") if not _TRACKING.match(item))
+    return urlunsplit((parts.scheme, netloc, _escape(_without_dots(parts.path)), _escape(query), ""))
+
+
+def origin(url: str) -> str:
+    """Scheme, host and port of a normalised address, e.g. `https://example.org`."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The part of one site that is crawled: the addresses of its origin below the path of its start page."""
+
+    start: str
+    origin: str
+    folder: str
+
+    @classmethod
+    def below(cls, site: str) -> Scope:
+        """The scope of a start address. Raises ValueError if it is no http(s) address.
+
+        `/sw/` and `/sw/index.html` mean all below `/sw/`; `/sw` means `/sw` itself and all below `/sw/`.
+        """
+        start = normalise(site)
+        if start is None:
+            raise ValueError(f"{site!r} is not an http or https address")
+        path = urlsplit(start).path
+        folder, _, last = path.rpartition("/")
+        return cls(start, origin(start), f"{folder}/" if "." in last or not last else f"{path}/")
+
+    def __contains__(self, url: str) -> bool:
+        parts = urlsplit(url)
+        inside = f"{parts.path}/".startswith(self.folder) or url == self.start
+        return inside and f"{parts.scheme}://{parts.netloc}" == self.origin
+
+
+def _escape(text: str) -> str:
+    """Percent-encode what must be, in upper case, and decode what need not be."""
+
+    def one(match: re.Match[str]) -> str:
+        character = chr(int(match[1], 16))
+        return character if character in _UNRESERVED else match[0].upper()
+
+    text = re.sub(r"%(?![0-9A-Fa-f]{2})", "%25", text)
+    return quote(re.sub(r"%([0-9A-Fa-f]{2})", one, text), safe=_KEPT, errors="replace")
+
+
+def _without_dots(path: str) -> str:
+    """Remove `.` and `..` segments (RFC 3986 section 5.2.4); urljoin leaves those of absolute addresses alone."""
+    segments = path.split("/")[1:]
+    kept: list[str] = []
+    for segment in segments:
+        if segment == "..":
+            kept = kept[:-1]
+        elif segment != ".":
+            kept.append(segment)
+    if segments and segments[-1] in (".", ".."):
+        kept.append("")
+    return "/" + "/".join(kept)

@@ -1,0 +1,131 @@
+"""Wikitext (MediaWiki's markup) to plain text: the prose and headings of an article, one paragraph a line."""
+
+from __future__ import annotations
+
+import re
+
+from mwparserfromhell.nodes import ExternalLink, Heading, HTMLEntity, Node, Tag, Template, Text, Wikilink
+from mwparserfromhell.wikicode import Wikicode
+
+DISAMBIGUATION = frozenset(
+    [
+        *("disambig", "disambiguation", "disamb", "dab", "hndis", "geodis", "begriffsklärung", "desambiguación"),
+        *("desambiguação", "homonymie", "maana", "መንታ", "توضيح"),
+    ]
+)
+"""Templates that mark disambiguation pages; Swahili's is Maana. Compare [[MediaWiki:Disambiguationspage]] of each wiki."""
+
+_SHOWN = {"lang": "2", "nowrap": "1", "nobr": "1", "transliteration": "2"}
+"""Templates that stand inside sentences, and the parameter that they show."""
+
+_HIDDEN_TAGS = frozenset(
+    [
+        *("ref", "references", "table", "gallery", "math", "chem", "ce", "score", "timeline", "imagemap", "source", "style"),
+        *("syntaxhighlight", "templatestyles", "mapframe", "maplink", "graph", "hiero", "inputbox", "categorytree"),
+        *("indicator", "script"),
+    ]
+)
+_OWN_LINE = frozenset(["br", "hr", "p", "div", "li", "dt", "dd", "blockquote", "poem"])
+_LANGUAGE_LINK = re.compile(r"(?:[a-z]{2,3}|simple|[a-z]{2,3}-[a-z-]+|[a-z]{2}-x-old)\s*:")
+_HEADING = "\0"
+"""Marks a heading line until those without text below are dropped; XML cannot hold it."""
+
+_BROKEN = re.compile(r"\[\[|\]\]|\{\{|\}\}|\{\||\|\}|</?ref|^\s*[|!]")
+_LEFT_TAG = re.compile(r"</?[a-zA-Z][^<>\n]{0,200}>")
+
+
+def is_disambiguation(code: Wikicode) -> bool:
+    """Whether an article only lists the meanings of its title."""
+    if "__DISAMBIG__" in code:
+        return True
+    return any(_template_name(template) in DISAMBIGUATION for template in code.ifilter_templates(recursive=False))
+
+
+def plain_text(code: Wikicode, hidden: frozenset[str]) -> str:
+    """The text that a reader sees, without templates, tables, references, files, categories and interlanguage links.
+
+    `hidden` are the names, in lower case, of the namespaces whose links show nothing. A heading is a line of its own, and
+    left out if no text follows it. Lines in which broken markup remains are dropped.
+    """
+    text = _render(code, hidden).replace("\xa0", " ")
+    text = re.sub(r"__[^\W\d_]+__", "", text)  # switches such as __NOTOC__
+    text = re.sub(r"\(\s*[,;:]?\s*\)", "", text)  # what a removed template leaves of "(…)"
+    text = re.sub(r"[^\S\n]+(?=[,;.:)])|(?<=\()[^\S\n]+", "", text)
+    lines = (_LEFT_TAG.sub("", line) for line in text.split("\n") if not _BROKEN.search(line))
+    lines = (re.sub(r"[^\S\n]+", " ", line).strip() for line in lines)
+    return "\n".join(_without_empty_sections([line for line in lines if line]))
+
+
+def _render(code: Wikicode | None, hidden: frozenset[str]) -> str:
+    return "".join(_node(node, hidden) for node in code.nodes) if code is not None else ""
+
+
+def _node(node: Node, hidden: frozenset[str]) -> str:
+    """What one node shows; comments, arguments and most templates show nothing."""
+    if isinstance(node, Text):
+        return str(node.value)
+    if isinstance(node, Wikilink):
+        return _link(node, hidden)
+    if isinstance(node, Tag):
+        return _tag(node, hidden)
+    if isinstance(node, Template):
+        return _template(node, hidden)
+    if isinstance(node, HTMLEntity):
+        return _entity(node)
+    if isinstance(node, ExternalLink):
+        return _render(node.title, hidden) if node.brackets else str(node.url)
+    if isinstance(node, Heading):
+        title = _render(node.title, hidden).replace("\n", " ").strip()
+        return f"\n{_HEADING}{node.level}{title}\n"
+    return ""
+
+
+def _link(link: Wikilink, hidden: frozenset[str]) -> str:
+    target = str(link.title).strip()
+    prefix = target.partition(":")[0].strip().lower().replace("_", " ")
+    if ":" in target and (prefix in hidden or _LANGUAGE_LINK.match(target)):
+        return ""  # with a colon in front it is an ordinary link: its prefix is then empty
+    if link.text is not None:
+        return _render(link.text, hidden)
+    return _render(link.title, hidden).removeprefix(":").replace("_", " ")
+
+
+def _tag(tag: Tag, hidden: frozenset[str]) -> str:
+    name = str(tag.tag).strip().lower()
+    if name in _HIDDEN_TAGS:
+        return ""
+    if name in _OWN_LINE:
+        return f"\n{_render(tag.contents, hidden)}" + ("" if tag.wiki_markup else "\n")
+    return _render(tag.contents, hidden)
+
+
+def _template(template: Template, hidden: frozenset[str]) -> str:
+    shown = _SHOWN.get(_template_name(template))
+    return _render(template.get(shown).value, hidden) if shown and template.has(shown) else ""
+
+
+def _template_name(template: Template) -> str:
+    return str(template.name).strip().lower().replace("_", " ")
+
+
+def _entity(entity: HTMLEntity) -> str:
+    try:
+        return str(entity.normalize() or "").replace(_HEADING, "")
+    except (ValueError, OverflowError):  # a number that is no character
+        return ""
+
+
+def _without_empty_sections(lines: list[str]) -> list[str]:
+    """Lines with the marks of headings removed, and headings dropped under which there is no text."""
+    kept: list[str] = []
+    below = 99  # level of the heading that follows; 0 once there is text, or one that is kept
+    for line in reversed(lines):
+        if not line.startswith(_HEADING):
+            kept.append(line)
+            below = 0
+            continue
+        level, title = int(line[1]), line[2:].strip()
+        if below < 99 and (below == 0 or level < below) and title:
+            kept.append(title)
+            below = level
+    return kept[::-1]

@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+import io
+import json
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tasks.crawl.addresses import Scope, normalise
+from tasks.crawl.html import MAX_LINKS, charset, decode, extract, license_id, outline
+
+URL = "https://mfano.or.tz/habari/mvua/"
+PAGE = """<!DOCTYPE html><html lang="sw"><head>{head}<title>Mvua kubwa Dodoma</title></head><body>
+<header><p>Gazeti la Mfano</p><nav><a href="/">Mwanzo</a> <a href="/habari/">Habari zote</a></nav></header>
+<main><article><h1>Mvua kubwa Dodoma</h1>
+<p>Mvua kubwa imenyesha <b>leo</b> mjini Dodoma na maeneo ya jirani, wakulima wameshukuru.</p>
+<p>Shule mbili zimefungwa kwa <a href="siku.html#tatu">siku tatu</a> ili watoto wasipate shida “njiani” — café.</p>
+</article></main>
+<footer><p>Simu ya gazeti <a rel="license" href="https://creativecommons.org/publicdomain/zero/1.0/">CC0</a></p></footer>
+</body></html>"""
+
+
+def test_main_text_without_navigation_header_and_footer() -> None:
+    page = extract(PAGE.format(head='<meta charset="utf-8">').encode(), URL)
+    assert page is not None
+    assert page.text.split("\n") == [
+        "Mvua kubwa Dodoma",
+        "Mvua kubwa imenyesha leo mjini Dodoma na maeneo ya jirani, wakulima wameshukuru.",
+        "Shule mbili zimefungwa kwa siku tatu ili watoto wasipate shida “njiani” — café.",
+    ]
+    assert page.title == "Mvua kubwa Dodoma"
+    assert page.license == "CC0-1.0"
+    assert page.links[:3] == ("https://mfano.or.tz/", "https://mfano.or.tz/habari/", f"{URL}siku.html")
+
+
+@pytest.mark.parametrize(
+    ("head", "date"),
+    [
+        (
+            '<meta property="article:published_time" content="2025-03-04T01:06:07+03:00">',
+            datetime(2025, 3, 3, 22, 6, 7, tzinfo=UTC),
+        ),
+        ('<meta name="date" content="2025-03-04">', datetime(2025, 3, 4, tzinfo=UTC)),
+        ("", None),
+    ],
+)
+def test_publication_date_in_utc(head: str, date: datetime | None) -> None:
+    page = extract(PAGE.format(head=head).encode(), URL)
+    assert page is not None
+    assert page.published_at == date
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "windows-1252", "utf-16", "windows-1250", "shift_jis", "iso-8859-15"])
+def test_charset_of_the_header(encoding: str) -> None:
+    text = PAGE.format(head="").replace("“njiani” — café", "njiani €" if encoding == "iso-8859-15" else "njiani")
+    assert decode(text.encode(encoding), f'text/html; charset="{encoding.upper()}"') == text
+
+
+@pytest.mark.parametrize(
+    ("html", "content_type", "expected"),
+    [
+        (b"\xef\xbb\xbf<meta charset=windows-1252>", "text/html; charset=windows-1252", "utf-8"),
+        ("<p>Habari".encode("utf-16"), "text/html; charset=utf-8", "utf-16-le"),
+        (b"<meta charset=utf-8>caf\xe9", "text/html; charset=latin1", "cp1252"),
+        (b'<meta http-equiv="Content-Type" content="text/html; charset=windows-1250">', "text/html", "cp1250"),
+        (b"<!-- <meta charset=koi8-r> --><meta charset='windows-1252'>", None, "cp1252"),
+        (b"<meta charset=utf-16>Habari", None, "utf-8"),
+        (b"<meta charset=si-charset>Habari \xe2\x80\x99", "text/html; charset=hakuna", "utf-8"),
+        (b" " * 1024 + b"<meta charset=koi8-r>Habari", None, "utf-8"),
+        ("<p>Mama alisema: “café” – bei ni £5, ng’ombe".encode("cp1252"), None, "cp1252"),
+        (("<p>Все люди рождаются свободными и равными в своём достоинстве и правах. " * 3).encode("koi8-r"), None, "koi8-r"),
+    ],
+    ids=[
+        "bom-first",
+        "bom-utf-16",
+        "header",
+        "http-equiv",
+        "comment",
+        "meta-utf-16",
+        "unknown-labels",
+        "meta-too-late",
+        "default",
+        "detected",
+    ],
+)
+def test_charset_order(html: bytes, content_type: str | None, expected: str) -> None:
+    assert charset(html, content_type) == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "spdx"),
+    [
+        ("https://creativecommons.org/licenses/by-sa/4.0/", "CC-BY-SA-4.0"),
+        ("http://creativecommons.org/licenses/by-nc-nd/2.5/za/deed.sw", "CC-BY-NC-ND-2.5"),
+        ("https://creativecommons.org/licenses/by-nd-nc/1.0/", "CC-BY-NC-ND-1.0"),
+        ("https://creativecommons.org/publicdomain/zero/1.0/", "CC0-1.0"),
+        ("https://creativecommons.org/publicdomain/mark/1.0/", "CC-PDM-1.0"),
+        ("https://creativecommons.org/licenses/", None),
+        ("https://mfano.or.tz/licenses/by/4.0/", None),
+    ],
+)
+def test_spdx_id_of_a_licence_address(url: str, spdx: str | None) -> None:
+    assert license_id(url) == spdx
+
+
+def test_two_licences_are_no_licence() -> None:
+    link = '<link rel="license" href="https://creativecommons.org/licenses/by/4.0/">'
+    page = extract(PAGE.format(head=link).encode(), URL)
+    assert page is not None
+    assert page.license is None
+
+
+def test_outline_links_and_directives() -> None:
+    html = b"""<head><base href="/sw/"><meta name="ROBOTS" content="NoIndex, follow"><meta name="lugha" content="noai">
+    <meta name="googlebot" content="nosnippet"></head><a href=a>a</a><a href="../b?utm_source=x&p=1#c">b</a><a href="a">a</a>
+    <a rel="external nofollow" href="c">c</a><a href="mailto:x@y.z">d</a><a href="javascript:1">e</a><a href="http://[bad">f</a>"""
+    seen = outline(html, URL)
+    assert seen.links == ("https://mfano.or.tz/sw/a", "https://mfano.or.tz/b?p=1")
+    assert seen.directives == {"noindex", "follow", "noai"}
+
+
+def test_a_page_of_nothing_but_links_is_not_followed_for_ever() -> None:
+    html = b"".join(b"<a href=%d>x</a>" % number for number in range(20_000))
+    assert len(outline(html, URL).links) == MAX_LINKS
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        b"",
+        b"\0" * 1000,
+        b"<" * 50_000,
+        b"<div>" * 20_000 + b"habari",
+        b"\xff\xfe\x00\xd8",
+        b'<?xml version="1.0" encoding="utf-16"?><html><p>Habari za leo</p></html>',
+        b"<meta charset=iso-2022-kr><p>Habari za leo",
+        b"<!DOCTYPE html><!-- " + b"-" * 10_000,
+        b"<p>&#x110000;&#0;&#xD800;&bogus;</p>",
+        b"%PDF-1.7\n%\xe2\xe3\xcf\xd3",
+    ],
+)
+def test_hostile_pages_do_not_raise(html: bytes) -> None:
+    outline(html, URL)
+    page = extract(html, URL, "text/html; charset=\r\nx")
+    assert page is None or "\0" not in page.text
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from([b"<p>", b"</p>", b"<a href=", b"\xff", b"'", b"<table>", b"Habari ", b"<!--", b"&#1", b"\n"])))
+def test_no_mixture_of_markup_raises(parts: list[bytes]) -> None:
+    html = b"".join(parts)
+    outline(html, URL)
+    extract(html, URL)
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("HTTP://Mfano.OR.tz:80/a/../b/./c#x", "http://mfano.or.tz/b/c"),
+        ("https://mfano.or.tz", "https://mfano.or.tz/"),
+        ("/%7ea%2fb%c3%a9?q=é&utm_medium=x&r=%41", "https://mfano.or.tz/~a%2Fb%C3%A9?q=%C3%A9&r=A"),
+        ("//nyingine.ke:8080/x y", "https://nyingine.ke:8080/x%20y"),
+        ("https://mtu:siri@mfano.or.tz/a", "https://mfano.or.tz/a"),
+        ("https://[2001:DB8::1]/", "https://[2001:db8::1]/"),
+        ("?p=2", f"{URL}?p=2"),
+        ("ftp://mfano.or.tz/", None),
+        ("http://mfano.or.tz:99999/", None),
+        ("http://a b/", None),
+        ("http://" + "a" * 3000, None),
+    ],
+)
+def test_normalise(address: str, expected: str | None) -> None:
+    assert normalise(address, URL) == expected
+
+
+@given(st.text(max_size=60))
+def test_normalising_twice_changes_nothing(text: str) -> None:
+    once = normalise(text, URL)
+    assert once is None or normalise(once) == once
+
+
+@pytest.mark.parametrize(
+    ("site", "inside", "outside"),
+    [
+        ("https://m.tz", ["https://m.tz/", "https://m.tz/a?b"], ["http://m.tz/", "https://m.tz:8443/", "https://a.m.tz/"]),
+        ("https://m.tz/sw/", ["https://m.tz/sw/a", "https://m.tz/sw/"], ["https://m.tz/", "https://m.tz/swa/a"]),
+        ("https://m.tz/sw/index.html", ["https://m.tz/sw/a"], ["https://m.tz/en/"]),
+        ("https://m.tz/sw", ["https://m.tz/sw", "https://m.tz/sw/a"], ["https://m.tz/swa", "https://m.tz/"]),
+    ],
+)
+def test_scope(site: str, inside: list[str], outside: list[str]) -> None:
+    scope = Scope.below(site)
+    assert all(url in scope for url in inside)
+    assert not any(url in scope for url in outside)
+
+
+def real_pages(bundle: Path) -> list[dict[str, str]]:
+    import zstandard
+
+    with open(bundle / "html" / "pages.jsonl.zst", "rb") as handle:
+        return [json.loads(line) for line in io.TextIOWrapper(zstandard.ZstdDecompressor().stream_reader(handle))]
+
+
+def test_charsets_of_real_pages(bundle: Path) -> None:
+    pages = real_pages(bundle)
+    guesses = []
+    for page in pages:
+        assert decode(page["html"].encode()) == page["html"]
+    for page in pages[::10]:
+        html = re.sub(r"(?i)\bcharset\s*=\s*[\"']?[\w-]+", "", page["html"])
+        html += "<p>Alisema: “café naïve señor” – bei ni £5 hadi €10, ng’ombe wa Müller</p>"
+        for encoding in ("utf-8", "windows-1252", "windows-1250", "iso-8859-1", "utf-16", "shift_jis"):
+            data = html.encode(encoding, "ignore")
+            text = data.decode("cp1252" if encoding == "iso-8859-1" else encoding)  # the label means this on the web
+            assert decode(data, f"text/html; charset={encoding}") == text
+            if encoding != "shift_jis":  # a Latin text in it has too little to tell
+                guesses.append(decode(data) == text)
+    assert sum(guesses) >= 0.95 * len(guesses)
+
+
+@pytest.mark.parametrize("step", [9, pytest.param(1, marks=pytest.mark.slow)])
+def test_text_of_real_pages(bundle: Path, step: int) -> None:
+    pages = real_pages(bundle)[::step]
+    texts = 0
+    for page in pages:
+        outline(page["html"].encode(), page["url"])
+        texts += extract(page["html"].encode(), page["url"], "text/html; charset=utf-8") is not None
+    assert texts > 0.8 * len(pages)  # the others hold a menu only, or nothing before scripts run
