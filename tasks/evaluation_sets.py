@@ -1,0 +1,94 @@
+"""Evaluation sets: labelled items of public tasks, read from local files in the formats in which they are published."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import xxhash
+from pydantic import BaseModel, ConfigDict, Field
+
+from lang_configs.schema import EvaluationSet
+from tasks.stage import StageError
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One evaluation item: its place (`set/split/number`), its text and its label."""
+
+    place: str
+    text: str
+    label: str | None = None
+
+
+class EvaluationData(BaseModel):
+    """The evaluation sets of a language and the folder that holds their files on this machine (None: not at hand)."""
+
+    model_config = ConfigDict(frozen=True)
+    sets: list[EvaluationSet]
+    folder: Path | None = Field(None, exclude=True)
+
+    def paths(self, name: str) -> dict[str, Path]:
+        """Split -> file of one set, without the files that are not there."""
+        chosen = next(entry for entry in self.sets if entry.name == name)
+        if self.folder is None:
+            return {}
+        return {split: self.folder / file for split, file in chosen.files.items() if (self.folder / file).is_file()}
+
+    @cached_property
+    def missing(self) -> list[str]:
+        """Names of sets made of files of which at least one is not at hand."""
+        return [entry.name for entry in self.sets if len(self.paths(entry.name)) < len(entry.files)]
+
+    def digest(self) -> str:
+        """Identifies the content of all files at hand."""
+        digest = xxhash.xxh3_128()
+        for entry in self.sets:
+            for split, path in sorted(self.paths(entry.name).items()):
+                digest.update(f"{entry.name}/{split}:{xxhash.xxh3_64_hexdigest(path.read_bytes())};".encode())
+        return digest.hexdigest()
+
+    def items(self, name: str, split: str) -> list[Item]:
+        """The items of one split; raises StageError when the file does not have the format or columns of the config."""
+        chosen = next(entry for entry in self.sets if entry.name == name)
+        path = self.paths(name).get(split)
+        if path is None:
+            return []
+        reader = {"tsv": _tsv, "jsonl": _jsonl, "conll": _conll}[chosen.format]
+        try:
+            pairs = list(reader(path, chosen))
+        except (KeyError, ValueError, UnicodeDecodeError) as error:
+            raise StageError(
+                f"{path.name}: not {chosen.format} with {chosen.text} as the config of {name} says: {error!r}"
+            ) from error
+        return [Item(f"{name}/{split}/{number}", text, label) for number, (text, label) in enumerate(pairs)]
+
+
+def _tsv(path: Path, chosen: EvaluationSet) -> Iterator[tuple[str, str | None]]:
+    csv.field_size_limit(1 << 24)
+    with path.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file, delimiter="\t"):
+            yield "\n".join(row[column] or "" for column in chosen.text), row.get(chosen.label)
+
+
+def _jsonl(path: Path, chosen: EvaluationSet) -> Iterator[tuple[str, str | None]]:
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            row = json.loads(line)
+            yield "\n".join(str(row[column]) for column in chosen.text), row.get(chosen.label)
+
+
+def _conll(path: Path, _: EvaluationSet) -> Iterator[tuple[str, str | None]]:
+    """Sentences of `token label` lines, parted by blank lines."""
+    tokens: list[str] = []
+    with path.open(encoding="utf-8") as file:
+        for line in [*file, "\n"]:
+            if line.strip():
+                tokens.append(line.split()[0])
+            elif tokens:
+                yield " ".join(tokens), None
+                tokens = []

@@ -1,0 +1,106 @@
+"""The decision about each document: one SQL statement (`select.sql`) over the documents and their annotations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict
+
+from lang_configs.schema import Quality, Select
+from tasks.documents import shards, write_table
+from tasks.stage import Metrics, StageError, Work
+
+LEAST_VALIDATION_BYTES = 20_000
+"""A validation set smaller than this says little; a small corpus gives up to 15 % of its text for it."""
+
+
+class SelectConfig(BaseModel):
+    """The language, the thresholds on its score and its quality signals, and the rules of the split."""
+
+    model_config = ConfigDict(frozen=True)
+    label: str
+    min_score: float
+    quality: Quality
+    rule: Select
+
+
+def select(inputs: Mapping[str, Path], config: SelectConfig, out: Path, work: Work) -> Metrics:
+    """Write `decisions.parquet`: one row per document of `inputs["clean"]`, in their order.
+
+    `decision` is `keep` or the reason that drops it, `split` train or validation, `weight` how often it is used in
+    training; the signals it was judged by stand beside it. The other inputs are the annotations `language`, `quality`,
+    `duplicates` and `contamination`. Raises StageError when no document is left.
+    """
+    if not shards(inputs["clean"]):
+        raise StageError("select: there are no documents; look at the counts of the crawl with `lugha stats`")
+    work.progress(0, 1, "queries")
+    table = decide(inputs, config)
+    write_table(table, out / "decisions.parquet")
+    metrics = _summary(table)
+    if not metrics["kept"]:
+        worst = ", ".join(f"{row['decision']} {row['documents']}" for row in metrics["decisions"][:3])
+        raise StageError(
+            f"select: all {metrics['documents']} documents were dropped ({worst}); check language, script and thresholds"
+        )
+    if not metrics["splits"].get("validation") or not metrics["splits"].get("train"):
+        raise StageError(f"select: {metrics['kept']} documents kept are too few for a train and a validation set; add text")
+    work.progress(1, 1, "queries")
+    return metrics
+
+
+def decide(inputs: Mapping[str, Path], config: SelectConfig) -> pa.Table:
+    """The decisions as a table, in the order of the documents."""
+    import duckdb
+
+    names = [path.name for path in shards(inputs["clean"])]
+    with duckdb.connect() as database:
+        for name in ("clean", "language", "quality", "duplicates", "contamination"):
+            files = [str(inputs[name] / shard) for shard in names]
+            view = "documents" if name == "clean" else name
+            columns = "id, source, license, url, title, bytes, file_row_number AS row, filename" if name == "clean" else "*"
+            options = ", file_row_number = true, filename = true" if name == "clean" else ""
+            database.execute(f"CREATE TEMP TABLE {view} AS SELECT {columns} FROM read_parquet({files!r}{options})")
+        database.execute("ALTER TABLE documents ADD COLUMN position BIGINT")
+        database.execute(
+            "UPDATE documents SET position = numbered.n FROM (SELECT id, row_number() OVER (ORDER BY filename, row) AS n"
+            " FROM documents) numbered WHERE documents.id = numbered.id"
+        )
+        database.execute("CREATE TEMP TABLE source_weights (source VARCHAR, weight DOUBLE)")
+        for source, weight in sorted(config.rule.sources.items()):
+            database.execute("INSERT INTO source_weights VALUES (?, ?)", [source, weight])
+        statement = (Path(__file__).parent / "select.sql").read_text(encoding="utf-8")
+        return database.execute(statement, _parameters(config)).to_arrow_table()
+
+
+def _parameters(config: SelectConfig) -> dict[str, Any]:
+    return {
+        **config.quality.model_dump(),
+        "label": config.label,
+        "min_score": config.min_score,
+        "validation": config.rule.validation,
+        "validation_bytes": config.rule.validation_bytes,
+        "least_bytes": LEAST_VALIDATION_BYTES,
+        "seed": config.rule.seed,
+    }
+
+
+def _summary(table: pa.Table) -> Metrics:
+    import duckdb
+
+    with duckdb.connect() as database:
+        database.register("decisions", table)
+        rows = database.execute(
+            "SELECT decision, count(*), sum(bytes)::BIGINT FROM decisions GROUP BY decision ORDER BY count(*) DESC, decision"
+        ).fetchall()
+        splits = database.execute(
+            "SELECT split, count(*), sum(bytes)::BIGINT FROM decisions WHERE split IS NOT NULL GROUP BY split ORDER BY split"
+        ).fetchall()
+    return {
+        "documents": table.num_rows,
+        "kept": sum(row[1] for row in rows if row[0] == "keep"),
+        "decisions": [{"decision": row[0], "documents": row[1], "bytes": row[2]} for row in rows],
+        "splits": {row[0]: {"documents": row[1], "bytes": row[2]} for row in splits},
+    }

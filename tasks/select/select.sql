@@ -1,0 +1,67 @@
+-- One decision for each document: `keep`, or the first reason that drops it.
+-- The named parameters ($min_words ...) come from the language's config; a changed threshold costs this query, nothing else.
+WITH measured AS (
+    SELECT d.position, d.id, d.source, d.license, d.url, d.title, d.bytes,
+           l.label AS language, l.score AS language_score,
+           q.words, q.mean_word_length, q.letters, q.digits, q.symbols, q.unique_words, q.top_word,
+           q.lines, q.stop_lines, q.bullet_lines, q.repeated_lines,
+           u.duplicate_of, u.kind, u.jaccard, u.copies, u.related,
+           c.item, c.coverage,
+           coalesce(w.weight, 1.0) AS source_weight
+    FROM documents d
+    JOIN language l USING (id)
+    JOIN quality q USING (id)
+    JOIN duplicates u USING (id)
+    JOIN contamination c USING (id)
+    LEFT JOIN source_weights w ON w.source = d.source
+),
+judged AS (
+    SELECT *,
+           CASE
+               WHEN item IS NOT NULL THEN 'contamination'
+               WHEN source_weight = 0 THEN 'source'
+               WHEN words = 0 THEN 'empty'
+               WHEN language <> $label THEN 'language'
+               WHEN language_score < $min_score THEN 'language_score'
+               WHEN words < $min_words THEN 'quality_min_words'
+               WHEN words > $max_words THEN 'quality_max_words'
+               WHEN mean_word_length < $min_mean_word_length THEN 'quality_min_mean_word_length'
+               WHEN mean_word_length > $max_mean_word_length THEN 'quality_max_mean_word_length'
+               WHEN letters < $min_letters THEN 'quality_min_letters'
+               WHEN digits > $max_digits THEN 'quality_max_digits'
+               WHEN symbols > $max_symbols THEN 'quality_max_symbols'
+               WHEN unique_words < $min_unique_words THEN 'quality_min_unique_words'
+               WHEN top_word > $max_top_word THEN 'quality_max_top_word'
+               WHEN repeated_lines > $max_repeated_lines THEN 'quality_max_repeated_lines'
+               WHEN bullet_lines > $max_bullet_lines THEN 'quality_max_bullet_lines'
+           END AS fault
+    FROM measured
+),
+-- Of the documents that stand for the same text, the first without a fault stays: a copy outlives a dropped original.
+ranked AS (
+    SELECT *, row_number() OVER (PARTITION BY coalesce(duplicate_of, id), fault IS NULL ORDER BY position) AS rank
+    FROM judged
+),
+decided AS (
+    SELECT *, coalesce(fault, CASE WHEN rank > 1 THEN kind || '_duplicate' ELSE 'keep' END) AS decision
+    FROM ranked
+),
+-- Related documents stay on one side of the split; whole groups go to validation, in the order of a hash, until it is full.
+-- A group larger than a tenth of the validation set stays in training: one chain of boilerplate must not fill it.
+groups AS (
+    SELECT related, sum(bytes) AS bytes, md5(hex(related) || $seed::VARCHAR) AS lot
+    FROM decided WHERE decision = 'keep' GROUP BY related
+),
+target AS (
+    SELECT least($validation_bytes, greatest($validation * sum(bytes), least($least_bytes, 0.15 * sum(bytes)))) AS bytes FROM groups
+),
+lots AS (
+    SELECT g.related, sum(g.bytes) OVER (ORDER BY g.lot, g.related) AS filled
+    FROM groups g, target t WHERE g.bytes <= greatest(t.bytes / 10, 2000)
+)
+SELECT d.* EXCLUDE (position, fault, rank, source_weight),
+       CASE WHEN decision <> 'keep' THEN NULL WHEN o.filled <= t.bytes THEN 'validation' ELSE 'train' END AS split,
+       CASE WHEN decision <> 'keep' THEN 0.0 WHEN o.filled <= t.bytes THEN 1.0 ELSE source_weight END AS weight
+FROM decided d CROSS JOIN target t
+LEFT JOIN lots o ON o.related = d.related AND d.decision = 'keep'
+ORDER BY d.position
