@@ -1,0 +1,246 @@
+"""The tokenizer stage: SentencePiece with byte fallback, trained on a sample of the corpus and exported to transformers.
+
+Ids: `<pad>` 0, `<s>` 1, `</s>` 2, `<unk>` 3, newline 4, the bytes `<0x00>` ... `<0xFF>` 5 to 260, learned pieces from 261.
+Nothing is normalised here (cleaning did, to NFC) and no white space is removed, so every text comes back from its tokens.
+(Kudo and Richardson 2018, SentencePiece, arXiv:1808.06226; byte fallback and split digits as in Llama, arXiv:2302.13971.)
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import math
+import re
+import time
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasks.documents import batches, shards
+from tasks.stage import Metrics, StageError, Work, replacing, write_atomically
+from tasks.tokenizer.export import ASCII, compare, load, save_transformers, to_transformers
+
+if TYPE_CHECKING:
+    from lang_configs.schema import Tokenizer
+
+PAD, BOS, EOS, UNKNOWN = 0, 1, 2, 3
+FIXED_PIECES = 4 + 1 + 256
+"""Control pieces, newline and bytes: there before anything is learned."""
+
+PASSAGE_CHARACTERS = 2048
+"""Longest stretch of text handed to SentencePiece at once: it skips lines above its limit, and whole books are one line."""
+
+COVERAGE = 0.9995
+"""Share of the text's characters that have a piece of their own; the rarest are spelled in bytes (SentencePiece's default)."""
+
+THREADS = 4
+"""Fixed: unigram training adds up floats thread by thread, so the number of threads changes the last digits of the scores."""
+
+CHECKED_PASSAGES = 10_000
+
+
+def tokenizer(inputs: Mapping[str, Path], config: Tokenizer, out: Path, work: Work) -> Metrics:
+    """Train a tokenizer on a sample of `inputs["corpus"]` and export it: `tokenizer.model`, and `hf/` for `AutoTokenizer`.
+
+    The corpus holds train-*.parquet (columns id, text, weight, bytes) and validation-*.parquet (text, source). The same
+    corpus and config give the same bytes. Metrics, all on the validation text: `fertility` (tokens per word, words being
+    separated by white space), `bytes_per_token` (UTF-8), `byte_fallback` (share of tokens that are a byte), the same by
+    source, and `exactness`, the comparison of the export with SentencePiece.
+
+    Raises `StageError` when there is no text to train or measure on, or when the export is not exact.
+    """
+    started = time.monotonic()
+    train, validation = (
+        [shard for shard in shards(inputs["corpus"]) if shard.name.startswith(split)] for split in ("train-", "validation-")
+    )
+    work.progress(0, 4, "steps")
+    sample = _sample(train, config)
+    training_bytes = sum(len(passage.encode()) for passage in sample)
+    if not training_bytes:
+        raise StageError(f"{inputs['corpus']}: no text to train a tokenizer on; see why select dropped it")
+    work.progress(1, 4, "steps")
+    model_file = out / "tokenizer.model"
+    if not model_file.exists():
+        write_atomically(model_file, _train(sample, training_bytes, config))
+    work.progress(2, 4, "steps")
+    if not (out / "hf").exists():
+        with replacing(out / "hf") as folder:
+            save_transformers(to_transformers(model_file), folder)
+    measured = _measure(model_file, validation)
+    work.progress(3, 4, "steps")
+    exactness = _check(model_file, out / "hf", validation)
+    work.progress(4, 4, "steps")
+    return {
+        "type": config.type,
+        **measured,
+        "training_bytes": training_bytes,
+        "exactness": exactness,
+        "seconds": round(time.monotonic() - started, 3),
+    }
+
+
+def passages(text: str) -> Iterator[str]:
+    """Cut a text into passages of at most `PASSAGE_CHARACTERS`, at spaces where there are any.
+
+    Only the space at a cut is left out: the prefix that SentencePiece puts before each passage stands for it.
+    """
+    return (cut.group(1) or cut.group(2) for cut in _CUT.finditer(text))
+
+
+_CUT = re.compile(rf"(.{{1,{PASSAGE_CHARACTERS}}})(?: |\Z)|(.{{1,{PASSAGE_CHARACTERS}}})", re.DOTALL)
+
+
+def _sample(train: Sequence[Path], config: Tokenizer) -> list[str]:
+    """Passages of the documents drawn for training, in corpus order: `training_bytes` of them, or all there are.
+
+    Weighted sampling without replacement: documents go in by ascending -ln(u) / weight, where u is a hash of id and seed
+    (Efraimidis and Spirakis 2006, algorithm A-Res). The last document gives only the passages that are still wanted.
+    """
+    import numpy as np
+    import xxhash
+
+    seed = config.seed % 2**64
+    order: list[float] = []
+    sizes: list[int] = []
+    for batch in _rows(train, ["id", "weight", "bytes"]):
+        for identity, weight, size in zip(*(column.to_pylist() for column in batch), strict=True):
+            uniform = (xxhash.xxh3_64_intdigest(identity, seed=seed) + 1) / (2**64 + 1)
+            order.append(-math.log(uniform) / weight if weight > 0 else math.inf)
+            sizes.append(size if weight > 0 else 0)
+    drawn = np.argsort(order, kind="stable")
+    before = np.zeros(len(sizes), np.int64)
+    before[drawn] = np.cumsum(np.array(sizes, np.int64)[drawn]) - np.array(sizes, np.int64)[drawn]
+    wanted = np.clip(config.training_bytes - before, 0, np.array(sizes, np.int64)).tolist()
+    texts = itertools.chain.from_iterable(batch[0].to_pylist() for batch in _rows(train, ["text"]))
+    return [passage for text, limit in zip(texts, wanted, strict=True) if limit for passage in _first(text, limit)]
+
+
+def _rows(files: Iterable[Path], columns: list[str]) -> Iterator[Sequence[Any]]:
+    """Columns of the record batches of several shards, in the order asked for."""
+    return ([batch.column(name) for name in columns] for file in files for batch in batches(file, columns))
+
+
+def _first(text: str, limit: int) -> Iterator[str]:
+    taken = 0
+    for passage in passages(text):
+        if taken >= limit:
+            return
+        yield passage
+        taken += len(passage.encode())
+
+
+def _train(sample: Sequence[str], training_bytes: int, config: Tokenizer) -> bytes:
+    from sentencepiece import SentencePieceTrainer
+
+    characters = _characters(sample)
+    vocabulary = _vocabulary_size(len(characters), training_bytes, config)
+    model = io.BytesIO()
+    SentencePieceTrainer.train(
+        sentence_iterator=(passage.replace(_RESERVED, " ") for passage in sample),
+        model_writer=model,
+        model_type=config.type,
+        vocab_size=vocabulary,
+        hard_vocab_limit=False,  # a small corpus may hold fewer pieces than its size lets one expect
+        required_chars="".join(characters),
+        character_coverage=0.98,  # SentencePiece's least; `characters` covers more, so they alone decide
+        byte_fallback=True,
+        split_digits=True,
+        user_defined_symbols=["\n"],
+        normalization_rule_name="identity",
+        add_dummy_prefix=True,
+        remove_extra_whitespaces=False,
+        max_sentence_length=4 * PASSAGE_CHARACTERS,  # in bytes
+        pad_id=PAD,
+        bos_id=BOS,
+        eos_id=EOS,
+        unk_id=UNKNOWN,
+        pad_piece="<pad>",
+        num_threads=THREADS,
+        minloglevel=2,
+    )
+    return model.getvalue()
+
+
+_RESERVED = "\u2585"
+"""SentencePiece writes an unknown character like this while it trains, and skips every line that holds one."""
+
+
+def _characters(sample: Iterable[str]) -> list[str]:
+    """The characters that get a piece: printable ASCII, so that no address or name falls apart, and the text's own."""
+    counts: Counter[str] = Counter()
+    for passage in sample:
+        counts.update(passage)
+    for character in [c for c in counts if unicodedata.category(c) == "Cc" or c in (" ", _RESERVED)]:
+        del counts[character]
+    enough = COVERAGE * counts.total()
+    chosen = set(ASCII)
+    covered = 0
+    for character, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
+        if covered >= enough:
+            break
+        chosen.add(character)
+        covered += count
+    return sorted(chosen)
+
+
+def _vocabulary_size(characters: int, training_bytes: int, config: Tokenizer) -> int:
+    """Multiple of 64 (fast matrix shapes): what config and text allow, but at least room for every character and a space."""
+    allowed = min(config.vocab_size, training_bytes // config.bytes_per_piece)
+    needed = FIXED_PIECES + characters + 1
+    return max(allowed // 64 * 64, math.ceil(needed / 64) * 64)
+
+
+def _measure(model_file: Path, validation: Sequence[Path]) -> Metrics:
+    import numpy as np
+
+    processor = load(model_file)
+    first, last = processor.piece_to_id("<0x00>"), processor.piece_to_id("<0xFF>")
+    totals: dict[str, Counter[str]] = {}
+    for texts, sources in _rows(validation, ["text", "source"]):
+        texts = texts.to_pylist()
+        for text, source, ids in zip(texts, sources.to_pylist(), processor.encode(texts, return_type="numpy"), strict=True):
+            counts = {
+                "documents": 1,
+                "words": len(text.split()),
+                "bytes": len(text.encode()),
+                "tokens": len(ids),
+                "byte_tokens": int(np.count_nonzero((ids >= first) & (ids <= last))),
+            }
+            totals.setdefault(source, Counter()).update(counts)
+    whole: Counter[str] = sum(totals.values(), Counter())
+    if not whole["words"]:
+        raise StageError("the corpus has no validation text to measure the tokenizer on; raise select.validation")
+    return {
+        "vocab_size": len(processor),
+        **_rates(whole),
+        "byte_fallback": whole["byte_tokens"] / whole["tokens"],
+        "sources": [
+            {"source": source, "documents": counts["documents"], **_rates(counts)} for source, counts in sorted(totals.items())
+        ],
+    }
+
+
+def _rates(counts: Mapping[str, int]) -> dict[str, float]:
+    return {
+        "fertility": counts["tokens"] / max(counts["words"], 1),
+        "bytes_per_token": counts["bytes"] / max(counts["tokens"], 1),
+    }
+
+
+def _check(model_file: Path, hf_folder: Path, validation: Sequence[Path]) -> dict[str, int]:
+    texts = itertools.chain.from_iterable(batch[0].to_pylist() for batch in _rows(validation, ["text"]))
+    lines = list(itertools.islice((passage for text in texts for passage in passages(text)), CHECKED_PASSAGES))
+    found = compare(model_file, hf_folder, lines)
+    if wrong := found["id_mismatches"] - found["equal_score_ties"]:
+        raise StageError(
+            f"{wrong} of {len(lines)} validation passages have other ids in transformers than in SentencePiece, so a model "
+            "would read other tokens than it was trained on; set tokenizer.type to the other type and report this"
+        )
+    if lost := found["round_trip_failures"]:
+        raise StageError(
+            f"{lost} of {len(lines)} validation passages do not come back from their tokens; look for U+2581 in the documents, "
+            "which stands for a space in SentencePiece, and clean them again"
+        )
+    return found

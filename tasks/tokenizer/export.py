@@ -1,0 +1,172 @@
+"""A SentencePiece model as a fast tokenizer of transformers that gives the same ids, and the check that it does.
+
+The converters that come with transformers do not: they add a prefix after every added token, match the literal text
+`</s>` as a control token, or load a unigram model as BPE without merges. The rules below hold for models trained by
+`tasks.tokenizer` (identity normalisation, dummy prefix, byte fallback); `compare` measures whether they hold for one model.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasks.stage import write_atomically
+
+if TYPE_CHECKING:
+    from sentencepiece import SentencePieceProcessor
+    from tokenizers import Tokenizer as Backend
+    from transformers import PreTrainedTokenizerFast
+
+SPACE = "\u2581"
+"""How SentencePiece writes a space inside its pieces; cleaning takes this character out of the text itself."""
+
+FLOAT32 = 1e-6
+"""Relative difference below which two sums of float32 scores count as equal: SentencePiece adds up in float32, tokenizers in
+float64, so the last digit of a score decides between segmentations that are equally likely."""
+
+ASCII = "".join(map(chr, range(0x21, 0x7F)))
+"""Printable ASCII: every tokenizer has a piece for each of these characters."""
+
+NEVER = -1000.0
+"""Score of pieces that must not be found in running text: spelling one, at most six characters of `ASCII`, costs about 100.
+That tokenizers derives the cost of an unknown character from the lowest score changes nothing: SentencePiece builds pieces
+of known characters only, so the unknown ones cost the same in every segmentation."""
+
+
+def to_transformers(model_file: Path, context: int | None = None) -> PreTrainedTokenizerFast:
+    """The SentencePiece model as a `PreTrainedTokenizerFast` with the same ids for every text; encoding prepends BOS.
+
+    `context` is the longest input in tokens that the model reads (`model_max_length`); None states no limit. The words of
+    special tokens inside a text (`</s>`, `<0x41>`) are encoded as text, as SentencePiece does.
+
+    Raises `ValueError` for a unigram model that lacks a piece for a character of `ASCII`.
+    """
+    from tokenizers import AddedToken, decoders, normalizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    processor = load(model_file)
+    special = [processor.id_to_piece(i) for i in range(len(processor)) if processor.is_control(i) or processor.is_unknown(i)]
+    bos, eos, unknown, pad = (
+        processor.id_to_piece(i) for i in (processor.bos_id(), processor.eos_id(), processor.unk_id(), processor.pad_id())
+    )
+    backend = _model(processor)
+    # Prepend, not Metaspace: Metaspace adds no prefix to a text that begins with a space, and that space would be lost.
+    backend.normalizer = normalizers.Sequence([normalizers.Prepend(SPACE), normalizers.Replace(" ", SPACE)])
+    backend.decoder = decoders.Sequence(
+        [decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    # "\n", a user-defined symbol, stays ordinary vocabulary: an added token would cut the text, and every part gets a prefix.
+    backend.add_special_tokens([AddedToken(piece, normalized=False, special=True) for piece in special])
+    backend.post_processor = processors.TemplateProcessing(
+        single=f"{bos} $A", pair=f"{bos} $A {bos} $B", special_tokens=[(bos, processor.bos_id())]
+    )
+    limit = {} if context is None else {"model_max_length": context}
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        bos_token=bos,
+        eos_token=eos,
+        unk_token=unknown,
+        pad_token=pad,
+        padding_side="right",
+        clean_up_tokenization_spaces=False,
+        split_special_tokens=True,
+        **limit,
+    )
+
+
+def save_transformers(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Write tokenizer.json and tokenizer_config.json into `folder` so that transformers 4 and 5 load them alike."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save_pretrained(str(folder))
+    path = folder / "tokenizer_config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    # Version 5 writes TokenizersBackend, which version 4 does not know; and with no class, config.json's model type decides.
+    config["tokenizer_class"] = "PreTrainedTokenizerFast"
+    write_atomically(path, json.dumps(config, indent=2, ensure_ascii=False, sort_keys=True).encode() + b"\n")
+
+
+def compare(model_file: Path, hf_folder: Path, lines: Sequence[str]) -> dict[str, int]:
+    """Encode and decode `lines` with SentencePiece and with what `AutoTokenizer` loads from `hf_folder`; count differences.
+
+    `id_mismatches`: lines whose ids differ. `equal_score_ties`: those among them whose two segmentations have the same
+    unigram score (to float32), so that neither is wrong; always 0 for BPE, where order decides and not a score.
+    `round_trip_failures`: lines that decoding the ids does not give back exactly, in either library.
+    """
+    from transformers import AutoTokenizer
+
+    processor = load(model_file)
+    tokenizer = AutoTokenizer.from_pretrained(str(hf_folder))
+    lines = list(lines)
+    expected: list[list[int]] = processor.encode(lines)
+    found: list[list[int]] = tokenizer(lines, add_special_tokens=False)["input_ids"] if lines else []
+    decoded: list[str] = tokenizer.batch_decode(found, clean_up_tokenization_spaces=False) if lines else []
+    mismatches = [(ours, theirs) for ours, theirs in zip(expected, found, strict=True) if ours != theirs]
+    unigram = not _is_bpe(processor)
+    return {
+        "lines": len(lines),
+        "id_mismatches": len(mismatches),
+        "equal_score_ties": sum(unigram and _tie(processor, ours, theirs) for ours, theirs in mismatches),
+        "round_trip_failures": sum(
+            line != text or line != processor.decode(ids) for line, text, ids in zip(lines, decoded, expected, strict=True)
+        ),
+    }
+
+
+def load(model_file: Path) -> SentencePieceProcessor:
+    """The SentencePiece model in `model_file`."""
+    from sentencepiece import SentencePieceProcessor
+
+    return SentencePieceProcessor(model_file=str(model_file))
+
+
+def _model(processor: SentencePieceProcessor) -> Backend:
+    from tokenizers import Tokenizer as Backend
+    from tokenizers import models
+
+    pieces = [processor.id_to_piece(i) for i in range(len(processor))]
+    if not _is_bpe(processor):
+        if missing := set(ASCII) - set(pieces):
+            raise ValueError(f"a unigram model without a piece for {min(missing)!r} cannot be exported exactly")
+        scored = [(piece, NEVER if _unmatched(processor, i) else processor.get_score(i)) for i, piece in enumerate(pieces)]
+        return Backend(models.Unigram(scored, unk_id=processor.unk_id(), byte_fallback=True))
+    normal = [pieces[i] for i in _normal(processor)]
+    vocabulary = {piece: i for i, piece in enumerate(pieces)}
+    unknown = processor.id_to_piece(processor.unk_id())
+    return Backend(models.BPE(vocabulary, _merges(normal), unk_token=unknown, fuse_unk=True, byte_fallback=True))
+
+
+def _unmatched(processor: SentencePieceProcessor, i: int) -> bool:
+    """Whether SentencePiece never finds this piece in running text; tokenizers' unigram would, and a page could inject it."""
+    return bool(processor.is_control(i) or processor.is_unknown(i) or processor.is_byte(i))
+
+
+def _normal(processor: SentencePieceProcessor) -> list[int]:
+    """Ids of the learned pieces: they come last, after the control pieces, the newline and the 256 bytes."""
+    return list(range(max(i for i in range(len(processor)) if processor.is_byte(i)) + 1, len(processor)))
+
+
+def _is_bpe(processor: SentencePieceProcessor) -> bool:
+    """Whether the scores are 0, -1, -2 ... (BPE writes minus the rank of the merge) and not log-probabilities (unigram)."""
+    return all(processor.get_score(i) == -rank for rank, i in enumerate(_normal(processor)))
+
+
+def _merges(pieces: Sequence[str]) -> list[tuple[str, str]]:
+    """The merges behind BPE pieces that are listed best first.
+
+    SentencePiece merges any two neighbours whose concatenation is a piece, best piece first. So every way to cut a piece
+    into two pieces is a merge with the rank of the piece.
+    """
+    rank = {piece: i for i, piece in enumerate(pieces)}
+    merges: list[tuple[str, str]] = []
+    for piece in pieces:
+        cuts = [(piece[:i], piece[i:]) for i in range(1, len(piece)) if piece[:i] in rank and piece[i:] in rank]
+        merges += sorted(cuts, key=lambda cut: (rank[cut[0]], rank[cut[1]]))
+    return merges
+
+
+def _tie(processor: SentencePieceProcessor, ours: Sequence[int], theirs: Sequence[int]) -> bool:
+    scores = [math.fsum(processor.get_score(i) for i in ids) for ids in (ours, theirs)]
+    return math.isclose(*scores, rel_tol=FLOAT32)

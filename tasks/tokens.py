@@ -1,0 +1,155 @@
+"""The tokens stage: the corpus as flat token files, to be read by memory map.
+
+    train.bin          every document as BOS, its tokens, EOS; little-endian uint16, or uint32 if an id needs it
+    train.offsets.npy  int64, documents + 1: document i is tokens offsets[i] to offsets[i + 1]
+    train.bytes.npy    int32: UTF-8 bytes of each document's text, for losses in bits per byte
+
+and the same for validation.*, and meta.json. (One flat file of ids: nanoGPT's format; offsets: Megatron's index.)
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasks.documents import batches, shards
+from tasks.stage import Metrics, StageError, Work, replacing, write_atomically
+from tasks.tokenizer.export import load
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from lang_configs.schema import Tokens
+
+PARTS = ".parts"
+"""Encoded shards, until they are joined; a dot folder is no part of a stage's output."""
+
+SPLITS = ("train", "validation")
+ROWS = 256
+"""Documents encoded at once: enough to keep SentencePiece busy, few enough for megabytes of memory."""
+
+
+def tokens(inputs: Mapping[str, Path], config: Tokens, out: Path, work: Work) -> Metrics:
+    """Encode the shards of `inputs["corpus"]` with `inputs["tokenizer"]`/tokenizer.model into the files above.
+
+    A training document of weight w (how often it is read in one pass over the file) is there floor(w) times, and once more
+    with probability w - floor(w), which a hash of its id decides. The second copies of a shard's documents follow after all
+    its first ones, so that a model does not read a text right after itself. Validation documents are there once.
+
+    Metrics are those of meta.json: dtype, vocab_size, bos, eos, pad (ids), and for each split its tokens (BOS and EOS
+    included), bytes of text and documents, copies counted. Raises `StageError` if there is no training shard or a weight
+    is negative or not a number.
+    """
+    meta = out / "meta.json"
+    if not meta.exists():  # it is written last: whatever was killed before that is done again from the parts
+        model = inputs["tokenizer"] / "tokenizer.model"
+        files = shards(inputs["corpus"])
+        splits = {split: [file for file in files if file.name.startswith(f"{split}-")] for split in SPLITS}
+        if not splits["train"]:
+            raise StageError(f"{inputs['corpus']}: no train-*.parquet to encode; see in the decisions of select why")
+        description = _describe(model)
+        (out / PARTS).mkdir(exist_ok=True)
+        encode = partial(_encode_shard, model, description["dtype"])
+        work.units(encode, {file.stem: file for name in SPLITS for file in splits[name]}, out)
+        for split in SPLITS:
+            description |= _join(out, split, [file.stem for file in splits[split]], description["dtype"])
+        write_atomically(meta, json.dumps(description, indent=1).encode())
+    shutil.rmtree(out / PARTS, ignore_errors=True)
+    metrics: Metrics = json.loads(meta.read_text())
+    return metrics
+
+
+def _describe(model: Path) -> dict[str, Any]:
+    processor = load(model)
+    return {
+        "dtype": "uint16" if len(processor) <= 65535 else "uint32",
+        "vocab_size": len(processor),
+        "bos": processor.bos_id(),
+        "eos": processor.eos_id(),
+        "pad": processor.pad_id(),
+    }
+
+
+def _encode_shard(model: Path, dtype: str, shard: Path, out: Path) -> Metrics:
+    """Write the tokens of one shard, and the lengths (in tokens, in bytes) of its documents, copies included."""
+    import numpy as np
+    import pyarrow.compute as pc
+
+    processor = load(model)
+    bos, eos = [processor.bos_id()], [processor.eos_id()]
+    weighted = shard.name.startswith("train-")
+    documents: list[np.ndarray] = []
+    copies: list[int] = []
+    sizes: list[int] = []
+    for batch in batches(shard, ["id", "text", "weight"] if weighted else ["id", "text"], ROWS):
+        # One thread: the shards already share the cores. Control pieces such as "</s>" are never found in the text itself.
+        encoded = processor.encode(batch.column("text").to_pylist(), return_type="numpy", num_threads=1)
+        documents += [np.concatenate([bos, ids, eos]).astype(_little_endian(dtype)) for ids in encoded]
+        sizes += pc.binary_length(batch.column("text")).to_pylist()
+        if weighted:
+            ids_and_weights = zip(batch.column("id").to_pylist(), batch.column("weight").to_pylist(), strict=True)
+            copies += [_copies(identity, weight, shard) for identity, weight in ids_and_weights]
+        else:
+            copies += [1] * batch.num_rows
+    order = [i for turn in range(max(copies, default=0)) for i, times in enumerate(copies) if times > turn]
+    with replacing(out / PARTS / f"{shard.stem}.bin") as temporary, open(temporary, "wb") as file:
+        file.writelines(documents[i].data for i in order)
+    _save(out / PARTS / f"{shard.stem}.lengths.npy", np.array([len(documents[i]) for i in order], np.int64))
+    _save(out / PARTS / f"{shard.stem}.bytes.npy", np.array([sizes[i] for i in order], np.int32))
+    return {"documents": len(order)}
+
+
+def _copies(identity: bytes, weight: float, shard: Path) -> int:
+    import xxhash
+
+    if weight is None or not math.isfinite(weight) or weight < 0:
+        raise StageError(f"{shard.name}: document {identity.hex()} has weight {weight}; a weight is a number from 0 upwards")
+    whole = math.floor(weight)
+    return whole + (xxhash.xxh3_64_intdigest(b"copy" + identity) < (weight - whole) * 2**64)
+
+
+def _join(out: Path, split: str, names: Sequence[str], dtype: str) -> dict[str, int]:
+    """Put the parts of a split together in the order of its shards."""
+    import numpy as np
+
+    lengths = _concatenate((out / PARTS / f"{name}.lengths.npy" for name in names), np.int64)
+    sizes = _concatenate((out / PARTS / f"{name}.bytes.npy" for name in names), np.int32)
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+    with replacing(out / f"{split}.bin") as temporary, open(temporary, "wb") as joined:
+        for name in names:
+            with open(out / PARTS / f"{name}.bin", "rb") as part:
+                shutil.copyfileobj(part, joined, 1 << 20)
+    written = (out / f"{split}.bin").stat().st_size
+    if written != offsets[-1] * _little_endian(dtype).itemsize:
+        raise StageError(f"{out}: the parts of {split} do not fit together; delete this folder and run the stage again")
+    _save(out / f"{split}.offsets.npy", offsets)
+    _save(out / f"{split}.bytes.npy", sizes)
+    return {
+        f"{split}_tokens": int(offsets[-1]),
+        f"{split}_bytes": int(sizes.sum(dtype=np.int64)),
+        f"{split}_documents": len(sizes),
+    }
+
+
+def _concatenate(files: Iterable[Path], dtype: type[np.generic]) -> np.ndarray:
+    import numpy as np
+
+    return np.concatenate([np.zeros(0, dtype), *(np.load(file) for file in files)])
+
+
+def _little_endian(dtype: str) -> np.dtype:
+    import numpy as np
+
+    return np.dtype(dtype).newbyteorder("<")
+
+
+def _save(path: Path, array: np.ndarray) -> None:
+    import numpy as np
+
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        np.save(file, array)
