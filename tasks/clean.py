@@ -32,7 +32,7 @@ _INVISIBLE = re.compile(
     "[\\x00-\\x08\\x0e-\\x1f\\x7f-\\x84\\x86-\\x9f\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff"
     "\ufff9-\ufffd\ud800-\udfff]"
 )
-"""Controls, soft hyphens, zero-width and direction marks, replacement characters. The joiners U+200C/D stay: scripts need them."""
+"""Controls, soft hyphens, zero-width and direction marks, replacement characters; not the joiners that scripts need."""
 _EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@(?:[\w-]{1,63}\.)+[^\W\d_]{2,24}(?![\w-])")
 
 
