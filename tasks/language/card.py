@@ -1,0 +1,148 @@
+"""The card of the packaged language identification model, with figures measured on text that it was not trained on."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasks.language import WINDOW, Identification, identify
+from tasks.stage import sha256, write_atomically
+
+if TYPE_CHECKING:
+    from tasks.language.train import Collection
+
+FOCUS = {"swh_Latn": "Swahili", "yor_Latn": "Yoruba", "hau_Latn": "Hausa", "amh_Ethi": "Amharic"}
+COMORIAN = ("swb_Latn", "zdj_Latn")
+THRESHOLD = 0.5
+NEWS = "masakhanews"
+STORIES = "african_storybook"
+TEMPLATE = Path(__file__).with_name("card.md.j2")
+
+Lines = dict[str, list[Identification]]
+
+
+@dataclass(frozen=True)
+class Results:
+    """What the model says of each held-out line and news article (by label), and of story sentences in Swahili."""
+
+    lines: Lines
+    news: Lines
+    stories: Lines
+
+
+def write_card(collection: Collection, raw: Path, out: Path) -> None:
+    """Measure the model `lid.ftz` in `out` and write its card beside it."""
+    from jinja2 import Environment, StrictUndefined
+
+    model = out / "lid.ftz"
+    results = measure(collection.test, raw, model)
+    template = Environment(undefined=StrictUndefined, keep_trailing_newline=True).from_string(TEMPLATE.read_text("utf-8"))
+    write_atomically(out / "lid_card.md", template.render(_facts(collection, model) | _figures(results)).encode())
+
+
+def measure(test: dict[str, list[str]], raw: Path, model: Path) -> Results:
+    """Run the model over the test lines, and over documents below `raw` whose licence kept them out of its training."""
+    from tasks.language.train import documents
+
+    news: dict[str, list[str]] = defaultdict(list)
+    stories: dict[str, list[str]] = defaultdict(list)
+    for name, document in documents(raw):
+        if NEWS in name and document["lang_hint"] in FOCUS:
+            news[document["lang_hint"]].append(document["text"])
+        elif name.startswith(STORIES) and "NC" in document["license"]:
+            for sentence in re.split(r"(?<=[.!?])\s+|\n+", document["text"]):
+                if words := len(sentence.split()):
+                    length = "3 words or fewer" if words < 4 else "4 to 7 words" if words < 8 else "8 words or more"
+                    stories[length].append(sentence)
+    return Results(
+        {label: identify(lines, model) for label, lines in sorted(test.items())},
+        {label: identify(articles, model) for label, articles in news.items()},
+        {length: identify(lines, model) for length, lines in sorted(stories.items())},
+    )
+
+
+def share(found: list[Identification], label: str, threshold: float = THRESHOLD) -> float:
+    """Share of the texts that got the label with at least this score."""
+    return sum(entry.label == label and entry.score >= threshold for entry in found) / max(1, len(found))
+
+
+def false_positives(lines: Lines, label: str, threshold: float = THRESHOLD) -> dict[str, float]:
+    """For each other label, the share of its lines that got `label`."""
+    return {other: share(found, label, threshold) for other, found in lines.items() if other != label}
+
+
+def _facts(collection: Collection, model: Path) -> dict[str, Any]:
+    from tasks.language import train
+
+    return {
+        "labels": sorted(collection.train),
+        "bytes": model.stat().st_size,
+        "sha256": sha256(model),
+        "window": WINDOW,
+        "words": sum(len(line.split()) for lines in collection.train.values() for line in lines),
+        "windows": collection.windows,
+        "window_words": train.WINDOW_WORDS,
+        "fewest_windows": train.FEWEST_WINDOWS,
+        "factor": train.WINDOWS_FACTOR,
+        "power": train.WINDOWS_POWER,
+        "most_words": train.MOST_WORDS,
+        "kept": collection.lines_kept,
+        "dropped": collection.lines_dropped,
+        "sources": sorted((*credit, count, len(labels)) for credit, (count, labels) in collection.sources.items()),
+        "udhr_only": len(collection.udhr_only & set(collection.train)),
+        "refused": sorted(collection.refused.items()),
+        "training": _listed(train.TRAINING),
+        "quantisation": _listed(train.QUANTISATION),
+    }
+
+
+def _figures(results: Results) -> dict[str, Any]:
+    lines = results.lines
+    right = {label: share(found, label, 0) for label, found in lines.items()}
+    large = [label for label, found in lines.items() if len(found) >= 20]
+    yoruba = [entry for entry in lines["yor_Latn"] if entry.label != "eng_Latn"]
+    elsewhere = [(f"{name}, news articles (MasakhaNEWS)", label, results.news[label]) for label, name in FOCUS.items()]
+    elsewhere += [(f"Swahili, sentences of stories, {length}", "swh_Latn", found) for length, found in results.stories.items()]
+    return {
+        "lines": sum(len(found) for found in lines.values()),
+        "languages": len(lines),
+        "accuracy": sum(right[label] * len(lines[label]) for label in lines) / sum(len(found) for found in lines.values()),
+        "macro": sum(right.values()) / len(right),
+        "languages_20": len(large),
+        "macro_20": sum(right[label] for label in large) / len(large),
+        "threshold": THRESHOLD,
+        "focus": [_focus(lines, label, name) for label, name in FOCUS.items()],
+        "english_yoruba": 1 - len(yoruba) / len(lines["yor_Latn"]),
+        "yoruba_rest": share(yoruba, "yor_Latn", 0),
+        "elsewhere": [
+            (name, len(found), *(f"{share(found, label, threshold):.3f}" for threshold in (0, THRESHOLD, 0.8)))
+            for name, label, found in elsewhere
+        ],
+        "comorian": ", ".join(f"{share(lines[label], 'swh_Latn'):.0%} of {len(lines[label])} {label}" for label in COMORIAN),
+        "confusions": [_confusions(lines, label, name) for label, name in FOCUS.items()],
+    }
+
+
+def _listed(settings: Mapping[str, object]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in settings.items())
+
+
+def _focus(lines: Lines, label: str, name: str) -> list[Any]:
+    wrong = false_positives(lines, label)
+    recall = [f"{share(lines[label], label, threshold):.3f}" for threshold in (0, THRESHOLD)]
+    return [name, len(lines[label]), *recall, f"{sum(wrong.values()) / len(wrong):.3%}", _worst(wrong)]
+
+
+def _confusions(lines: Lines, label: str, name: str) -> list[str]:
+    called = Counter(entry.label for entry in lines[label] if entry.label != label)
+    away = {other: count / len(lines[label]) for other, count in called.items()}
+    return [name, _worst(away), _worst(false_positives(lines, label, 0))]
+
+
+def _worst(rates: dict[str, float]) -> str:
+    ranked = sorted(((rate, other) for other, rate in rates.items() if rate), key=lambda entry: (-entry[0], entry[1]))
+    return ", ".join(f"{other} {rate:.1%}" for rate, other in ranked[:5]) or "none"

@@ -1,0 +1,226 @@
+"""Rebuilds the packaged language identification model: `python -m tasks.language.train --lid DIR --raw DIR --out DIR`.
+
+`lid` holds fastText lines (`__label__swh_Latn text`) in train.txt, dev.txt and test.txt, and label_aliases.tsv; `raw` holds
+the documents that these lines were drawn from, as JSON lines (.jsonl.zst) that state the licence of each document. A line is
+used only if it stands in a document whose licence lets a model be shared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import itertools
+import json
+import random
+import re
+import tempfile
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import zstandard
+
+from tasks.language import normalise
+from tasks.stage import replacing
+
+UDHR = "UDHR"
+"""Texts that state no licence and are used all the same: see the card."""
+PERMITTED = re.compile(r"(CC0|CC[- ]BY|MIT|Apache)(?!.*\bN[CD]\b)")
+"""Start of a licence under which a model may be passed on; NC and ND are refused, and so is what is unknown or unstated."""
+UNCLEAN = re.compile(r"machine|Markdown, some pages English|Swahili course")
+"""Sources in the right language only in part, or written by a machine."""
+NOT_READ = ("CONTAMINATED", "recrawl")
+"""Raw files that hold evaluation data, or older versions of documents that may be in the test lines."""
+
+FEWEST_LINES = 20
+MOST_WORDS = 120_000
+"""Words of training text per label; beyond its own lines a label is filled up from documents that hold no test line."""
+WINDOW_WORDS = (3, 30)
+FEWEST_WINDOWS = 300
+WINDOWS_FACTOR = 8
+WINDOWS_POWER = 0.75
+"""Training windows of a label: the number that its text would fill to this power, times the factor. That is between giving
+each word the same weight (power 1), which loses small languages, and each language (power 0), which loses short text in large.
+"""
+BARE = 0.25
+"""Share of windows in Latin script that lose their diacritics, as much of the web does."""
+SEED = 7
+
+TRAINING = {"dim": 32, "minn": 2, "maxn": 5, "bucket": 400_000, "minCount": 20, "epoch": 6, "lr": 1.0, "loss": "softmax"}
+QUANTISATION = {"cutoff": 105_000, "retrain": True, "epoch": 3, "lr": 0.5, "qnorm": True, "dsub": 4}
+MOST_BYTES = 2_000_000
+
+
+@dataclass
+class Collection:
+    """Training text and where it is from. Labels are those of `lid`, macrolanguage codes replaced."""
+
+    train: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    dev: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    test: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    lines_kept: int = 0
+    lines_dropped: int = 0
+    sources: dict[tuple[str, str], tuple[int, set[str]]] = field(default_factory=dict)
+    """(source, licence) -> how many documents, and the labels, that training text may come from."""
+    udhr_only: set[str] = field(default_factory=set)
+    """Labels with no other text."""
+    refused: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    """Licence -> documents left out because of it."""
+    windows: int = 0
+
+
+def main() -> None:
+    """Command line."""
+    from tasks.language.card import write_card
+
+    parser = argparse.ArgumentParser(prog="python -m tasks.language.train", description=__doc__.splitlines()[0])
+    parser.add_argument("--lid", type=Path, required=True, help="folder with train.txt, dev.txt, test.txt, label_aliases.tsv")
+    parser.add_argument("--raw", type=Path, required=True, help="folder with the documents, as .jsonl.zst, in any depth")
+    parser.add_argument("--out", type=Path, required=True, help="where lid.ftz and lid_card.md are written")
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    collection = collect(given.lid, given.raw)
+    train(collection, given.out / "lid.ftz")
+    write_card(collection, given.raw, given.out)
+
+
+def collect(lid: Path, raw: Path) -> Collection:
+    """Read the lines and the documents, and keep the training text whose licence permits a model."""
+    aliases = _aliases(lid)
+    found = Collection()
+    lines = {split: _lines(lid / f"{split}.txt", aliases) for split in ("train", "dev", "test")}
+    found.dev, found.test = lines["dev"], lines["test"]
+    texts: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for name, document in documents(raw):
+        if any(word in name for word in NOT_READ):
+            continue
+        source, licence = _credit(document)
+        if not (licence == UDHR or PERMITTED.match(licence)):
+            found.refused[document["license"]] += 1
+        elif not UNCLEAN.search(document["source"]):
+            label = aliases.get(document["lang_hint"], document["lang_hint"])
+            if label not in lines["train"]:
+                continue
+            texts[label][source].append(" ".join(document["text"].split()))
+            count, labels = found.sources.get((source, licence), (0, set()))
+            found.sources[source, licence] = count + 1, labels | {label}
+    for label in sorted(lines["train"]):
+        everything = "\0".join(text for of_source in texts[label].values() for text in of_source)
+        found.train[label] = [line for line in lines["train"][label] if line in everything]
+        found.lines_kept += len(found.train[label])
+        found.lines_dropped += len(lines["train"][label]) - len(found.train[label])
+        if all(UDHR in source for source in texts[label]):
+            found.udhr_only.add(label)
+        held_out = found.dev[label] + found.test[label]
+        found.train[label] += _more_text(texts[label], held_out, MOST_WORDS - _words(found.train[label]))
+    found.train = {label: text for label, text in found.train.items() if len(text) >= FEWEST_LINES}
+    return found
+
+
+def train(collection: Collection, path: Path) -> None:
+    """Train, prune and quantise; the same text gives the same file on the same build of fastText (one thread, fixed seed).
+
+    fastText 0.9.3 does not initialise all of its matrices. An allocation above 32 MB is fresh memory, hence zero: a good
+    start too. Small ones (few buckets, few labels) can begin with garbage, and training stops at "Encountered NaN".
+    """
+    import fasttext
+
+    with tempfile.TemporaryDirectory() as folder:
+        text = Path(folder, "windows.txt")
+        windows = training_windows(collection.train)
+        collection.windows = len(windows)
+        text.write_text("".join(windows))
+        model = fasttext.train_supervised(str(text), **TRAINING, seed=SEED, thread=1, verbose=0)
+        model.quantize(str(text), **QUANTISATION, thread=1)
+    with replacing(path) as temporary:
+        model.save_model(str(temporary))
+    if path.stat().st_size > MOST_BYTES:
+        raise SystemExit(f"{path}: {path.stat().st_size:,} bytes, more than {MOST_BYTES:,}; lower the cutoff")
+
+
+def training_windows(text: dict[str, list[str]]) -> list[str]:
+    """Random runs of words of each label, as fastText lines in random order."""
+    chance = random.Random(SEED)
+    fewest, most = WINDOW_WORDS
+    windows = []
+    for label in sorted(text):
+        lines = [normalise(line) for line in text[label]]
+        chance.shuffle(lines)
+        words = " ".join(lines).split()
+        filled = len(words) / ((fewest + most) / 2)
+        for _ in range(max(FEWEST_WINDOWS, int(WINDOWS_FACTOR * filled**WINDOWS_POWER))):
+            length = chance.randint(fewest, most)
+            start = chance.randrange(max(1, len(words) - length))
+            window = " ".join(words[start : start + length])
+            bare = label.endswith("_Latn") and (draw := chance.random()) < BARE
+            windows.append(f"__label__{label} {_without_diacritics(window, draw < BARE / 2) if bare else window}\n")
+    chance.shuffle(windows)
+    return windows
+
+
+def documents(raw: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each document below `raw`, with the name of its file."""
+    for path in sorted(raw.rglob("*.jsonl.zst")):
+        with open(path, "rb") as packed, zstandard.ZstdDecompressor().stream_reader(packed) as stream:
+            for line in io.TextIOWrapper(stream, "utf-8"):
+                yield path.name, json.loads(line)
+
+
+def _aliases(lid: Path) -> dict[str, str]:
+    with open(lid / "label_aliases.tsv", encoding="utf-8", newline="") as handle:
+        return {row["macro_or_variant"]: row["individual"] for row in csv.DictReader(handle, delimiter="\t")}
+
+
+def _lines(path: Path, aliases: dict[str, str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    for line in path.read_text("utf-8").split("\n"):
+        label, _, text = line.removeprefix("__label__").partition(" ")
+        if text:
+            found[aliases.get(label, label)].append(text)
+    return found
+
+
+def _credit(document: dict[str, Any]) -> tuple[str, str]:
+    """Source and licence of a document, short enough for a table."""
+    licence = document["license"] or "unknown"
+    source = re.sub(r" en-\w+| [\w-]+-NT\b| \([^)]*\)| \w+ course.*| sentences$", "", document["source"])
+    if UDHR in licence:
+        return source, UDHR
+    for family in ("CC-BY-SA-4.0", "CC-BY-SA"):
+        if family in licence and PERMITTED.match(licence):
+            return source, family
+    return source, licence.split(" (")[0].split(" text")[0].replace("CC BY", "CC-BY")
+
+
+def _more_text(texts: dict[str, list[str]], held_out: list[str], words: int) -> list[str]:
+    """Documents of all sources in turn, cut into lines of 40 words, until there are enough words; none with a held-out line."""
+    chance = random.Random(SEED)
+    turns = [chance.sample(texts[source], len(texts[source])) for source in sorted(texts) if UDHR not in source]
+    lines: list[str] = []
+    for document in itertools.chain.from_iterable(itertools.zip_longest(*turns)):
+        if words <= 0:
+            break
+        if document is None or any(line in document for line in held_out):
+            continue
+        split = document.split()
+        lines += [" ".join(split[at : at + 40]) for at in range(0, len(split), 40)]
+        words -= len(split)
+    return lines
+
+
+def _words(lines: list[str]) -> int:
+    return sum(len(line.split()) for line in lines)
+
+
+def _without_diacritics(text: str, only_tones: bool) -> str:
+    """Without the marks of tone (grave, acute, circumflex, macron, caron), or without any mark on a letter."""
+    marks = "[\u0300\u0301\u0302\u0304\u030c]" if only_tones else "[\u0300-\u036f]"
+    return unicodedata.normalize("NFC", re.sub(marks, "", unicodedata.normalize("NFD", text)))
+
+
+if __name__ == "__main__":
+    main()
