@@ -124,7 +124,6 @@ class LanguageId(Strict):
         None, description="fastText .bin or .ftz: a path or an address; default: the packaged model", exclude=True
     )
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="Checksum of the model; required for an address")
-    min_score: float = Field(0.5, ge=0, le=1, description="Lowest confidence that counts as this language (used by select)")
 
 
 class Quality(Strict):
@@ -185,6 +184,7 @@ class EvaluationSet(Strict):
 class Select(Strict):
     """The decision about each document."""
 
+    min_language_score: float = Field(0.5, ge=0, le=1, description="Lowest confidence that counts as this language")
     validation: float = Field(0.01, gt=0, lt=0.5, description="Share of the kept documents held out for validation")
     validation_bytes: int = Field(2_000_000, ge=1000, description="Most text held out, in bytes")
     sources: dict[str, float] = Field({}, description="Weight of a source's documents in training; 0 drops them")

@@ -1,0 +1,80 @@
+"""The cards: what is in the corpus and the model, in the Hub's format, every number from the ledger by SQL."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from lang_configs.schema import Release
+from tasks import ledger
+from tasks.cards.facts import gather
+from tasks.cards.front_matter import dataset_front_matter, model_front_matter
+from tasks.cards.render import render
+from tasks.stage import Metrics, StageError, Work, write_atomically
+
+
+class CardLanguage(BaseModel):
+    """How the language is called: English name, own name, ISO 639-3 code, ISO 15924 script, code of the Hub's tag."""
+
+    model_config = ConfigDict(frozen=True)
+    name: str
+    autonym: str | None = None
+    code: str
+    script: str
+    hub_code: str | None = None
+
+
+class CardsConfig(BaseModel):
+    """What the cards say beside the facts; `command` is the command line that builds all of it again."""
+
+    model_config = ConfigDict(frozen=True)
+    language: CardLanguage
+    release: Release
+    command: str
+
+
+def cards(inputs: Mapping[str, Path], config: CardsConfig, out: Path, work: Work) -> Metrics:
+    """Write `data_card.md`, `model_card.md` (Markdown under YAML front matter), `plots/*.svg` and `facts.json`.
+
+    `inputs` are the published folders of all stages of one run, from "crawl-<source>" to "evaluate". The cards hold no
+    number that is not in facts.json, which gives the SQL of each: run it in `tasks.ledger.in_memory(inputs.values())`.
+    The same folders and config give the same bytes. (Fields: Hugging Face's templates, Datasheets for Datasets
+    arXiv 1803.09010, Model Cards arXiv 1810.03993.) Raises StageError when the folders are not of one run.
+    """
+    from tasks.cards.plots import draw
+
+    work.progress(0, 3, "steps")
+    with ledger.in_memory(inputs.values()) as database:
+        facts = gather(database)
+    values = {name: fact["value"] for name, fact in facts.items()}
+    _check(values)
+    work.progress(1, 3, "steps")
+    (out / "plots").mkdir(exist_ok=True)
+    plots = draw(values, out / "plots")
+    work.progress(2, 3, "steps")
+    fingerprints = [{"stage": row["stage"], "fingerprint": row["fingerprint"]} for row in values["stages"]]
+    document = {"stages": fingerprints, "facts": facts}
+    write_atomically(out / "facts.json", json.dumps(document, indent=1, ensure_ascii=False).encode())
+    for name, front_matter in (
+        ("data_card.md", dataset_front_matter(values, config.language, config.release)),
+        ("model_card.md", model_front_matter(values, config.language, config.release)),
+    ):
+        body = render(f"{name}.j2", facts=values, plots=plots, config=config)
+        write_atomically(out / name, f"---\n{front_matter.strip()}\n---\n\n{body}".encode())
+    work.progress(3, 3, "steps")
+    return {"facts": len(facts), "plots": sorted(plots)}
+
+
+def _check(values: dict[str, Any]) -> None:
+    """Rows in = kept + dropped, from one stage to the next: folders of different runs do not pass."""
+    decided, kept, cleaned = values["decided"]["documents"], values["kept"]["documents"], values["cleaned"]["documents"]
+    stored = sum(file["documents"] for file in values["corpus_files"])
+    if decided != cleaned or kept != stored or kept + values["decided"]["dropped"] != decided:
+        raise StageError(
+            f"cards: clean has {cleaned} documents and select decided on {decided}; it kept {kept} and the corpus holds "
+            f"{stored}: these folders are not of one run; build again, and the ledger will name the right ones"
+        )

@@ -1,0 +1,224 @@
+-- Every number of the cards. A block gives one fact: "row" is an object, "rows" a list of them (the ledger is of one run).
+-- Sums are of whole numbers, so that no order of adding changes them.
+
+-- row crawled
+SELECT sum(count) FILTER (outcome = 'written')::BIGINT AS documents, sum(count) FILTER (outcome = 'bytes')::BIGINT AS bytes
+FROM sources;
+
+-- row decided
+SELECT count(*) AS documents, sum(bytes)::BIGINT AS bytes, sum(words::BIGINT)::BIGINT AS words,
+       count(*) FILTER (decision <> 'keep') AS dropped,
+       100.0 * count(*) FILTER (decision <> 'keep') / count(*) AS dropped_percent
+FROM decisions;
+
+-- row kept
+SELECT count(*) AS documents, sum(bytes)::BIGINT AS bytes, sum(words::BIGINT)::BIGINT AS words,
+       count(DISTINCT source) AS sources, quantile_disc(words, 0.5)::BIGINT AS median_words, quantile_disc(words, 0.05)::BIGINT AS low_words,
+       quantile_disc(words, 0.95)::BIGINT AS high_words,
+       100.0 * count(*) FILTER (url IS NULL) / count(*) AS no_url_percent,
+       100.0 * count(*) FILTER (language_score < 0.9) / count(*) AS unsure_percent
+FROM decisions WHERE decision = 'keep';
+
+-- rows funnel
+SELECT decision, documents, bytes, 100.0 * documents / sum(documents) OVER () AS percent,
+       100.0 * bytes / sum(bytes) OVER () AS bytes_percent
+FROM funnel
+ORDER BY CASE WHEN decision = 'contamination' THEN 1 WHEN decision = 'source' THEN 2 WHEN decision = 'empty' THEN 3
+              WHEN decision = 'language' THEN 4 WHEN decision = 'language_score' THEN 5 WHEN decision LIKE 'quality%' THEN 6
+              WHEN decision = 'exact_duplicate' THEN 7 WHEN decision = 'near_duplicate' THEN 8 WHEN decision = 'keep' THEN 10
+              ELSE 9 END, documents DESC, decision;
+
+-- rows sources
+SELECT source, count(*) FILTER (decision = 'keep') AS documents,
+       coalesce(sum(words::BIGINT) FILTER (decision = 'keep'), 0)::BIGINT AS words,
+       coalesce(sum(bytes) FILTER (decision = 'keep'), 0)::BIGINT AS bytes,
+       100.0 * coalesce(sum(bytes) FILTER (decision = 'keep'), 0) / sum(sum(bytes) FILTER (decision = 'keep')) OVER () AS percent,
+       100.0 * count(*) FILTER (decision = 'keep') / count(*) AS kept_percent
+FROM decisions GROUP BY source ORDER BY bytes DESC, source;
+
+-- rows licenses
+SELECT coalesce(nullif(trim(license), ''), 'unknown') AS license, count(*) AS documents, sum(words::BIGINT)::BIGINT AS words,
+       sum(bytes)::BIGINT AS bytes, 100.0 * sum(bytes) / sum(sum(bytes)) OVER () AS percent
+FROM decisions WHERE decision = 'keep' GROUP BY 1 ORDER BY bytes DESC, 1;
+
+-- rows splits
+SELECT split, count(*) AS documents, sum(words::BIGINT)::BIGINT AS words, sum(bytes)::BIGINT AS bytes,
+       100.0 * sum(bytes) / sum(sum(bytes)) OVER () AS percent
+FROM decisions WHERE decision = 'keep' GROUP BY split ORDER BY split;
+
+-- rows labels
+SELECT language AS label, count(*) AS documents, 100.0 * count(*) / sum(count(*)) OVER () AS percent,
+       quantile_disc(language_score, 0.5)::DOUBLE AS median_score
+FROM decisions GROUP BY language ORDER BY documents DESC, label LIMIT 10;
+
+-- row labels_found
+SELECT count(DISTINCT language) AS labels FROM decisions;
+
+-- row duplicates
+SELECT (metrics->>'exact')::BIGINT AS exact, (metrics->>'near')::BIGINT AS near,
+       (metrics->>'candidate_pairs')::BIGINT AS candidate_pairs, (metrics->>'pairs_at_threshold')::BIGINT AS pairs_at_threshold,
+       (metrics->>'largest_cluster')::BIGINT AS largest_cluster,
+       100.0 * ((metrics->>'exact')::BIGINT + (metrics->>'near')::BIGINT) / (metrics->>'documents')::BIGINT AS percent
+FROM stages WHERE stage = 'duplicates';
+
+-- row dropped_duplicates
+SELECT count(*) FILTER (decision = 'exact_duplicate') AS exact, count(*) FILTER (decision = 'near_duplicate') AS near
+FROM decisions;
+
+-- rows clusters
+SELECT copies AS size, count(*) AS clusters FROM decisions WHERE duplicate_of IS NULL AND copies > 1 GROUP BY copies ORDER BY size;
+
+-- row cleaned
+SELECT (metrics->>'documents')::BIGINT AS documents, (metrics->>'emails')::BIGINT AS emails,
+       (metrics->>'phones')::BIGINT AS phones, (metrics->>'changed')::BIGINT AS changed, (metrics->>'empty')::BIGINT AS empty,
+       (metrics->>'repeated')::BIGINT AS repeated, (metrics->>'bytes_in')::BIGINT AS bytes_in,
+       (metrics->>'bytes')::BIGINT AS bytes, (config->>'mask_email')::BOOLEAN AS mask_email,
+       (config->>'mask_phone')::BOOLEAN AND json_array_length(config, '$.phone_countries') > 0 AS mask_phone
+FROM stages WHERE stage = 'clean';
+
+-- rows contamination
+WITH sets AS (SELECT unnest((metrics->'$.sets')::JSON[]) AS entry FROM stages WHERE stage = 'contamination')
+SELECT entry->>'set' AS set, (entry->>'items')::BIGINT AS items, (entry->>'too_short')::BIGINT AS too_short,
+       (entry->>'found_in_corpus')::BIGINT AS found,
+       100.0 * (entry->>'found_in_corpus')::BIGINT / nullif((entry->>'items')::BIGINT, 0) AS percent,
+       (SELECT count(*) FROM decisions WHERE decision = 'contamination' AND split_part(item, '/', 1) = entry->>'set') AS documents
+FROM sets ORDER BY set;
+
+-- rows sets_not_at_hand
+SELECT unnest((metrics->'$.sets_not_at_hand')::VARCHAR[]) AS set FROM stages WHERE stage = 'contamination' ORDER BY 1;
+
+-- row tokenizer
+SELECT type, vocab_size, fertility, bytes_per_token, (metrics->>'byte_fallback')::DOUBLE * 100 AS byte_fallback_percent,
+       (metrics->>'training_bytes')::BIGINT AS training_bytes,
+       (coalesce(metrics->'exactness', metrics)->>'lines')::BIGINT AS lines,
+       (coalesce(metrics->'exactness', metrics)->>'id_mismatches')::BIGINT AS id_mismatches,
+       (coalesce(metrics->'exactness', metrics)->>'equal_score_ties')::BIGINT AS equal_score_ties,
+       (coalesce(metrics->'exactness', metrics)->>'round_trip_failures')::BIGINT AS round_trip_failures
+FROM tokenizers JOIN stages USING (fingerprint);
+
+-- rows tokenizer_sources
+WITH found AS (SELECT unnest((metrics->'$.sources')::JSON[]) AS entry FROM stages WHERE stage = 'tokenizer')
+SELECT entry->>'source' AS source, (entry->>'documents')::BIGINT AS documents, (entry->>'fertility')::DOUBLE AS fertility,
+       (entry->>'bytes_per_token')::DOUBLE AS bytes_per_token
+FROM found ORDER BY source;
+
+-- row tokens
+SELECT (metrics->>'train_tokens')::BIGINT AS train_tokens, (metrics->>'validation_tokens')::BIGINT AS validation_tokens,
+       (metrics->>'train_documents')::BIGINT AS train_documents
+FROM stages WHERE stage = 'tokens';
+
+-- rows domains
+WITH hosts AS (
+    SELECT lower(regexp_extract(url, '^[a-zA-Z]+://(?:[^/@]*@)?([^/:?#]+)', 1)) AS domain, bytes
+    FROM decisions WHERE decision = 'keep' AND url IS NOT NULL
+)
+SELECT domain, count(*) AS documents, sum(bytes)::BIGINT AS bytes, 100.0 * count(*) / sum(count(*)) OVER () AS percent
+FROM hosts WHERE domain <> '' GROUP BY domain ORDER BY documents DESC, domain LIMIT 20;
+
+-- row domain_concentration
+WITH hosts AS (
+    SELECT lower(regexp_extract(url, '^[a-zA-Z]+://(?:[^/@]*@)?([^/:?#]+)', 1)) AS domain
+    FROM decisions WHERE decision = 'keep' AND url IS NOT NULL
+), counted AS (SELECT domain, count(*) AS documents FROM hosts WHERE domain <> '' GROUP BY domain)
+SELECT count(*) AS domains, 100.0 * max(documents) / sum(documents) AS first_percent,
+       100.0 * list_sum(max(documents, 10)) / sum(documents) AS ten_percent
+FROM counted;
+
+-- rows dates
+SELECT source, documents, strftime(fetched_first, '%Y-%m-%d') AS fetched_first, strftime(fetched_last, '%Y-%m-%d') AS fetched_last,
+       published, 100.0 * published / documents AS published_percent, strftime(published_first, '%Y-%m-%d') AS published_first,
+       strftime(published_last, '%Y-%m-%d') AS published_last
+FROM dates ORDER BY source;
+
+-- rows crawls
+SELECT config->>'name' AS source, config->>'type' AS type, config->>'license' AS license,
+       coalesce(config->>'dataset', config->>'wiki', config->>'crawl', config->>'site', array_to_string((config->'$.sites')::VARCHAR[], ', ')) AS origin,
+       (config->>'delay')::DOUBLE AS delay, config->>'contact' AS contact, strftime(started, '%Y-%m-%d') AS started
+FROM stages WHERE stage = 'crawl' ORDER BY source;
+
+-- rows outcomes
+SELECT source, outcome, count FROM sources WHERE outcome NOT IN ('bytes') AND count > 0 ORDER BY source, count DESC, outcome;
+
+-- rows robots
+SELECT source, sum(count)::BIGINT AS refused FROM sources WHERE outcome LIKE '%robots%' AND count > 0 GROUP BY source
+ORDER BY source;
+
+-- rows stages
+SELECT stage, config->>'name' AS source, version, fingerprint, strftime(started, '%Y-%m-%d') AS started, seconds,
+       peak_memory_bytes, rows, bytes, machine,
+       array_to_string(list_transform(json_keys(libraries), lambda k: k || ' ' || (libraries->>k)), ', ') AS libraries
+FROM latest JOIN stages USING (stage, fingerprint) ORDER BY position;
+
+-- rows settings
+SELECT s.stage, t.fullkey[3:] AS key,
+       CASE WHEN t.type = 'ARRAY' THEN array_to_string(t.value::VARCHAR[], ' ') ELSE trim(t.atom, '"') END AS value
+FROM stages s JOIN latest l USING (fingerprint), json_tree(s.config) t
+WHERE (t.atom IS NOT NULL OR (t.type = 'ARRAY' AND json_array_length(t.value) > 0)) AND t.fullkey NOT LIKE '%]%'
+      AND s.stage <> 'crawl' AND t.fullkey NOT LIKE '$.data%'
+ORDER BY l.position, t.id;
+
+-- rows corpus_files
+SELECT path, rows AS documents, f.bytes, sha256 FROM files f WHERE fingerprint IN (SELECT fingerprint FROM stages WHERE stage = 'corpus')
+ORDER BY path;
+
+-- row training
+SELECT (metrics->>'parameters')::BIGINT AS parameters, (metrics->>'steps')::BIGINT AS steps, (metrics->>'tokens')::BIGINT AS tokens,
+       (metrics->>'epochs')::DOUBLE AS epochs, (metrics->>'seconds')::DOUBLE AS seconds,
+       coalesce((metrics->>'tokens_per_second')::DOUBLE, (metrics->>'tokens')::BIGINT / (metrics->>'seconds')::DOUBLE) AS tokens_per_second, metrics->>'precision' AS precision,
+       metrics->>'compiled' AS compiled, metrics->>'device' AS device, metrics->>'stopped_by' AS stopped_by,
+       (metrics->>'tokens')::DOUBLE / (metrics->>'parameters')::BIGINT AS tokens_per_parameter,
+       machine, peak_memory_bytes, strftime(started, '%Y-%m-%d') AS started
+FROM stages WHERE stage = 'pretrain';
+
+-- row curve_end
+SELECT max(step) AS step, arg_max(loss, step) AS loss, max(memory_bytes) AS memory_bytes FROM training;
+
+-- rows curve
+SELECT step, tokens, loss, bits_per_byte, learning_rate FROM (
+    SELECT *, row_number() OVER (ORDER BY step) AS number, count(*) OVER () AS total FROM training
+) WHERE number % ceil(total / 400.0) = 0 OR number = total ORDER BY step;
+
+-- row energy
+SELECT 10 AS watts_per_core, cores, trained AS seconds, 10 * cores * trained / 3600 AS watt_hours FROM (
+    SELECT nullif(regexp_extract(machine, '(\d+) cores', 1), '')::BIGINT AS cores, (metrics->>'seconds')::DOUBLE AS trained
+    FROM stages WHERE stage = 'pretrain'
+);
+
+-- row run_time
+SELECT sum(seconds) AS seconds, max(peak_memory_bytes) AS peak_memory_bytes, count(*) AS stages FROM stages;
+
+-- row held_out
+SELECT max(value) FILTER (metric = 'bits_per_byte') AS bits_per_byte, max(low) FILTER (metric = 'bits_per_byte') AS low,
+       max(high) FILTER (metric = 'bits_per_byte') AS high,
+       max(value) FILTER (metric = 'perplexity_per_token') AS perplexity_per_token,
+       max(value) FILTER (metric = 'perplexity_per_word') AS perplexity_per_word, max(n) AS documents,
+       (SELECT (metrics->>'validation_bytes')::BIGINT FROM stages WHERE stage = 'evaluate') AS bytes
+FROM evaluations WHERE task = 'held-out text';
+
+-- rows scores
+SELECT task, metric, system, value, low, high, n, seeds FROM evaluations WHERE task <> 'held-out text'
+ORDER BY task, metric, list_position(['model', 'tfidf', 'random-init', 'majority'], system), system;
+
+-- rows skipped
+WITH found AS (SELECT unnest((metrics->'$.skipped')::JSON[]) AS entry FROM stages WHERE stage = 'evaluate')
+SELECT entry->>'task' AS task, entry->>'reason' AS reason FROM found ORDER BY task;
+
+-- rows samples
+WITH found AS (SELECT unnest((metrics->'$.samples')::JSON[]) AS entry FROM stages WHERE stage = 'evaluate')
+SELECT entry->>'prompt' AS prompt, entry->>'text' AS text FROM found;
+
+-- rows length_histogram
+SELECT floor(log10(greatest(words, 1)) * 10)::INTEGER AS tenth_of_decade, count(*) FILTER (decision = 'keep') AS kept,
+       count(*) FILTER (decision <> 'keep') AS dropped
+FROM decisions GROUP BY 1 ORDER BY 1;
+
+-- rows score_histogram
+SELECT least(floor(language_score * 50), 49)::INTEGER AS fiftieth, count(*) FILTER (decision = 'keep') AS kept,
+       count(*) FILTER (decision <> 'keep') AS dropped
+FROM decisions WHERE language_score IS NOT NULL GROUP BY 1 ORDER BY 1;
+
+-- row shape
+SELECT max(atom) FILTER (fullkey LIKE '%.model.layers') AS layers, max(atom) FILTER (fullkey LIKE '%.model.width') AS width,
+       max(atom) FILTER (fullkey LIKE '%.model.heads') AS heads, max(atom) FILTER (fullkey LIKE '%.model.feed_forward') AS feed_forward,
+       max(atom) FILTER (fullkey LIKE '%.model.context') AS context
+FROM stages, json_tree(config) WHERE stage = 'pretrain';

@@ -1,0 +1,145 @@
+"""Turns facts into Markdown: templates, and how a number, a name or a text from outside is written in them."""
+
+from __future__ import annotations
+
+import html
+import re
+from pathlib import Path
+from typing import Any
+
+TEMPLATES = Path(__file__).parent / "templates"
+DASH = "–"
+UNITS = ("kB", "MB", "GB", "TB")
+
+REASONS = {
+    "keep": "kept",
+    "contamination": "holds an item of an evaluation set",
+    "source": "its source has weight 0",
+    "empty": "has no words",
+    "language": "is in another language",
+    "language_score": "language score below {min_language_score}",
+    "exact_duplicate": "same words as an earlier document",
+    "near_duplicate": "nearly the same words as an earlier document",
+}
+"""Decisions of select in words; those on quality are put together from the name of their threshold."""
+
+FLOORS = ("tfidf", "random-init", "majority")
+
+
+def render(template: str, **context: Any) -> str:
+    """A card without its front matter; an unknown name in a template is an error, a value of None a dash."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,  # this is Markdown; what comes from outside goes through `cell` or `block`
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        finalize=lambda value: DASH if value is None else value,
+    )
+    filters = (count, size, percent, decimal, duration, cell, block)
+    environment.filters |= {function.__name__: function for function in filters}
+    facts = context["facts"]
+    text = environment.get_template(template).render(
+        **context,
+        reasons={row["decision"]: reason(row["decision"], facts["settings"]) for row in facts["funnel"]},
+        score_table=score_table(facts["scores"]),
+    )
+    return re.sub(r"\n{3,}", "\n\n", text)
+
+
+def count(value: int | None) -> str:
+    """1,234."""
+    return DASH if value is None else f"{round(value):,}"
+
+
+def size(value: int | None) -> str:
+    """Bytes in decimal units with three digits: 1.23 MB."""
+    if value is None:
+        return DASH
+    if value < 1000:
+        return f"{value} bytes"
+    power = next(power for power in range(1, len(UNITS) + 1) if value < 999.5 * 1000**power or power == len(UNITS))
+    number = value / 1000**power
+    return f"{number:.{max(0, 3 - len(str(int(number))))}f} {UNITS[power - 1]}"
+
+
+def percent(value: float | None) -> str:
+    """One decimal, and never 0.0 or 100.0 for what is not."""
+    if value is None:
+        return DASH
+    if 0 < value < 0.05:
+        return "< 0.1 %"
+    if 99.95 <= value < 100:
+        return "> 99.9 %"
+    return f"{value:.1f} %"
+
+
+def decimal(value: float | None, digits: int = 3) -> str:
+    """A number with so many decimals."""
+    return DASH if value is None else f"{value:,.{digits}f}"
+
+
+def duration(seconds: float | None) -> str:
+    """2 h 05 min, 3 min 20 s, 12 s."""
+    if seconds is None:
+        return DASH
+    whole = round(seconds)
+    if whole >= 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 60} min {whole % 60:02d} s" if whole >= 60 else f"{seconds:.3g} s"
+
+
+def cell(text: Any, longest: int = 80) -> str:
+    """A text from outside (a licence, a domain) inside a line of Markdown: one line that is no markup, cut if very long."""
+    if text is None:
+        return DASH
+    line = " ".join(str(text).split())
+    line = line if len(line) <= longest else f"{line[: longest - 1]}…"
+    return re.sub(r"([\\`*_\[\]|~$])", r"\\\1", html.escape(line, quote=False))
+
+
+def block(text: str) -> str:
+    """A text from outside as a code block, whose fence is longer than any in the text."""
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    return f"{fence}text\n{text.strip()}\n{fence}"
+
+
+def reason(decision: str, settings: list[dict[str, Any]]) -> str:
+    """A decision of select in words, with its threshold."""
+    values = {row["key"].rpartition(".")[2]: row["value"] for row in settings if row["stage"] == "select"}
+    if decision.startswith("quality_"):
+        threshold = decision.removeprefix("quality_")
+        kind, _, signal = threshold.partition("_")
+        return f"{signal.replace('_', ' ')} {'below' if kind == 'min' else 'above'} {values.get(threshold, DASH)}"
+    return REASONS.get(decision, decision.replace("_", " ")).format_map(
+        {"min_language_score": values.get("min_language_score", DASH)}
+    )
+
+
+def score_table(scores: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row for each task and metric: its systems by name, and how the model stands to the highest of its floors."""
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for score in scores:
+        row = rows.setdefault(
+            (score["task"], score["metric"]), {"task": score["task"], "metric": score["metric"], "systems": {}}
+        )
+        row["systems"][score["system"]] = score
+    for row in rows.values():
+        model = row["systems"].get("model")
+        row |= {
+            name: max((score[name] or 0 for score in row["systems"].values()), default=0) or None for name in ("n", "seeds")
+        }
+        floors = [row["systems"][name]["value"] for name in FLOORS if name in row["systems"]]
+        row["verdict"] = _verdict(model, [value for value in floors if value is not None])
+    return list(rows.values())
+
+
+def _verdict(model: dict[str, Any] | None, floors: list[float]) -> str:
+    if model is None or not floors or model["low"] is None or model["high"] is None:
+        return DASH
+    if model["low"] > max(floors):
+        return "above every floor"
+    return "below the best floor" if model["high"] < max(floors) else "not told apart from the best floor"

@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+
+import pyarrow as pa
+import pytest
+
+from lang_configs.schema import Release, Tokenizer
+from tasks.documents import Document, to_table, write_table
+from tasks.release import release
+from tasks.stage import StageError, Work
+from tasks.tokenizer import tokenizer
+
+SENTENCE = "Rais wa nchi alisema kuwa wakulima watapata maji ya mvua mwaka huu, na watu {} walifurahi sana."
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Published folders of a very small run: real corpus shards and tokenizer, a random model of two layers."""
+    root = tmp_path_factory.mktemp("published")
+    folders = {name: root / name for name in ("cards", "corpus", "tokenizer", "pretrain", "evaluate")}
+    for folder in folders.values():
+        folder.mkdir()
+    for split, numbers in (("train", range(400)), ("validation", range(400, 430))):
+        table = to_table(Document(text=SENTENCE.format(number), source="web") for number in numbers)
+        weight = pa.array([1.0] * table.num_rows, pa.float32())
+        write_table(table.append_column("weight", weight), folders["corpus"] / f"{split}-00000.parquet")
+    metrics = tokenizer({"corpus": folders["corpus"]}, Tokenizer(vocab_size=384), folders["tokenizer"], Work())
+    save_model(folders["pretrain"] / "model", metrics["vocab_size"])
+    (folders["cards"] / "plots").mkdir()
+    for card, plot in (("data_card", "funnel"), ("model_card", "training")):
+        (folders["cards"] / f"{card}.md").write_text(f"---\nlicense: other\n---\n# {card}\n![plot](plots/{plot}.svg)\n")
+        (folders["cards"] / "plots" / f"{plot}.svg").write_text("<svg/>")
+    (folders["cards"] / "facts.json").write_text("{}")
+    (folders["evaluate"] / "manifest.json").write_text(json.dumps({"metrics": {"bits_per_byte": 1.5, "scores": []}}))
+    return folders
+
+
+def save_model(folder: Path, vocabulary: int) -> None:
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    shape = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+    }
+    config = Qwen3Config(vocab_size=vocabulary, head_dim=16, max_position_embeddings=64, tie_word_embeddings=True, **shape)
+    config.bos_token_id, config.eos_token_id, config.pad_token_id = 1, 2, 0
+    Qwen3ForCausalLM(config).save_pretrained(folder)
+
+
+@pytest.fixture(scope="module")
+def released(published: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    out = tmp_path_factory.mktemp("release")
+    return SimpleNamespace(out=out, metrics=release(published, Release(version="1.2.0"), out, Work()))
+
+
+def files(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_layout(released: SimpleNamespace) -> None:
+    assert {
+        "SHA256SUMS", "evaluation.json", "sentencepiece/tokenizer.model",
+        "corpus/README.md", "corpus/facts.json", "corpus/plots/funnel.svg", "corpus/train-00000.parquet",
+        "corpus/validation-00000.parquet",
+        "model/README.md", "model/facts.json", "model/plots/training.svg", "model/config.json", "model/model.safetensors",
+        "model/tokenizer.json", "model/tokenizer_config.json", "model/generation_config.json",
+    } == files(released.out)  # fmt: skip
+    assert released.metrics["version"] == "1.2.0"
+    assert released.metrics["files"] == len(files(released.out)) - 1
+    assert "# model_card" in (released.out / "model" / "README.md").read_text()
+
+
+def test_the_sums_hold_for_every_file_and_find_a_changed_byte(released: SimpleNamespace, tmp_path: Path) -> None:
+    listed = {line.split("  ")[1] for line in (released.out / "SHA256SUMS").read_text().splitlines()}
+    assert listed == files(released.out) - {"SHA256SUMS"}
+    check = ["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"]
+    assert subprocess.run(check, cwd=released.out).returncode == 0
+    shutil.copytree(released.out, tmp_path / "copy")
+    changed = tmp_path / "copy" / "corpus" / "train-00000.parquet"
+    changed.write_bytes(changed.read_bytes()[:-1] + b"x")
+    assert subprocess.run(check, cwd=tmp_path / "copy", capture_output=True).returncode == 1
+
+
+def test_model_and_tokenizer_load_as_a_user_loads_them(released: SimpleNamespace, published: dict[str, Path]) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    found = AutoTokenizer.from_pretrained(str(released.out / "model"))
+    model = AutoModelForCausalLM.from_pretrained(str(released.out / "model"))
+    assert found.model_max_length == model.config.max_position_embeddings == 64
+    before = AutoTokenizer.from_pretrained(str(published["tokenizer"] / "hf"))
+    text = SENTENCE.format("</s> wawili")
+    assert found(text)["input_ids"] == before(text)["input_ids"]
+    assert found.decode(found(text, add_special_tokens=False)["input_ids"]) == text
+    assert released.metrics["parameters"] == model.num_parameters()
+
+
+def test_the_corpus_loads_by_its_splits(released: SimpleNamespace) -> None:
+    from tasks.documents import batches
+
+    rows = {
+        split: sum(map(len, batches(released.out / "corpus" / f"{split}-00000.parquet"))) for split in ("train", "validation")
+    }
+    assert rows == {"train": 400, "validation": 30}
+
+
+def test_the_published_stages_are_not_touched(released: SimpleNamespace, published: dict[str, Path]) -> None:
+    config = json.loads((published["tokenizer"] / "hf" / "tokenizer_config.json").read_text())
+    assert config.get("model_max_length") != 64
+
+
+def test_after_a_kill_the_same_release_comes_out(released: SimpleNamespace, published: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{half")
+    (tmp_path / "SHA256SUMS").write_text("half")
+    release(published, Release(version="1.2.0"), tmp_path, Work())
+    assert (tmp_path / "SHA256SUMS").read_bytes() == (released.out / "SHA256SUMS").read_bytes()
+
+
+def test_a_file_system_without_links_gets_copies(
+    released: SimpleNamespace, published: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(source: Path, path: Path) -> None:
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr("os.link", refuse)
+    release(published, Release(version="1.2.0"), tmp_path, Work())
+    assert (tmp_path / "SHA256SUMS").read_bytes() == (released.out / "SHA256SUMS").read_bytes()
+
+
+@pytest.mark.parametrize("damage", ["weights", "vocabulary", "absent"])
+def test_a_model_that_does_not_load_is_no_release(published: dict[str, Path], tmp_path: Path, damage: str) -> None:
+    broken = tmp_path / "pretrain"
+    shutil.copytree(published["pretrain"], broken)
+    weights = broken / "model" / "model.safetensors"
+    if damage == "weights":
+        weights.write_bytes(weights.read_bytes()[:1000])
+    elif damage == "vocabulary":
+        save_model(broken / "model", 1000)
+    else:
+        weights.unlink()
+    (tmp_path / "out").mkdir()
+    message = {
+        "weights": "does not load",
+        "vocabulary": "the model 1000 embeddings",
+        "absent": "no file for model/model.safetensors",
+    }
+    with pytest.raises(StageError, match=message[damage]):
+        release(published | {"pretrain": broken}, Release(), tmp_path / "out", Work())
