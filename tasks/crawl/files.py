@@ -111,7 +111,7 @@ def _parquet(path: Path, source: FilesSource, report: Counter[str]) -> Iterator[
                 raise StageError(
                     f"{path.name}: the Parquet file has no column `text`; its columns are {file.schema_arrow.names}"
                 )
-            wanted = [name for name in ("text", "url", "title", "source", "license", "fetched_at", "published_at")]
+            wanted = ("text", "url", "title", "source", "license", "fetched_at", "published_at")
             columns = [name for name in wanted if name in file.schema_arrow.names]
             rows = (row for batch in file.iter_batches(1024, columns=columns) for row in batch.to_pylist())
             yield from _rows(rows, path, source, report)

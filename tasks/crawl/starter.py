@@ -6,6 +6,7 @@ import http.server
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -23,7 +24,9 @@ def documents(source: StarterSource, state: Path, report: web.Counts) -> Iterato
     """Serve the starter site and crawl it with no delay; arguments and result are those of `web.documents`."""
     site = WebSource(name=source.name, sites=[f"{ORIGIN}/"], delay=0)
     with serve(site_folder(source)) as base:
-        yield from web.documents(site, state, report, allow_loopback=True, served_at={ORIGIN: base})
+        for document in web.documents(site, state, report, allow_loopback=True, served_at={ORIGIN: base}):
+            # the pages came with the package: when this machine read them is no property of theirs
+            yield replace(document, fetched_at=None)
 
 
 @contextmanager

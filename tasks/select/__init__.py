@@ -18,11 +18,10 @@ LEAST_VALIDATION_BYTES = 20_000
 
 
 class SelectConfig(BaseModel):
-    """The language, the thresholds on its score and its quality signals, and the rules of the split."""
+    """The language, the thresholds on its quality signals, and the rules of the decision and the split."""
 
     model_config = ConfigDict(frozen=True)
     label: str
-    min_score: float
     quality: Quality
     rule: Select
 
@@ -72,14 +71,14 @@ def decide(inputs: Mapping[str, Path], config: SelectConfig) -> pa.Table:
         for source, weight in sorted(config.rule.sources.items()):
             database.execute("INSERT INTO source_weights VALUES (?, ?)", [source, weight])
         statement = (Path(__file__).parent / "select.sql").read_text(encoding="utf-8")
-        return database.execute(statement, _parameters(config)).to_arrow_table()
+        return database.sql(statement, params=_parameters(config)).to_arrow_table()
 
 
 def _parameters(config: SelectConfig) -> dict[str, Any]:
     return {
         **config.quality.model_dump(),
         "label": config.label,
-        "min_score": config.min_score,
+        "min_language_score": config.rule.min_language_score,
         "validation": config.rule.validation,
         "validation_bytes": config.rule.validation_bytes,
         "least_bytes": LEAST_VALIDATION_BYTES,

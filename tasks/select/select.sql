@@ -22,7 +22,7 @@ judged AS (
                WHEN source_weight = 0 THEN 'source'
                WHEN words = 0 THEN 'empty'
                WHEN language <> $label THEN 'language'
-               WHEN language_score < $min_score THEN 'language_score'
+               WHEN language_score < $min_language_score THEN 'language_score'
                WHEN words < $min_words THEN 'quality_min_words'
                WHEN words > $max_words THEN 'quality_max_words'
                WHEN mean_word_length < $min_mean_word_length THEN 'quality_min_mean_word_length'

@@ -1,0 +1,83 @@
+"""What the machine has, and what follows from it for training: number format, micro-batches, compiling, environment."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from lang_configs.schema import Pretrain
+from tasks.engines import available_cores
+
+if TYPE_CHECKING:
+    import torch
+
+    from tasks.pretrain.model import ModelShape
+
+COMPILE_SECONDS = 90
+"""Shortest run that gets the time for compiling back (measured, 2 cores)."""
+FLOPS = {"cpu": 4e11, "cuda": 2e13}
+"""Rough speed, only to guess from a budget of steps or epochs whether a run is that short."""
+WORKING_BYTES = {"cpu": 1 << 30, "cuda": 3 << 30}
+"""Memory for the activations and logits of one micro-batch."""
+
+
+def environment() -> dict[str, str]:
+    """Environment variables that a training process needs before it loads torch.
+
+    One thread for each core this process may use, which sleep while they wait: on a machine with other work, threads
+    that spin keep each other from the cores (measured: twenty times slower). glibc keeps large tensors on its heap;
+    otherwise each is mapped and page-faulted again at every step, up to a fifth of the time. Compiled kernels are kept
+    for the next run.
+    """
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lugha"
+    return {
+        "OMP_NUM_THREADS": str(available_cores()),
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "MALLOC_MMAP_THRESHOLD_": "4000000000",
+        "MALLOC_TRIM_THRESHOLD_": "8000000000",
+        "MALLOC_TOP_PAD_": "200000000",
+        "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"),
+    }
+
+
+def pick_device() -> str:
+    """A GPU if there is one."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def pick_dtype(precision: Literal["auto", "fp32", "bf16"], device: str) -> torch.dtype:
+    """What to compute in; auto is bf16 where the hardware multiplies it. (fp16 on a CPU is 20 to 400 times slower.)"""
+    import torch
+
+    if precision == "auto":
+        has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False) if device == "cuda" else _cpu_has_bf16()
+        precision = "bf16" if has_bf16 else "fp32"
+    return torch.bfloat16 if precision == "bf16" else torch.float32
+
+
+def most_windows(shape: ModelShape, device: str) -> int:
+    """Windows that one micro-batch may hold, from a rough count of the bytes that a token needs in training."""
+    logits = 12 * shape.vocab_size
+    activations = shape.layers * (40 * shape.width + 12 * shape.feed_forward)
+    return max(1, WORKING_BYTES[device] // (shape.context * (logits + activations)))
+
+
+def worth_compiling(config: Pretrain, parameters: int, epoch_tokens: int, device: str) -> bool:
+    """Whether a run is long enough to compile the model for; the same for the same budget, so that a resumed run agrees."""
+    if config.compile != "auto":
+        return config.compile
+    tokens = min(config.epochs * epoch_tokens, (config.steps or math.inf) * config.batch_tokens)
+    seconds = min(6 * parameters * tokens / FLOPS[device], 60 * (config.minutes or math.inf))
+    return seconds > COMPILE_SECONDS
+
+
+def _cpu_has_bf16() -> bool:
+    try:
+        flags = set(Path("/proc/cpuinfo").read_text().split())
+    except OSError:
+        return False
+    return bool(flags & {"avx512_bf16", "amx_bf16"})

@@ -1,0 +1,176 @@
+"""One decision for every document, the first reason that fits; and a split that keeps families together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from pipeline import publish, rows, run, texts
+
+from lang_configs.schema import Quality, Select
+from tasks.corpus import CorpusConfig, corpus
+from tasks.documents import write_table
+from tasks.quality import SIGNALS
+from tasks.select import SelectConfig, select
+from tasks.stage import StageError
+
+GOOD = {
+    "words": 100, "mean_word_length": 5, "letters": 0.95, "digits": 0.0, "symbols": 0.0, "unique_words": 0.7, "top_word": 0.05,
+    "lines": 5, "stop_lines": 1.0, "bullet_lines": 0.0, "repeated_lines": 0.0,
+}  # fmt: skip
+
+
+def world(folder: Path, notes: list[dict[str, Any]], shard_bytes: int = 1 << 20, length: int = 400) -> dict[str, Path]:
+    """Documents and their annotations; each note says how a document differs from a good one, by number where it names one."""
+    clean = texts(
+        folder / "clean", *(f"hati {number} ".ljust(length, "x") for number in range(len(notes))), shard_bytes=shard_bytes
+    )
+    ids = [row["id"] for row in rows(clean)]
+    tables: dict[str, list[dict[str, Any]]] = {name: [] for name in ("language", "quality", "duplicates", "contamination")}
+    for number, note in enumerate(notes):
+        key = {"id": ids[number]}
+        tables["language"].append(key | {"label": note.get("label", "swh_Latn"), "score": note.get("score", 0.99)})
+        tables["quality"].append(key | {name: float(note.get(name, GOOD[name])) for name in SIGNALS})
+        of = note.get("of")
+        copies = sum(other.get("of") == number for other in notes) + 1
+        tables["duplicates"].append(
+            key
+            | {"duplicate_of": None if of is None else ids[of], "kind": note.get("kind", "near") if of is not None else None}
+            | {"jaccard": None if of is None else 0.9, "copies": 0 if of is not None else copies}
+            | {"related": ids[note.get("related", number if of is None else of)]}
+        )
+        tables["contamination"].append(key | {"item": note.get("item"), "coverage": 1.0 if note.get("item") else 0.0})
+    start = 0
+    for shard in sorted(clean.glob("*.parquet")):
+        size = len(pa.parquet.read_table(shard, columns=["id"]))
+        for name, items in tables.items():
+            (folder / name).mkdir(exist_ok=True)
+            write_table(pa.Table.from_pylist(items[start : start + size], _schema(name)), folder / name / shard.name)
+        start += size
+    return {name: folder / name for name in ("clean", *tables)}
+
+
+def _schema(name: str) -> pa.Schema:
+    identity = pa.field("id", pa.binary(16))
+    columns = {
+        "language": [("label", pa.string()), ("score", pa.float32())],
+        "quality": [(signal, pa.float32()) for signal in SIGNALS],
+        "duplicates": [
+            ("duplicate_of", pa.binary(16)), ("kind", pa.string()), ("jaccard", pa.float32()), ("copies", pa.int32()),
+            ("related", pa.binary(16)),
+        ],
+        "contamination": [("item", pa.string()), ("coverage", pa.float32())],
+    }  # fmt: skip
+    return pa.schema([identity, *(pa.field(*column) for column in columns[name])])
+
+
+def decisions(folder: Path, notes: list[dict[str, Any]], rule: Select | None = None, **quality: float) -> list[dict[str, Any]]:
+    # two hundred good documents around the ones in question, so that both sides of the split are filled
+    inputs = world(folder, [*notes, *({} for _ in range(200))])
+    config = SelectConfig(label="swh_Latn", quality=Quality(**quality), rule=rule or Select())  # type: ignore[arg-type]
+    run(select, folder / "out", config, inputs)
+    return rows(folder / "out")
+
+
+@pytest.mark.parametrize(
+    ("note", "expected"),
+    [
+        ({}, "keep"),
+        ({"item": "news/test/3", "words": 0, "label": "eng_Latn"}, "contamination"),
+        ({"words": 0}, "empty"),
+        ({"label": "eng_Latn", "words": 3}, "language"),
+        ({"score": 0.4}, "language_score"),
+        ({"words": 19}, "quality_min_words"),
+        ({"words": 200_001}, "quality_max_words"),
+        ({"mean_word_length": 1.5}, "quality_min_mean_word_length"),
+        ({"mean_word_length": 13}, "quality_max_mean_word_length"),
+        ({"letters": 0.5}, "quality_min_letters"),
+        ({"digits": 0.3}, "quality_max_digits"),
+        ({"symbols": 0.2}, "quality_max_symbols"),
+        ({"unique_words": 0.05}, "quality_min_unique_words"),
+        ({"top_word": 0.5}, "quality_max_top_word"),
+        ({"repeated_lines": 0.6}, "quality_max_repeated_lines"),
+        ({"bullet_lines": 0.95}, "quality_max_bullet_lines"),
+    ],
+)
+def test_the_first_reason_that_fits_decides(tmp_path: Path, note: dict[str, Any], expected: str) -> None:
+    assert decisions(tmp_path, [note])[0]["decision"] == expected
+
+
+def test_every_threshold_of_the_config_is_used(tmp_path: Path) -> None:
+    strict = Quality(min_words=101).model_dump()
+    assert set(strict) == {reason.removeprefix("quality_") for reason in _reasons() if reason.startswith("quality_")}
+
+
+def _reasons() -> set[str]:
+    import re
+
+    import tasks.select
+
+    return set(re.findall(r"THEN '(\w+)'", (Path(tasks.select.__file__).parent / "select.sql").read_text()))
+
+
+def test_a_copy_outlives_an_original_with_a_fault(tmp_path: Path) -> None:
+    notes = [{"words": 5}, {"of": 0, "kind": "exact"}, {"of": 0}, {}, {"of": 3, "kind": "exact"}]
+    found = [row["decision"] for row in decisions(tmp_path, notes)[:5]]
+    assert found == ["quality_min_words", "keep", "near_duplicate", "keep", "exact_duplicate"]
+
+
+def test_weights_of_sources(tmp_path: Path) -> None:
+    kept = decisions(tmp_path / "a", [{}], Select(sources={"test": 2.5}))
+    assert {row["weight"] for row in kept if row["split"] == "train"} == {2.5}
+    assert {row["weight"] for row in kept if row["split"] == "validation"} == {1.0}
+    with pytest.raises(StageError, match=r"all 201 documents were dropped \(source 201\)"):
+        decisions(tmp_path / "b", [{}], Select(sources={"test": 0.0}))
+
+
+def test_rows_in_are_rows_kept_and_dropped_in_order(tmp_path: Path) -> None:
+    inputs = world(tmp_path, [{"words": number % 40} for number in range(400)], shard_bytes=20_000)
+    metrics = run(select, tmp_path / "out", SelectConfig(label="swh_Latn", quality=Quality(), rule=Select()), inputs)
+    found = rows(tmp_path / "out")
+    assert [row["id"] for row in found] == [row["id"] for row in rows(inputs["clean"])]
+    assert sum(entry["documents"] for entry in metrics["decisions"]) == metrics["documents"] == 400
+    assert Counter(row["decision"] for row in found) == {e["decision"]: e["documents"] for e in metrics["decisions"]}
+    assert all((row["split"] is None) == (row["decision"] != "keep") for row in found)
+
+
+def test_related_documents_stay_on_one_side_and_the_split_has_its_size(tmp_path: Path) -> None:
+    notes = [{"related": number - number % 4} for number in range(2000)]
+    inputs = world(tmp_path, notes)
+    metrics = run(
+        select, tmp_path / "out", SelectConfig(label="swh_Latn", quality=Quality(), rule=Select(validation=0.05)), inputs
+    )
+    sides: dict[bytes, set[str]] = {}
+    for row in rows(tmp_path / "out"):
+        sides.setdefault(row["related"], set()).add(row["split"])
+    assert all(len(side) == 1 for side in sides.values())
+    share = metrics["splits"]["validation"]["bytes"] / sum(side["bytes"] for side in metrics["splits"].values())
+    assert 0.03 < share <= 0.05
+
+
+def test_a_large_family_does_not_fill_the_validation_set(tmp_path: Path) -> None:
+    notes = [{"related": 0} for _ in range(300)] + [{} for _ in range(300)]
+    inputs = world(tmp_path, notes)
+    run(select, tmp_path / "out", SelectConfig(label="swh_Latn", quality=Quality(), rule=Select(validation=0.1)), inputs)
+    assert {row["split"] for row in rows(tmp_path / "out")[:300]} == {"train"}
+
+
+def test_the_corpus_is_what_was_kept(tmp_path: Path) -> None:
+    inputs = world(tmp_path, [{"words": 5 if number % 3 else 100} for number in range(300)], shard_bytes=20_000)
+    folder, _ = publish(select, tmp_path / "w", SelectConfig(label="swh_Latn", quality=Quality(), rule=Select()), inputs)
+    metrics = run(corpus, tmp_path / "corpus", CorpusConfig(), {"clean": inputs["clean"], "select": folder})
+    split = {row["id"]: row["split"] for row in rows(folder)}
+    texts_of = {row["id"]: row["text"] for row in rows(inputs["clean"])}
+    found = rows(tmp_path / "corpus")
+    assert {row["id"] for row in found} == {identity for identity, side in split.items() if side}
+    assert all(row["text"] == texts_of[row["id"]] for row in found)
+    for side in ("train", "validation"):
+        documents = [
+            row for path in sorted((tmp_path / "corpus").glob(f"{side}-*")) for row in pa.parquet.read_table(path).to_pylist()
+        ]
+        assert {split[row["id"]] for row in documents} == {side}
+        assert metrics[f"{side}_documents"] == len(documents)
+        assert metrics[f"{side}_bytes"] == sum(row["bytes"] for row in documents)

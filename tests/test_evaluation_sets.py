@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lang_configs import load
+from lang_configs.schema import EvaluationSet
+from tasks.evaluation_sets import EvaluationData
+
+
+def test_formats(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text('category\theadline\ttext\nmichezo\tMechi\t"Mstari wa kwanza\nwa ""pili"""\n')
+    (tmp_path / "b.txt").write_text("Rais B-PER\nSamia I-PER\n\nDodoma B-LOC\n")
+    (tmp_path / "c.jsonl").write_text('{"text": "habari", "label": "x"}\n')
+    sets = [
+        EvaluationSet(name="a", format="tsv", files={"test": "a.tsv"}, text=["headline", "text"], label="category"),
+        EvaluationSet(name="b", format="conll", files={"test": "b.txt"}),
+        EvaluationSet(name="c", format="jsonl", files={"test": "c.jsonl"}),
+        EvaluationSet(name="d", format="jsonl", files={"test": "missing.jsonl"}),
+    ]
+    data = EvaluationData(sets=sets, folder=tmp_path)
+    found = [[(item.place, item.text, item.label) for item in data.items(name, "test")] for name in "abcd"]
+    assert found == [
+        [("a/test/0", 'Mechi\nMstari wa kwanza\nwa "pili"', "michezo")],
+        [("b/test/0", "Rais Samia", None), ("b/test/1", "Dodoma", None)],
+        [("c/test/0", "habari", "x")],
+        [],
+    ]
+    assert data.missing == ["d"]
+
+
+def test_the_digest_follows_the_content(tmp_path: Path) -> None:
+    (tmp_path / "c.jsonl").write_text('{"text": "habari"}\n')
+    entry = EvaluationSet(name="c", format="jsonl", files={"test": "c.jsonl"})
+    before = EvaluationData(sets=[entry], folder=tmp_path).digest()
+    assert EvaluationData(sets=[entry], folder=tmp_path).digest() == before
+    (tmp_path / "c.jsonl").write_text('{"text": "habari!"}\n')
+    assert EvaluationData(sets=[entry], folder=tmp_path).digest() != before
+    assert EvaluationData(sets=[entry], folder=None).digest() != before
+
+
+@pytest.mark.parametrize("language", ["swahili", "yoruba", "hausa", "amharic"])
+def test_the_sets_of_the_packaged_languages_are_read(bundle: Path, language: str) -> None:
+    data = EvaluationData(
+        sets=[entry for entry in load(language).evaluation if entry.format != "sections"], folder=bundle / "eval"
+    )
+    assert data.missing == []
+    for entry in data.sets:
+        for split in entry.files:
+            items = data.items(entry.name, split)
+            assert len(items) > 50
+            assert sum(bool(item.text.strip()) for item in items) > 0.99 * len(items)
+            if entry.task == "classification":
+                assert len({item.label for item in items}) < 10
