@@ -6,9 +6,10 @@ An engine never changes what a stage writes, only how fast. Results come back in
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context, parent_process
 from typing import Any, Protocol
 
 Done = Callable[[int], None]
@@ -48,9 +49,30 @@ class Processes:
     def map(self, function: Callable[[Any], Any], items: Sequence[Any], done: Done) -> list[Any]:
         if self.workers == 1 or len(items) < 2:
             return Inline().map(function, items, done)
-        with ProcessPoolExecutor(min(self.workers, len(items)), mp_context=get_context("spawn")) as pool:
+        others = set(active_children())
+        workers = min(self.workers, len(items))
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_end_with_parent) as pool:
             futures = {pool.submit(function, item): index for index, item in enumerate(items)}
-            return _gather(futures, done)
+            try:
+                return _gather(futures, done)
+            except Exception:
+                raise
+            except BaseException:  # told to stop, and leaving the pool would first run all that is queued
+                for worker in set(active_children()) - others:
+                    worker.terminate()
+                raise
+
+
+def _end_with_parent() -> None:
+    """Without this, a worker whose parent was killed waits for work for ever."""
+
+    def watch() -> None:
+        parent = parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 class Dask:

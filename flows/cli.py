@@ -1,0 +1,253 @@
+"""The command line. Heavy imports happen inside the commands: `lugha --help` answers in under half a second."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from flows.request import Request
+
+app = typer.Typer(
+    help="From the name of a language to a documented corpus, a tokenizer, a small language model, its evaluation and cards.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+ledger_app = typer.Typer(help="The DuckDB index of everything that was built.", no_args_is_help=True)
+app.add_typer(ledger_app, name="ledger")
+
+Language = Annotated[str, typer.Argument(metavar="LANGUAGE|FILE.yaml", help="A packaged language, or the YAML file of yours.")]
+Preset = Annotated[str | None, typer.Option(help="Sizes: starter, small or base.")]
+Documents = Annotated[list[str] | None, typer.Option(help="Use these files, folders or globs in place of the sources.")]
+Evaluation = Annotated[str | None, typer.Option(help="Folder with evaluation sets; default: `eval` beside the documents.")]
+Snapshot = Annotated[str | None, typer.Option(help="Name of the crawl; default: the current month.")]
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. pretrain.steps=500.")]
+Workspace = Annotated[Path | None, typer.Option(help="Where everything is kept; default: $LUGHA_WORKSPACE or ./workspace.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+
+
+def main() -> None:
+    """Entry point: known mistakes end in one clear sentence; exit code 2 for the config, 1 for a stage, 130 for Ctrl-C."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        print("\nstopped; run the same command again to go on from here", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        kind = type(error).__name__
+        if kind not in ("ConfigError", "StageError"):
+            raise
+        print(error, file=sys.stderr)
+        sys.exit(2 if kind == "ConfigError" else 1)
+
+
+@app.command()
+def build(
+    language: Language,
+    preset: Preset = None,
+    documents: Documents = None,
+    evaluation: Evaluation = None,
+    snapshot: Snapshot = None,
+    set_: Set = None,
+    workspace: Workspace = None,
+) -> None:
+    """Run the whole pipeline; what is done already is reused."""
+    from flows.build import Build
+    from flows.progress import watch
+    from flows.report import print_result, stage_line
+
+    run = Build(_request(language, preset, documents, evaluation, snapshot, set_, workspace), watch)
+    run.on_stage = lambda label, manifest, reused: print(stage_line(label, manifest, reused), flush=True)
+    release = run.all()
+    print_result(release, run.manifests)
+
+
+@app.command()
+def plan(
+    language: Language,
+    preset: Preset = None,
+    documents: Documents = None,
+    evaluation: Evaluation = None,
+    snapshot: Snapshot = None,
+    set_: Set = None,
+    workspace: Workspace = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say which stages are done and which will run, and why; run nothing."""
+    from dataclasses import asdict
+
+    from flows.plan import Plan
+    from flows.report import table
+
+    steps = Plan(_request(language, preset, documents, evaluation, snapshot, set_, workspace)).all()
+    if as_json:
+        print(json.dumps([asdict(step) for step in steps], indent=1))
+        return
+    rows = [
+        (
+            step.label,
+            "done" if step.done else "will run",
+            f"{step.seconds:,.0f} s" if step.seconds is not None else "",
+            step.why,
+        )
+        for step in steps
+    ]
+    table(["stage", "", "about", "why"], rows)
+    known = sum(step.seconds or 0 for step in steps)
+    open_ends = sum(not step.done and step.seconds is None for step in steps)
+    print(f"about {known / 60:.0f} min" + (f", and {open_ends} stages that never ran here" if open_ends else ""))
+
+
+@app.command()
+def status(workspace: Workspace = None, as_json: AsJson = False) -> None:
+    """The latest runs: what ran, what was reused, how they ended."""
+    query = (
+        "SELECT language, run, preset, snapshot, status, round(seconds)::INTEGER AS seconds, stages_run, stages_reused, message"
+        " FROM runs ORDER BY started DESC LIMIT 20"
+    )
+    _print_query(workspace, query, as_json)
+
+
+@app.command()
+def stats(
+    language: Annotated[str | None, typer.Argument(help="Only this language.")] = None,
+    sql: Annotated[
+        str | None, typer.Option(help="A query on the ledger; tables and views are named in tasks/ledger/ledger.sql.")
+    ] = None,
+    workspace: Workspace = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tables of the last complete run: where the documents went, what the corpus holds, scores, times."""
+    if sql:
+        _print_query(workspace, sql, as_json)
+        return
+    where = f"WHERE language = '{language.replace(chr(39), chr(39) * 2)}'" if language else ""
+    for title, statement in (
+        ("Documents by decision", f"SELECT * FROM funnel {where} ORDER BY language, documents DESC"),
+        ("Corpus by source", f"SELECT * FROM corpus {where} ORDER BY language, split, bytes DESC LIMIT 40"),
+        ("Scores", f"SELECT * FROM scores {where} ORDER BY ALL"),
+        ("Time and memory", f"SELECT * FROM timing {where} ORDER BY language, position"),
+    ):
+        if not as_json:
+            print(f"\n{title}")
+        _print_query(workspace, statement, as_json)
+
+
+@app.command()
+def languages(as_json: AsJson = False) -> None:
+    """The languages that come with the package."""
+    import lang_configs
+    from flows.report import table
+
+    found = [(name, lang_configs.load(name)) for name in lang_configs.languages()]
+    if as_json:
+        print(json.dumps([{"file": name, "name": c.name, "label": c.label} for name, c in found]))
+        return
+    rows = [(name, c.name, c.autonym or "", c.label, ", ".join(s.name for s in c.crawl.sources)) for name, c in found]
+    table(["language", "name", "autonym", "code", "sources"], rows)
+
+
+@app.command()
+def generate(
+    language: Annotated[str, typer.Argument(help="A language that was built here, or a folder with an exported model.")],
+    prompt: Annotated[str, typer.Option(help="How the text begins.")] = "",
+    tokens: Annotated[int, typer.Option(help="Most tokens to write.")] = 100,
+    temperature: Annotated[float, typer.Option(help="0 takes the likeliest token.")] = 0.8,
+    top_p: Annotated[float, typer.Option(help="Share of the probability to sample from.")] = 0.95,
+    seed: Annotated[int, typer.Option()] = 1,
+    workspace: Workspace = None,
+) -> None:
+    """Write text with the latest model of a language."""
+    from flows.request import default_workspace
+    from flows.results import model_folder
+    from tasks.evaluate.samples import stream
+
+    folder = model_folder(workspace or default_workspace(), language)
+    print(prompt, end="", flush=True)
+    for piece in stream(folder, folder, prompt, tokens, temperature, top_p, seed):
+        print(piece, end="", flush=True)
+    print()
+
+
+@app.command()
+def serve(
+    preset: Preset = None,
+    set_: Set = None,
+    workspace: Workspace = None,
+    limit: Annotated[int, typer.Option(help="Builds at the same time.")] = 1,
+) -> None:
+    """Serve one Prefect deployment per language, with its refresh schedule, until stopped."""
+    from flows.deployments import serve as run
+    from flows.request import default_workspace
+
+    run((workspace or default_workspace()).resolve(), preset=preset, overrides=set_ or [], limit=limit)
+
+
+@app.command()
+def deploy(
+    work_pool: Annotated[str, typer.Option(help="Prefect work pool that runs the builds.")],
+    preset: Preset = None,
+    set_: Set = None,
+    workspace: Workspace = None,
+) -> None:
+    """Register one Prefect deployment per language with a work pool."""
+    from flows.deployments import deploy as run
+    from flows.request import default_workspace
+
+    run((workspace or default_workspace()).resolve(), work_pool, preset=preset, overrides=set_ or [])
+
+
+@ledger_app.command()
+def rebuild(workspace: Workspace = None) -> None:
+    """Make the ledger anew from the manifests."""
+    from flows.request import default_workspace
+    from tasks import ledger
+
+    root = workspace or default_workspace()
+    print(f"{root / ledger.LEDGER}: made from {ledger.rebuild(root)} manifests and runs")
+
+
+def _request(
+    language: str,
+    preset: str | None,
+    documents: list[str] | None,
+    evaluation: str | None,
+    snapshot: str | None,
+    overrides: list[str] | None,
+    workspace: Path | None,
+) -> Request:
+    from flows.request import Request, default_workspace
+
+    return Request(language, preset, documents or [], evaluation, snapshot, overrides or [], workspace or default_workspace())
+
+
+def _print_query(workspace: Path | None, statement: str, as_json: bool) -> None:
+    import duckdb
+
+    from flows.report import table
+    from flows.request import default_workspace
+    from tasks import ledger
+
+    root = workspace or default_workspace()
+    if not (root / ledger.LEDGER).exists():
+        print(f"{root}: nothing was built here yet; start with `lugha build swahili --preset starter`", file=sys.stderr)
+        raise typer.Exit(1)
+    try:
+        columns, rows = ledger.query(root, statement)
+    except duckdb.Error as error:
+        print(f"--sql: {str(error).splitlines()[0]}", file=sys.stderr)
+        raise typer.Exit(2) from None
+    if as_json:
+        print(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], default=_plain, ensure_ascii=False))
+    else:
+        table(columns, rows)
+
+
+def _plain(value: Any) -> str:
+    return value.hex() if isinstance(value, bytes) else str(value)

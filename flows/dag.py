@@ -1,0 +1,122 @@
+"""The whole pipeline on one screen: which stage reads which, and the section of the config that each one gets.
+
+`run` decides how a stage is run: at once in this process (`lugha build`), as a Prefect task, or not at all (`lugha plan`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from pydantic import BaseModel
+
+from lang_configs import LanguageConfig
+from lang_configs.schema import EvaluationSet, Tokens
+from tasks.cards import CardsConfig, cards
+from tasks.clean import clean
+from tasks.contamination import ContaminationConfig, contamination
+from tasks.corpus import CorpusConfig, corpus
+from tasks.crawl import crawl, external
+from tasks.duplicates import duplicates
+from tasks.evaluate import EvaluateConfig, evaluate
+from tasks.evaluation_sets import EvaluationData
+from tasks.language import language, model_digest
+from tasks.pretrain import pretrain
+from tasks.quality import QualitySignals, quality
+from tasks.release import release
+from tasks.select import SelectConfig, select
+from tasks.stage import Output, Stage
+from tasks.tokenizer import tokenizer
+from tasks.tokens import tokens
+
+CRAWL = Stage("crawl", crawl)
+CLEAN = Stage("clean", clean)
+LANGUAGE = Stage("language", language, libraries=["fasttext"])
+QUALITY = Stage("quality", quality)
+DUPLICATES = Stage("duplicates", duplicates, libraries=["datasketch"])
+CONTAMINATION = Stage("contamination", contamination)
+SELECT = Stage("select", select)
+CORPUS = Stage("corpus", corpus)
+TOKENIZER = Stage("tokenizer", tokenizer, libraries=["sentencepiece", "tokenizers"])
+TOKENS = Stage("tokens", tokens, libraries=["sentencepiece"])
+PRETRAIN = Stage("pretrain", pretrain, libraries=["torch"])
+EVALUATE = Stage("evaluate", evaluate, libraries=["transformers", "scikit-learn"])
+CARDS = Stage("cards", cards, libraries=["matplotlib"])
+RELEASE = Stage("release", release)
+
+
+class Run(Protocol):
+    """Runs one stage, or says where its output would be."""
+
+    def __call__(
+        self, stage: Stage, config: BaseModel, inputs: Mapping[str, Output], external: str = "", label: str = ""
+    ) -> Output: ...
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a run gets beside the config: the name of its snapshot, and where evaluation sets lie on this machine."""
+
+    snapshot: str
+    evaluation: Path | None = None
+
+
+def build_lm(config: LanguageConfig, given: Given, run: Run) -> Output:
+    """crawl ... -> clean -> language, quality, duplicates, contamination -> select -> corpus -> tokenizer -> tokens ->
+    pretrain -> evaluate -> cards -> release; returns the release.
+    """
+    held_out = EvaluationData(sets=_sets(config), folder=given.evaluation)
+
+    raw = {
+        source.name: run(CRAWL, source, {}, external(source, given.snapshot), f"crawl-{source.name}")
+        for source in config.crawl.sources
+    }
+    documents = run(CLEAN, config.clean, raw)
+    annotations = {
+        "language": run(LANGUAGE, config.language, {"clean": documents}, model_digest(config.language)),
+        "quality": run(QUALITY, QualitySignals(), {"clean": documents}),
+        "duplicates": run(DUPLICATES, config.duplicates, {"clean": documents}),
+        "contamination": run(
+            CONTAMINATION,
+            ContaminationConfig(rule=config.contamination, data=held_out),
+            {"clean": documents},
+            held_out.digest(),
+        ),
+    }
+    selected = run(SELECT, _selection(config), {"clean": documents, **annotations})
+    text = run(CORPUS, CorpusConfig(), {"clean": documents, "select": selected})
+
+    pieces = run(TOKENIZER, config.tokenizer, {"corpus": text})
+    encoded = run(TOKENS, Tokens(), {"corpus": text, "tokenizer": pieces})
+    model = run(PRETRAIN, config.pretrain, {"tokens": encoded, "tokenizer": pieces})
+    trained = {"pretrain": model, "tokenizer": pieces, "tokens": encoded, "corpus": text}
+    measured = run(EVALUATE, EvaluateConfig(rule=config.evaluate, data=held_out), trained, held_out.digest())
+
+    crawled = {f"crawl-{name}": output for name, output in raw.items()}
+    everything = {**crawled, "clean": documents, **annotations, "select": selected, **trained, "evaluate": measured}
+    described = run(CARDS, _card(config), everything)
+    finished = {"cards": described, "corpus": text, "tokenizer": pieces, "pretrain": model, "evaluate": measured}
+    return run(RELEASE, config.release, finished)
+
+
+def _selection(config: LanguageConfig) -> SelectConfig:
+    return SelectConfig(label=config.label, quality=config.quality, rule=config.select)
+
+
+def _sets(config: LanguageConfig) -> list[EvaluationSet]:
+    """Evaluation sets that this run can hold: sections of a web source only where that source is crawled."""
+    crawled = {source.name for source in config.crawl.sources}
+    return [entry for entry in config.evaluation if entry.format != "sections" or entry.source in crawled]
+
+
+def _card(config: LanguageConfig) -> CardsConfig:
+    facts = {
+        "name": config.name,
+        "autonym": config.autonym,
+        "code": config.code,
+        "script": config.script,
+        "hub_code": config.hub_code,
+    }
+    return CardsConfig(language=facts, release=config.release, command=f"lugha build {config.name.lower()}")

@@ -1,0 +1,132 @@
+"""Prefect deployments of `build-lm`: one for each language, with the refresh schedule from its YAML file."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from flows.build_lm import GPU, build_lm  # first: it switches the telemetry off before prefect is imported
+
+# isort: split
+import httpx
+import prefect
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
+from prefect.deployments.runner import EntrypointType, RunnerDeployment
+from prefect.exceptions import ObjectNotFound
+from prefect.schedules import Cron
+from prefect.settings import get_current_settings
+
+from lang_configs import ConfigError, find, load, stem
+from lang_configs import languages as packaged_languages
+
+START_SECONDS = 60
+"""How long a server may take to answer: a new database needs ten seconds on a slow machine."""
+
+
+def serve(
+    workspace: Path,
+    languages: Sequence[str] | None = None,
+    preset: str | None = None,
+    overrides: Sequence[str] = (),
+    limit: int = 1,
+) -> None:
+    """Register the deployments and run what is due or asked for, until SIGTERM or Ctrl-C; schedules stay active after it.
+
+    `languages` are packaged names or YAML files (default: all packaged ones), `preset` and `overrides` the default
+    parameters of their runs, `limit` the runs at the same time. Raises ConfigError when no server answers.
+    """
+    _wait_for_server()
+    _create_gpu_limit()
+    deployments = _deployments(workspace, languages, preset, overrides)
+    for deployment in deployments:
+        deployment.apply()
+        print(f"serving {build_lm.name}/{deployment.name}", flush=True)
+    print(
+        f"start one with `prefect deployment run {build_lm.name}/{deployments[0].name} --watch`; stop serving with Ctrl-C",
+        flush=True,
+    )
+    # Prefect's own message comes before the deployments are registered: a run asked for at once is told "not found"
+    prefect.serve(*deployments, pause_on_shutdown=False, print_starting_message=False, limit=limit)
+
+
+def deploy(
+    workspace: Path,
+    work_pool: str,
+    languages: Sequence[str] | None = None,
+    preset: str | None = None,
+    overrides: Sequence[str] = (),
+) -> None:
+    """Register the deployments with `work_pool`, whose workers have this package installed and see `workspace`.
+
+    Raises ConfigError when no server answers or the pool does not exist.
+    """
+    _wait_for_server()
+    _create_gpu_limit()
+    with get_client(sync_client=True) as client:
+        try:
+            client.read_work_pool(work_pool)
+        except ObjectNotFound:
+            make = f"prefect work-pool create {work_pool} --type process"
+            raise ConfigError(f"--work-pool {work_pool}: there is no such pool; make it with `{make}`") from None
+    for deployment in _deployments(workspace, languages, preset, overrides, work_pool):
+        deployment.apply()
+        print(f"{build_lm.name}/{deployment.name} -> {work_pool}")
+
+
+def _deployments(
+    workspace: Path, languages: Sequence[str] | None, preset: str | None, overrides: Sequence[str], work_pool: str | None = None
+) -> list[RunnerDeployment]:
+    made = []
+    for language in packaged_languages() if languages is None else languages:
+        config = load(language, preset, overrides)
+        # runs start in a temporary folder: every path must be absolute
+        file = str(find(language).resolve()) if language.endswith((".yaml", ".yml")) else language
+        parameters: dict[str, Any] = {"language": file, "workspace": str(workspace.resolve())}
+        parameters |= {"preset": preset} if preset else {}
+        parameters |= {"overrides": list(overrides)} if overrides else {}
+        deployment = RunnerDeployment.from_flow(
+            build_lm,
+            name=stem(language),
+            description=f"{config.name} ({config.label}): corpus, tokenizer, model, evaluation and cards",
+            parameters=parameters,
+            schedules=[Cron(config.schedule.cron, timezone=config.schedule.timezone)],
+            concurrency_limit=1,
+            tags=["lugha", config.label],
+            work_pool_name=work_pool,
+            entrypoint_type=EntrypointType.MODULE_PATH,
+        )
+        made.append(deployment)
+    return made
+
+
+def _wait_for_server() -> None:
+    url = get_current_settings().api.url
+    if not url:
+        raise ConfigError(
+            "no Prefect server is configured; run `prefect config set PREFECT_API_URL=http://127.0.0.1:4200/api` "
+            "and, in a terminal of its own, `prefect server start`"
+        )
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            httpx.get(f"{url}/health", timeout=5).raise_for_status()
+            return
+        except httpx.HTTPError as error:
+            if time.monotonic() > deadline:
+                raise ConfigError(
+                    f"{url}: no Prefect server answers ({error}); run `prefect server start` in a terminal of its own"
+                ) from None
+        time.sleep(0.5)
+
+
+def _create_gpu_limit() -> None:
+    """One training at a time, unless the server already has a limit of this name: then its owner decides."""
+    with get_client(sync_client=True) as client:
+        # asked first, because the server writes a traceback to its log when it is told to make a second one
+        try:
+            client.read_global_concurrency_limit_by_name(GPU)
+        except ObjectNotFound:
+            client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=GPU, limit=1))

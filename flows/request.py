@@ -1,0 +1,66 @@
+"""What a person asks for on the command line or in a deployment's form, resolved to a config and the input beside it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from flows.dag import Given
+from lang_configs import ConfigError, LanguageConfig, load, stem
+from lang_configs.schema import FilesSource
+
+
+@dataclass(frozen=True)
+class Request:
+    """One build: a language and what is to differ from its file."""
+
+    language: str
+    preset: str | None = None
+    documents: list[str] = field(default_factory=list)
+    evaluation: str | None = None
+    snapshot: str | None = None
+    overrides: list[str] = field(default_factory=list)
+    workspace: Path = Path("workspace")
+
+    @property
+    def name(self) -> str:
+        """The language's folder in the workspace."""
+        return stem(self.language)
+
+    def resolve(self) -> tuple[LanguageConfig, Given]:
+        """The checked config and the rest of the input; raises ConfigError."""
+        config = load(self.language, self.preset, self.overrides)
+        if self.documents:
+            source = FilesSource(name="documents", paths=[str(Path(path).expanduser()) for path in self.documents])
+            config = config.model_copy(update={"crawl": config.crawl.model_copy(update={"sources": [source]})})
+        elif self.preset == "starter" and not config.starter:
+            raise ConfigError(
+                f"{self.language}: this language has no starter site; give text with --documents PATH, or use another preset"
+            )
+        if not config.crawl.sources:
+            raise ConfigError(
+                f"{self.language}: crawl.sources is empty; give text with --documents PATH, or add a source to the file"
+            )
+        snapshot = self.snapshot or config.crawl.snapshot or datetime.now(UTC).strftime("%Y-%m")
+        return config, Given(snapshot, self._evaluation_folder())
+
+    def _evaluation_folder(self) -> Path | None:
+        """`--evaluation`, else the folder `eval` of the bundle that the documents come from, else `<workspace>/evaluation`."""
+        if self.evaluation:
+            if not Path(self.evaluation).is_dir():
+                raise ConfigError(f"--evaluation {self.evaluation}: there is no such folder")
+            return Path(self.evaluation)
+        for document in self.documents:
+            path = Path(document).expanduser().resolve()
+            for parent in [path, *path.parents][:4]:
+                if (parent / "eval").is_dir():
+                    return parent / "eval"
+        default = self.workspace / "evaluation"
+        return default if default.is_dir() else None
+
+
+def default_workspace() -> Path:
+    """`$LUGHA_WORKSPACE`, else the folder `workspace` of the current directory."""
+    return Path(os.environ.get("LUGHA_WORKSPACE", "workspace"))
