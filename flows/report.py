@@ -40,7 +40,7 @@ def print_result(release: Output, manifests: Mapping[str, Mapping[str, Any]]) ->
     print(f"data card      {folder / 'corpus' / 'README.md'}")
     print(f"model card     {folder / 'model' / 'README.md'}")
     print(f"model          {folder / 'model'}")
-    print(f"samples        {folder / 'samples.json'}")
+    print(f"samples        {folder.parent.parent / 'evaluate' / manifests['evaluate']['fingerprint'] / 'samples.json'}")
     print(f"bits per byte  {metrics['bits_per_byte']:.4f} on {metrics['validation_documents']} held-out documents")
     for score in metrics["scores"]:
         if score["system"] == "model":

@@ -1,0 +1,223 @@
+"""The whole pipeline on the starter site: built once, reused, planned, killed, and indexed."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+TINY = ["--preset", "starter"]
+for _key in (
+    "pretrain.steps=6",
+    "pretrain.compile=false",
+    "pretrain.model.layers=1",
+    "pretrain.model.width=64",
+    "pretrain.model.heads=1",
+    "evaluate.seeds=2",
+    "evaluate.sample_tokens=5",
+):
+    TINY += ["--set", _key]
+
+
+def lugha(workspace: Path, *arguments: str, check: bool = True, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from flows.cli import main; main()", *arguments, "--workspace", str(workspace)]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout)
+    if check and result.returncode:
+        raise AssertionError(f"{arguments}: {result.stdout[-2000:]}\n{result.stderr[-2000:]}")
+    return result
+
+
+def query(workspace: Path, sql: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads(lugha(workspace, "stats", "--json", "--sql", sql).stdout)
+    return rows
+
+
+def fingerprints(workspace: Path) -> dict[str, dict[str, str]]:
+    """Stage -> path -> sha256, of the stages whose bytes a run must reproduce anywhere."""
+    found: dict[str, dict[str, str]] = {}
+    for path in workspace.glob("swahili/*/[!.]*/manifest.json"):
+        manifest = json.loads(path.read_text())
+        if manifest["stage"] not in ("pretrain", "evaluate", "cards", "release"):
+            found[manifest["stage"]] = {entry["path"]: entry["sha256"] for entry in manifest["files"]}
+    return found
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace in which the starter was built once."""
+    workspace = tmp_path_factory.mktemp("built")
+    output = lugha(workspace, "build", "swahili", *TINY).stdout
+    for line in output.splitlines():
+        if line.startswith(("data card", "model card", "model ", "samples")):
+            assert Path(line.split()[-1]).exists(), line
+    return workspace
+
+
+def test_the_exported_model_loads_and_writes(built: Path) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    (folder,) = (path.parent for path in built.glob("swahili/release/*/model/config.json"))
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    assert model.config.vocab_size == len(tokenizer)
+    ids = tokenizer("Habari za leo", return_tensors="pt")
+    assert model.generate(**ids, max_new_tokens=3, do_sample=False).shape[1] > ids["input_ids"].shape[1]
+    assert lugha(built, "generate", "swahili", "--prompt", "Hapo zamani", "--tokens", "5").stdout.startswith("Hapo zamani")
+
+
+def test_a_second_build_reuses_every_stage(built: Path) -> None:
+    lines = lugha(built, "build", "swahili", *TINY).stdout.splitlines()
+    stages = [line for line in lines if len(line.split()) > 1 and line.split()[1] == "reused"]
+    assert len(stages) == 14
+    assert query(built, "SELECT stages_run, stages_reused FROM runs ORDER BY started DESC LIMIT 1") == [
+        {"stages_run": 0, "stages_reused": 14}
+    ]
+
+
+def test_a_threshold_reruns_select_and_what_follows_and_the_plan_says_so(built: Path) -> None:
+    steps = json.loads(lugha(built, "plan", "swahili", *TINY, "--set", "quality.min_words=40", "--json").stdout)
+    after = ["select", "corpus", "tokenizer", "tokens", "pretrain", "evaluate", "cards", "release"]
+    assert [step["label"] for step in steps if not step["done"]] == after
+    assert next(step["why"] for step in steps if step["label"] == "select") == "quality.min_words: 20 -> 40"
+    assert next(step["why"] for step in steps if step["label"] == "corpus") == "select changed"
+
+
+def test_every_document_is_accounted_for(built: Path) -> None:
+    (given,) = query(built, "SELECT sum(count)::BIGINT AS n FROM sources WHERE outcome = 'written'")
+    funnel = {row["decision"]: row["documents"] for row in query(built, "SELECT decision, documents FROM funnel")}
+    assert sum(funnel.values()) == given["n"] > 150
+    assert {"keep", "language", "exact_duplicate", "near_duplicate"} <= set(funnel)
+    (closed,) = query(built, "SELECT count FROM sources WHERE outcome = 'disallowed_by_robots'")
+    assert int(closed["count"]) == 1
+    assert query(built, "SELECT url FROM decisions WHERE url LIKE '%faragha%'") == []
+
+
+def test_the_cards_numbers_are_the_ledgers(built: Path) -> None:
+    card = next(built.glob("swahili/release/*/corpus/README.md")).read_text()
+    (kept,) = query(built, "SELECT count(*) AS n, sum(words)::BIGINT AS words FROM decisions WHERE decision = 'keep'")
+    assert f"{kept['n']:,} documents, {kept['words']:,} words" in card
+    model_card = next(built.glob("swahili/release/*/model/README.md")).read_text()
+    (score,) = query(built, "SELECT round(value, 3) AS value FROM evaluations WHERE metric = 'bits_per_byte'")
+    assert f"{score['value']:.3f}" in model_card
+
+
+def test_a_deleted_ledger_is_rebuilt_identically(built: Path) -> None:
+    from tasks import ledger
+
+    tables = [row["table_name"] for row in query(built, "SELECT table_name FROM duckdb_tables() ORDER BY ALL")]
+    assert len(tables) >= 10
+    before = {table: ledger.query(built, f"SELECT * FROM {table} ORDER BY ALL") for table in tables}
+    (built / ledger.LEDGER).unlink()
+    lugha(built, "ledger", "rebuild")
+    assert {table: ledger.query(built, f"SELECT * FROM {table} ORDER BY ALL") for table in tables} == before
+    assert all(
+        before[table][1] for table in ("runs", "stages", "files", "sources", "decisions", "training", "evaluations", "releases")
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["build", "klingon"], 2, "klingon: unknown language"),
+        (
+            ["build", "yoruba", "--preset", "starter"],
+            2,
+            "yoruba: this language has no starter site; give text with --documents PATH",
+        ),
+        (["build", "swahili", "--documents", "nowhere.jsonl"], 1, "nowhere.jsonl: no such file or nothing to read there"),
+        (["build", "swahili", "--evaluation", "nowhere"], 2, "--evaluation nowhere: there is no such folder"),
+        (["build", "swahili", "--set", "quality.min_wrds=3"], 2, 'unknown key, did you mean "min_words"?'),
+        (["stats", "--sql", "SELECT nothing FROM runs"], 2, '--sql: Binder Error: Referenced column "nothing" not found'),
+        (["generate", "hausa"], 1, "hausa: no model was built in"),
+    ],
+)
+def test_mistakes_end_in_one_clear_sentence(built: Path, arguments: list[str], code: int, message: str) -> None:
+    result = lugha(built, *arguments, check=False)
+    assert (result.returncode, len(result.stderr.strip().splitlines())) == (code, 1), result.stderr
+    assert message in result.stderr
+
+
+def test_a_stage_that_fails_is_recorded_with_its_sentence(tmp_path: Path) -> None:
+    text = tmp_path / "english.jsonl"
+    text.write_text(
+        "".join(
+            json.dumps({"text": f"The cat number {n} sat on the mat and looked at the moon all night."}) + "\n"
+            for n in range(50)
+        )
+    )
+    result = lugha(tmp_path / "w", "build", "swahili", *TINY, "--documents", str(text), check=False)
+    assert result.returncode == 1
+    assert "select: all 50 documents were dropped (language 50); check language, script and thresholds" in result.stderr
+    (run,) = query(tmp_path / "w", "SELECT status, message FROM runs")
+    assert run["status"] == "failed"
+    assert run["message"] in result.stderr
+
+
+def test_a_yaml_file_anywhere_needs_three_keys(tmp_path: Path) -> None:
+    (tmp_path / "sheng.yaml").write_text("name: Sheng\ncode: swh\nscript: Latn\n")
+    steps = json.loads(
+        lugha(
+            tmp_path / "w", "plan", str(tmp_path / "sheng.yaml"), "--documents", str(ROOT / "README.md"), "--json", check=False
+        ).stdout
+        or "[]"
+    )
+    assert steps == []  # a README is no document
+    (tmp_path / "a.txt").write_text("Habari")
+    (tmp_path / "a.txt").write_text("Habari")
+    steps = json.loads(
+        lugha(tmp_path / "w", "plan", str(tmp_path / "sheng.yaml"), "--documents", str(tmp_path / "a.txt"), "--json").stdout
+    )
+    assert [step["label"] for step in steps][:2] == ["crawl-documents", "clean"]
+
+
+@pytest.mark.slow
+def test_killed_ten_times_it_completes_with_the_same_corpus_tokenizer_and_tokens(built: Path, tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-c",
+        "from flows.cli import main; main()",
+        "build",
+        "swahili",
+        *TINY,
+        "--workspace",
+        str(tmp_path),
+    ]
+    generator = random.Random(20261121)
+    seconds = sum(row["seconds"] for row in query(built, "SELECT seconds FROM stages WHERE stage <> 'evaluate'")) + 5
+    kills = 0
+    for _ in range(10):
+        process = subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        try:
+            process.wait(timeout=generator.uniform(2, seconds / 2))
+        except subprocess.TimeoutExpired:
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait()
+            kills += 1
+            time.sleep(0.5)
+    assert kills >= 5
+    lugha(tmp_path, "build", "swahili", *TINY)
+    assert fingerprints(tmp_path) == fingerprints(built)
+    from tasks import ledger
+
+    before = ledger.query(tmp_path, "SELECT * FROM files ORDER BY ALL")
+    (tmp_path / ledger.LEDGER).unlink()
+    ledger.rebuild(tmp_path)
+    assert ledger.query(tmp_path, "SELECT * FROM files ORDER BY ALL") == before
+
+
+def test_help_needs_no_heavy_import() -> None:
+    code = "import sys; sys.argv = ['lugha', '--help']; from flows.cli import main\ntry: main()\nexcept SystemExit: pass\n"
+    code += "heavy = {'torch', 'transformers', 'prefect', 'datasets', 'duckdb', 'numba', 'pydantic'} & set(sys.modules)\n"
+    code += "assert not heavy, heavy"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
