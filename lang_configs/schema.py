@@ -42,7 +42,7 @@ class WebSource(Strict):
     max_pages: int = Field(10_000, ge=1, description="Pages to fetch from each site")
     delay: float = Field(1.0, ge=0, description="Seconds between two requests to one host, unless robots.txt asks for more")
     max_bytes: int = Field(5 << 20, ge=1024, description="Largest page, in bytes after decompression")
-    contact: str = Field("https://pypi.org/project/lugha/", description="Address in the user agent, for site owners")
+    contact: str | None = Field(None, description="Your address or page, in the user agent: whom a site owner can ask to stop")
 
 
 class StarterSource(Strict):

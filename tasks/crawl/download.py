@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import email.utils
 import json
 import os
 import re
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
 import httpx2
 
-from tasks.crawl.fetch import user_agent
+from tasks.crawl.fetch import retry_after, user_agent
 from tasks.stage import StageError, replacing, write_atomically
 from tasks.stage import sha256 as digest
 
@@ -32,8 +30,6 @@ BACK_OFF = 1.0
 
 LONGEST_WAIT = 120.0
 """Most seconds between two attempts, whatever Retry-After asks for."""
-
-CONTACT = "https://pypi.org/project/lugha/"
 
 _BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 T = TypeVar("T")
@@ -96,7 +92,7 @@ def read_range(client: httpx2.Client, url: str, offset: int, length: int) -> byt
 def http_client() -> httpx2.Client:
     """A client that says who we are and asks for bytes as they are: a compressed answer cannot be resumed."""
     return httpx2.Client(
-        headers={"User-Agent": user_agent(CONTACT), "Accept-Encoding": "identity"},
+        headers={"User-Agent": user_agent(None), "Accept-Encoding": "identity"},
         timeout=httpx2.Timeout(60.0, connect=20.0),
         follow_redirects=True,
         max_redirects=10,
@@ -183,7 +179,7 @@ def _check(response: httpx2.Response, url: str) -> None:
     """Raise unless the answer has a body that was asked for."""
     status = response.status_code
     if status in _BUSY:
-        raise _BusyError(status, _retry_after(response))
+        raise _BusyError(status, retry_after(response.headers))
     if status in (401, 403):
         raise StageError(f"{url}: the server refuses access (HTTP status {status}); ask its owner, or use another address")
     if status in (404, 410, 416):
@@ -196,17 +192,6 @@ def _check_size(url: str, part: Path, size: int, max_bytes: int | None) -> None:
     if max_bytes is not None and size > max_bytes:
         _forget(part)
         raise StageError(f"{url}: the file is larger than the {max_bytes:,} bytes allowed; check the address")
-
-
-def _retry_after(response: httpx2.Response) -> float:
-    """Seconds that Retry-After (RFC 9110, 10.2.3) asks for, as a number or as a date; 0 if it does not."""
-    value = response.headers.get("retry-after", "").strip()
-    if re.fullmatch(r"[0-9]{1,9}", value):
-        return float(value)
-    try:
-        return max(0.0, (email.utils.parsedate_to_datetime(value).astimezone(UTC) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError, OverflowError):
-        return 0.0
 
 
 def _content_range(response: httpx2.Response) -> tuple[int | None, int | None]:

@@ -65,7 +65,7 @@ class Fetcher:
     """
 
     def __init__(
-        self, contact: str, delay: float, allow_loopback: bool = False, served_at: Mapping[str, str] | None = None
+        self, contact: str | None, delay: float, allow_loopback: bool = False, served_at: Mapping[str, str] | None = None
     ) -> None:
         self._pauses: defaultdict[str, float] = defaultdict(lambda: delay)
         self._ends: dict[str, float] = {}
@@ -104,7 +104,7 @@ class Fetcher:
             again = answer.error == "failed" or answer.status in _RETRIED
             if not again or attempt == ATTEMPTS - 1:
                 break
-            wait = max(_retry_after(answer.headers), BACK_OFF * 2**attempt)
+            wait = max(retry_after(answer.headers), BACK_OFF * 2**attempt)
             await asyncio.sleep(min(wait, LONGEST_WAIT))
         return answer
 
@@ -135,13 +135,13 @@ class Fetcher:
             self._client.cookies.clear()  # an answer must not depend on which pages came before it
 
 
-def user_agent(contact: str) -> str:
-    """How the crawler introduces itself: product, version and where its owner can be asked to stop."""
+def user_agent(contact: str | None) -> str:
+    """How the crawler introduces itself: product, version and, if there is one, where its owner can be asked to stop."""
     try:
         number = version(AGENT)
     except PackageNotFoundError:  # run from a checkout that was not installed
         number = "0"
-    return f"{AGENT}/{number} (+{contact})"
+    return f"{AGENT}/{number} (+{contact})" if contact else f"{AGENT}/{number}"
 
 
 async def _body(response: httpx2.Response, max_bytes: int, types: frozenset[str], cut: bool) -> tuple[bytes, str | None]:
@@ -160,14 +160,13 @@ async def _body(response: httpx2.Response, max_bytes: int, types: frozenset[str]
     return bytes(body), None
 
 
-def _retry_after(headers: httpx2.Headers) -> float:
-    """Seconds that Retry-After asks for, as a number or as a date; 0 if it does not."""
+def retry_after(headers: httpx2.Headers) -> float:
+    """Seconds that Retry-After (RFC 9110, 10.2.3) asks for, as a number or as a date; 0 if it does not."""
     value = headers.get("retry-after", "").strip()
-    if value.isascii() and value.isdigit():
-        return float(value[:9])
+    if value.isascii() and value.isdigit() and len(value) < 10:
+        return float(value)
     try:
-        moment = email.utils.parsedate_to_datetime(value)
-        return max(0.0, (moment.astimezone(UTC) - datetime.now(UTC)).total_seconds())
+        return max(0.0, (email.utils.parsedate_to_datetime(value).astimezone(UTC) - datetime.now(UTC)).total_seconds())
     except (ValueError, TypeError, OverflowError):
         return 0.0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
@@ -29,6 +30,8 @@ SITEMAP_DEPTH = 5
 HOSTS_AT_ONCE = 16
 GIVE_UP = 10
 """Pages in a row without an answer after which a host counts as out of reach."""
+
+log = logging.getLogger("lugha")
 
 
 def documents(
@@ -106,6 +109,8 @@ def _crawl(source: WebSource, frontier: Frontier, allow_loopback: bool, served_a
 
     async def run() -> list[bool]:
         turns = asyncio.Semaphore(HOSTS_AT_ONCE)
+        if not source.contact and not allow_loopback:
+            log.warning("crawl.%s: set `contact` to an address of yours, so that site owners know whom to ask", source.name)
         async with Fetcher(source.contact, source.delay, allow_loopback, served_at) as fetcher:
 
             async def one(site: str) -> bool:

@@ -103,7 +103,7 @@ def test_busy_servers_are_asked_again(server: FileServer, tmp_path: Path) -> Non
 def test_retry_after_is_obeyed(server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
     monkeypatch.setattr(module.time, "sleep", waits.append)
-    monkeypatch.setattr(module, "_retry_after", lambda response: 100_000.0)
+    monkeypatch.setattr(module, "retry_after", lambda headers: 100_000.0)
     server.errors["dump.bin"] = [503]
     download(f"{server.base}/dump.bin", tmp_path / "dump.bin")
     assert waits == [module.LONGEST_WAIT]

@@ -39,7 +39,7 @@ def test_links_are_followed_within_the_scope_and_documents_come_sorted(site: Sit
     site.page("/sw/b.html", "c.html", head='<link rel="license" href="https://creativecommons.org/licenses/by/4.0/">')
     site.page("/sw/a.html")
     site.page("/sw/c.html")
-    documents, report = crawl(site.source("/sw/", license="CC-BY-SA-4.0"), tmp_path)
+    documents, report = crawl(site.source("/sw/", license="CC-BY-SA-4.0", contact="wahariri@example.org"), tmp_path)
     assert paths(documents, site) == ["/sw/", "/sw/a.html", "/sw/b.html", "/sw/c.html"]
     assert report == {"fetched": 4, "http_404": 1, "sitemap_http_404": 1}
     assert site.paths() == ["/robots.txt", "/sitemap.xml", "/sw/", "/sw/b.html", "/sw/a.html", "/sw/haipo.html", "/sw/c.html"]
@@ -48,7 +48,7 @@ def test_links_are_followed_within_the_scope_and_documents_come_sorted(site: Sit
     assert "Mwanzo" not in documents[1].text and "Haki zote" not in documents[1].text
     assert documents[0].fetched_at is not None
     assert all(request.headers["user-agent"].startswith("lugha/") for request in site.log)
-    assert all("(+" in request.headers["user-agent"] for request in site.log)
+    assert all("(+wahariri@example.org)" in request.headers["user-agent"] for request in site.log)
 
 
 def test_robots_txt_is_obeyed_and_sitemaps_are_read(site: Site, tmp_path: Path) -> None:
