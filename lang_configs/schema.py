@@ -137,7 +137,7 @@ class Quality(Strict):
     max_digits: float = Field(0.2, ge=0, le=1)
     max_symbols: float = Field(0.1, ge=0, le=1, description="Share of #, {, }, <, >, |, = and their like")
     min_unique_words: float = Field(0.1, ge=0, le=1, description="Distinct words / words^0.9: low for repetition")
-    max_top_word: float = Field(0.25, ge=0, le=1, description="Share of the most frequent word")
+    max_top_word: float = Field(0.35, ge=0, le=1, description="Share of the most frequent word")
     max_repeated_lines: float = Field(0.5, ge=0, le=1, description="Share of characters in lines seen before in the document")
     max_bullet_lines: float = Field(0.9, ge=0, le=1)
 

@@ -42,7 +42,7 @@ def pretrain(inputs: Mapping[str, Path], config: Pretrain, out: Path, work: Work
     Raises StageError with the child's own words when training fails. SIGINT and SIGTERM reach this process again once
     the child has saved.
     """
-    command = [sys.executable, "-m", "tasks.pretrain.train", "--watch-stdin"]
+    command = [sys.executable, "-P", "-m", "tasks.pretrain.train", "--watch-stdin"]  # -P: not whatever the current folder holds
     command += ["--tokens", str(inputs["tokens"].resolve()), "--out", str(out.resolve()), "--config", config.model_dump_json()]
     metrics: dict[str, Any] = {}
     error = last_line = ""
