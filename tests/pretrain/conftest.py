@@ -1,0 +1,20 @@
+"""The fixture that writes token files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from token_files import sentences, write_tokens
+
+
+@pytest.fixture
+def make_tokens(tmp_path: Path) -> Callable[..., Path]:
+    """Give `make_tokens(documents=40)`: writes that many documents of ten sentences and returns the folder."""
+
+    def make(documents: int = 40, name: str = "tokens") -> Path:
+        texts = [" ".join(sentences(10, seed)) for seed in range(documents)]
+        return write_tokens(tmp_path / name, texts)
+
+    return make

@@ -1,0 +1,83 @@
+"""Windows: every token of an epoch once, in an order that depends on the seed and the epoch only."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from token_files import write_tokens
+
+from lang_configs.schema import Model, Pretrain
+from tasks.pretrain.data import TokenFiles, Windows, halve
+from tasks.pretrain.train import plan_batches
+from tasks.stage import StageError
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=30)
+@given(st.integers(2, 200), st.integers(0, 2**32), st.integers(0, 50), st.integers(1, 40))
+def test_an_epoch_is_a_permutation_however_it_is_read(
+    make_tokens: Callable[..., Path], context: int, seed: int, epoch: int, batch: int
+) -> None:
+    files = TokenFiles.read(make_tokens(documents=3))
+    windows = Windows(files, context, seed)
+    assert sorted(windows.order(epoch)) == list(range(windows.count))
+    start, end = epoch * windows.count, (epoch + 1) * windows.count
+    read = torch.cat([windows.read(place, min(batch, end - place)) for place in range(start, end, batch)])
+    assert torch.equal(read, Windows(files, context, seed).read(start, windows.count))
+    tokens = np.fromfile(files.folder / "train.bin", "<u2").astype(np.int64)
+    in_place = read[torch.from_numpy(np.argsort(windows.order(epoch)))]
+    assert np.array_equal(in_place[:, :-1].flatten().numpy(), tokens[: windows.count * context])
+    assert np.array_equal(in_place[:, -1].numpy(), tokens[context : windows.count * context + 1 : context])
+
+
+def test_epochs_and_seeds_differ(make_tokens: Callable[..., Path]) -> None:
+    files = TokenFiles.read(make_tokens())
+    windows, other = Windows(files, 16, 1), Windows(files, 16, 2)
+    assert not np.array_equal(windows.order(0), windows.order(1))
+    assert not np.array_equal(windows.order(0), other.order(0))
+
+
+def test_a_batch_may_be_larger_than_the_corpus(make_tokens: Callable[..., Path]) -> None:
+    windows = Windows(TokenFiles.read(make_tokens(documents=1)), 64, 1)
+    rows = windows.read(windows.count - 1, 2 * windows.count)
+    assert rows.shape == (2 * windows.count, 65)
+    assert torch.equal(rows[1 : 1 + windows.count], windows.read(windows.count, windows.count))
+
+
+@given(st.integers(1, 5), st.integers(1, 40))
+def test_halves_predict_the_same_tokens(count: int, half: int) -> None:
+    windows = torch.arange(count * (2 * half + 1)).view(count, -1)
+    halves = halve(windows)
+    assert halves.shape == (2 * count, half + 1)
+    assert sorted(halves[:, 1:].flatten().tolist()) == sorted(windows[:, 1:].flatten().tolist())
+
+
+@given(st.integers(64, 100_000), st.integers(1, 10_000), st.integers(1, 100))
+def test_batches_keep_to_the_config_the_corpus_and_the_memory(batch_tokens: int, windows: int, most: int) -> None:
+    config = Pretrain(model=Model(context=64), batch_tokens=batch_tokens)
+    for batch in plan_batches(config, windows, most):
+        assert 1 <= batch.each <= most
+        assert batch.each * batch.count <= max(1, min(batch_tokens // 64, windows // 32))
+
+
+def test_a_corpus_smaller_than_a_window_is_refused(tmp_path: Path) -> None:
+    files = TokenFiles.read(write_tokens(tmp_path / "small", ["Habari."]))
+    with pytest.raises(StageError, match="9 training tokens are less than one window"):
+        Windows(files, 64, 1)
+
+
+def test_damaged_token_files_are_refused(make_tokens: Callable[..., Path], tmp_path: Path) -> None:
+    folder = make_tokens()
+    with pytest.raises(StageError, match="not a folder of token files"):
+        TokenFiles.read(tmp_path / "nowhere")
+    tokens = np.fromfile(folder / "train.bin", "<u2")
+    tokens[7] = 60_000
+    tokens.tofile(folder / "train.bin")
+    with pytest.raises(StageError, match="token 60000 is outside of a vocabulary of 259"):
+        Windows(TokenFiles.read(folder), 64, 1)
+    tokens[:-5].tofile(folder / "train.bin")
+    with pytest.raises(StageError, match="bytes, not"):
+        TokenFiles.read(folder)

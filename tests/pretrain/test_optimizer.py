@@ -1,0 +1,173 @@
+"""Muon, AdamW, the guard against gradients that are not finite, and schedules."""
+
+import itertools
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lang_configs.schema import Pretrain
+from tasks.pretrain.model import CausalLM, ModelShape
+from tasks.pretrain.optimizer import Optimizer, orthogonalise
+from tasks.pretrain.schedule import learning_rate_scale, progress
+from tasks.stage import StageError
+
+SHAPE = ModelShape(vocab_size=64, layers=2, width=32, heads=2, feed_forward=64, context=16)
+
+
+def model_with_gradients(seed: int = 0) -> CausalLM:
+    torch.manual_seed(seed)
+    model = CausalLM(SHAPE)
+    give_gradients(model, seed)
+    return model
+
+
+def give_gradients(model: CausalLM, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in model.parameters():
+        parameter.grad = torch.randn(parameter.shape, generator=generator).to(parameter.dtype)
+
+
+@pytest.mark.parametrize("shape", [(3, 64, 64), (2, 176, 64), (2, 64, 176)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_orthogonalised_matrices_have_singular_values_near_one(shape: tuple[int, int, int], dtype: torch.dtype) -> None:
+    # Badly conditioned on purpose: the largest singular value is a hundred times the smallest one.
+    matrices = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    left, values, right = torch.linalg.svd(matrices, full_matrices=False)
+    matrices = left @ torch.diag_embed(torch.logspace(0, -2, values.shape[1]).expand_as(values)) @ right
+    result = orthogonalise(matrices, dtype).float()
+    values = torch.linalg.svdvals(result)
+    assert values.min() > 0.5 and values.max() < 1.3
+    assert torch.linalg.vecdot(result.flatten(), (left @ right).flatten()) > 0.9 * (left @ right).square().sum()
+
+
+def test_muon_makes_each_part_of_a_fused_matrix_orthogonal_on_its_own() -> None:
+    model = model_with_gradients()
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    Optimizer(model, Pretrain(learning_rate=0.1)).step(1.0)
+    for name, parts in (("query_key_value", 3), ("gate_up", 2), ("attention_out", 1), ("down", 1)):
+        key = f"blocks.1.{name}.weight"
+        changes = (model.state_dict()[key] - before[key]).chunk(parts)
+        for change, gradient in zip(changes, gradients[key].chunk(parts), strict=True):
+            size = 0.1 * max(1.0, change.shape[0] / change.shape[1]) ** 0.5
+            torch.testing.assert_close(change, -size * orthogonalise(gradient[None])[0], atol=1e-4, rtol=1e-3)
+
+
+def test_adamw_is_that_of_torch() -> None:
+    model, reference = model_with_gradients(), model_with_gradients()
+    config = Pretrain(optimizer="adamw", learning_rate=0.01, embedding_learning_rate=0.01, weight_decay=0.1, clip=1e9)
+    optimizer = Optimizer(model, config)
+    blocks = [p for name, p in reference.named_parameters() if p.ndim == 2 and name.startswith("blocks")]
+    stock = torch.optim.AdamW(blocks, lr=0.005, betas=(0.9, 0.95), eps=1e-10, weight_decay=0.1)
+    for seed in range(3):
+        give_gradients(model, seed)
+        give_gradients(reference, seed)
+        optimizer.step(0.5)
+        stock.step()
+    for name, parameter in reference.named_parameters():
+        if parameter.ndim == 2 and name.startswith("blocks"):
+            torch.testing.assert_close(model.state_dict()[name], parameter, atol=1e-6, rtol=1e-5)
+
+
+def test_clipping_bounds_what_the_moments_see_and_reports_the_norm_before() -> None:
+    model = model_with_gradients()
+    whole = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]).norm().item()
+    optimizer = Optimizer(model, Pretrain(clip=0.5))
+    assert optimizer.step(1.0) == pytest.approx(whole, rel=1e-5)
+    moment = optimizer.state()["adamw.exp_avg.embedding.weight"].norm().item()
+    assert 0 < moment <= 0.5
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_bf16_models_are_trained_through_fp32_weights() -> None:
+    model = CausalLM(SHAPE)
+    optimizer = Optimizer(model, Pretrain(learning_rate=1e-5, embedding_learning_rate=1e-5, norm_learning_rate=1e-5))
+    start = {name: weight.clone() for name, weight in optimizer.weights.items()}
+    model.to(torch.bfloat16)
+    for seed in range(5):
+        give_gradients(model, seed)
+        optimizer.step(1.0)
+    for name, parameter in model.named_parameters():
+        assert parameter.dtype == torch.bfloat16
+        assert torch.equal(parameter, optimizer.weights[name].bfloat16())
+        assert not torch.equal(start[name], optimizer.weights[name]), name
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_gradient_that_is_not_finite_changes_nothing_and_three_in_a_row_stop(bad: float) -> None:
+    model = model_with_gradients()
+    optimizer = Optimizer(model, Pretrain())
+    optimizer.step(1.0)
+
+    def everything() -> dict[str, torch.Tensor]:
+        return {name: tensor.clone() for name, tensor in (optimizer.weights | optimizer.state()).items()}
+
+    def poison() -> None:
+        give_gradients(model, 1)
+        gradient = model.blocks[0].down.weight.grad
+        assert isinstance(gradient, torch.Tensor)
+        gradient[3, 5] = bad
+
+    before = everything()
+    for _ in range(2):
+        poison()
+        optimizer.step(1.0)
+    assert optimizer.skipped == 2
+    assert all(torch.equal(before[name], tensor) for name, tensor in everything().items())
+    give_gradients(model, 2)
+    optimizer.step(1.0)
+    assert not torch.equal(before["embedding.weight"], optimizer.weights["embedding.weight"])
+    with pytest.raises(StageError, match="3 times in a row"):
+        for _ in range(3):
+            poison()
+            optimizer.step(1.0)
+    assert optimizer.skipped == 5
+
+
+@pytest.mark.parametrize("kind", ["muon", "adamw"])
+def test_a_loaded_optimizer_goes_on_bit_for_bit(kind: str) -> None:
+    config = Pretrain.model_validate({"optimizer": kind})
+    model = model_with_gradients()
+    optimizer = Optimizer(model, config)
+    optimizer.step(1.0)
+    weights = {name: weight.clone() for name, weight in optimizer.weights.items()}
+    state = {name: tensor.clone() for name, tensor in optimizer.state().items()}
+    other = CausalLM(SHAPE)
+    resumed = Optimizer(other, config)
+    resumed.load(weights, state)
+    for seed in (5, 6):
+        for each, m in ((optimizer, model), (resumed, other)):
+            give_gradients(m, seed)
+            each.step(0.7)
+    for name, weight in optimizer.weights.items():
+        assert torch.equal(weight, resumed.weights[name]), name
+    assert all(torch.equal(tensor, resumed.state()[name]) for name, tensor in optimizer.state().items())
+
+
+@given(
+    st.sampled_from(["wsd", "cosine", "linear"]),
+    st.floats(0, 0.5),
+    st.floats(0.05, 0.5),
+)
+def test_schedules_rise_once_to_one_and_never_rise_again(kind: str, warm_up: float, decay: float) -> None:
+    scales = [learning_rate_scale(kind, step / 200, warm_up, decay) for step in range(201)]  # type: ignore[arg-type]
+    top = scales.index(max(scales))
+    assert max(scales) == pytest.approx(1, abs=0.02)
+    assert top / 200 == pytest.approx(warm_up, abs=0.006)
+    assert all(a <= b for a, b in itertools.pairwise(scales[: top + 1]))
+    assert all(a >= b for a, b in itertools.pairwise(scales[top:]))
+    assert scales[-1] == pytest.approx(0.1 if kind == "cosine" else 0.0, abs=1e-9)
+    if kind == "wsd":
+        stable = [s for i, s in enumerate(scales) if warm_up <= i / 200 <= 1 - decay]
+        assert all(s == pytest.approx(1) for s in stable)
+
+
+def test_the_budget_is_the_first_of_steps_minutes_and_epochs() -> None:
+    config = Pretrain(steps=100, minutes=2, epochs=4)
+    assert progress(config, steps=50, seconds=6, epochs=0.4) == 0.5
+    assert progress(config, steps=50, seconds=90, epochs=0.4) == 0.75
+    assert progress(config, steps=50, seconds=6, epochs=3.6) == pytest.approx(0.9)
+    assert progress(config, steps=101, seconds=6, epochs=1) == 1
+    assert progress(Pretrain(minutes=None, epochs=2), steps=10**6, seconds=1e6, epochs=1) == 0.5

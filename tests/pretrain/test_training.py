@@ -1,0 +1,261 @@
+"""The training process: budgets, signals, kills, and a result that does not depend on them."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from lang_configs.schema import Pretrain
+from tasks.pretrain import CHECKPOINTS, STOPPED, checkpoint, hardware, pretrain
+from tasks.pretrain.train import Trainer
+from tasks.stage import StageError, Work
+
+ROOT = Path(__file__).parents[2]
+TINY: dict[str, Any] = {
+    "model": {"layers": 1, "width": 32, "heads": 2, "feed_forward": 64, "context": 32},
+    "batch_tokens": 256,
+    "precision": "fp32",
+    "compile": False,
+    "minutes": None,
+    "epochs": 100,
+    "log_steps": 5,
+    "checkpoint_minutes": 1e-6,  # after every step
+}
+
+
+def start(tokens: Path, out: Path, config: dict[str, Any]) -> "subprocess.Popen[str]":
+    out.mkdir(exist_ok=True)
+    command = [sys.executable, "-m", "tasks.pretrain.train", "--tokens", str(tokens), "--out", str(out)]
+    command += ["--config", Pretrain.model_validate(config).model_dump_json()]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+
+
+def finish(process: "subprocess.Popen[str]") -> dict[str, Any]:
+    output = process.communicate()[0]
+    assert process.returncode == 0, output
+    metrics: dict[str, Any] = json.loads(output.splitlines()[-1])["metrics"]
+    return metrics
+
+
+def run_here(tokens: Path, out: Path, config: dict[str, Any]) -> Trainer:
+    """A whole run in this process: no signals, no second start."""
+    trainer = Trainer(tokens, out, Pretrain.model_validate(TINY | config))
+    trainer.start()
+    trainer.run(lambda state, used: None)
+    return trainer
+
+
+def step_reached(out: Path) -> int:
+    return max([int(path.name[5:]) for path in checkpoint.saved(out / CHECKPOINTS)], default=0)
+
+
+def wait_for_step(process: "subprocess.Popen[str]", out: Path, step: int) -> None:
+    while step_reached(out) < step and process.poll() is None:
+        time.sleep(0.005)
+
+
+def result(out: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any], list[dict[str, Any]]]:
+    """All that a run leaves, less what the clock says."""
+    found = checkpoint.load_latest(out / CHECKPOINTS)
+    assert found is not None
+    weights, moments, state = found
+    clocks = {"seconds", "rows"}
+    table = pq.read_table(out / "metrics.parquet").drop_columns(["tokens_per_second", "memory_bytes", "elapsed_seconds"])
+    return weights | moments, {key: value for key, value in state.items() if key not in clocks}, table.to_pylist()
+
+
+def kill_and_compare(tokens: Path, folder: Path, kills: int, steps: int) -> None:
+    config = TINY | {"steps": steps}
+    finish(start(tokens, folder / "straight", config))
+    draw = random.Random(kills)
+    reached = 0
+    for kill in range(kills):
+        process = start(tokens, folder / "killed", config)
+        wait_for_step(process, folder / "killed", draw.randint(reached + 1, reached + (steps - reached) // (kills - kill) - 1))
+        time.sleep(draw.uniform(0, 0.02))
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+        process.communicate()
+        reached = step_reached(folder / "killed")
+    assert 0 < reached < steps
+    finish(start(tokens, folder / "killed", config))
+    straight, killed = result(folder / "straight"), result(folder / "killed")
+    assert straight[1:] == killed[1:]
+    assert straight[0].keys() == killed[0].keys()
+    assert all(torch.equal(tensor, killed[0][name]) for name, tensor in straight[0].items())
+    files = [(folder / name / "model" / "model.safetensors").read_bytes() for name in ("straight", "killed")]
+    assert files[0] == files[1]
+
+
+def test_a_killed_and_resumed_run_ends_bit_for_bit_like_a_straight_one(
+    make_tokens: Callable[..., Path], tmp_path: Path
+) -> None:
+    kill_and_compare(make_tokens(documents=100), tmp_path, kills=2, steps=80)
+
+
+@pytest.mark.slow
+def test_twenty_kills(make_tokens: Callable[..., Path], tmp_path: Path) -> None:
+    kill_and_compare(make_tokens(documents=100), tmp_path, kills=20, steps=800)
+
+
+def test_the_stage_trains_publishes_and_cleans_up(make_tokens: Callable[..., Path], tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    tokens, out = make_tokens(documents=100), tmp_path / "out"
+    out.mkdir()
+    seen: list[tuple[float, float, str]] = []
+    work = Work(progress=lambda done, total, unit: seen.append((done, total, unit)))
+    config = Pretrain.model_validate(TINY | {"steps": 200, "batch_tokens": 1024, "precision": "bf16"})
+    metrics = pretrain({"tokens": tokens, "tokenizer": tmp_path}, config, out, work)
+    assert {path.name for path in out.iterdir()} == {"model", "metrics.parquet"}
+    rows = pq.read_table(out / "metrics.parquet").to_pylist()
+    assert [row["step"] for row in rows] == list(range(5, 201, 5))
+    assert rows[0]["loss"] > 4 and rows[-1]["loss"] < 1.2  # from 5.6, a uniform guess, to little more than the choice of words
+    assert metrics["training_bits_per_byte"] == rows[-1]["bits_per_byte"] > rows[-1]["loss"]
+    assert (metrics["steps"], metrics["skipped_steps"], metrics["tokens"]) == (200, 0, rows[-1]["tokens"])
+    assert seen[-1] == (metrics["tokens"], metrics["tokens"], "tokens")
+    model = AutoModelForCausalLM.from_pretrained(out / "model")
+    prompt = torch.tensor([[1] + [byte + 3 for byte in b"Mwalimu anas"]])
+    words = bytes(token - 3 for token in model.generate(prompt, max_new_tokens=3, do_sample=False)[0, 1:].tolist())
+    assert words == b"Mwalimu anasoma"
+
+
+def test_a_failing_child_is_one_clear_sentence(make_tokens: Callable[..., Path], tmp_path: Path) -> None:
+    config = Pretrain.model_validate(TINY | {"steps": 50, "learning_rate": 1e30, "embedding_learning_rate": 1e30})
+    with pytest.raises(StageError, match=r"^training failed: the gradient was infinite or NaN 3 times in a row; lower"):
+        pretrain({"tokens": make_tokens(), "tokenizer": tmp_path}, config, tmp_path, Work())
+
+
+def test_minutes_end_a_run_at_a_learning_rate_near_zero(make_tokens: Callable[..., Path], tmp_path: Path) -> None:
+    budget = {"minutes": 0.02, "epochs": 1e9, "log_steps": 1, "checkpoint_minutes": 5}
+    state = run_here(make_tokens(), tmp_path, budget).state
+    assert 1.2 <= state.seconds < 10
+    assert state.rows[-1]["learning_rate"] < 0.5 * max(row["learning_rate"] for row in state.rows)
+    assert step_reached(tmp_path) == state.step
+
+
+def test_a_resumed_run_has_only_the_minutes_that_are_left(make_tokens: Callable[..., Path], tmp_path: Path) -> None:
+    budget = {"minutes": 0.02, "epochs": 1e9}
+    first = run_here(make_tokens(), tmp_path, budget).state
+    again = run_here(make_tokens(), tmp_path, budget).state
+    assert again.step == first.step
+
+
+def test_epochs_end_a_run_and_a_batch_may_exceed_the_corpus(make_tokens: Callable[..., Path], tmp_path: Path) -> None:
+    trainer = run_here(make_tokens(documents=2), tmp_path, {"epochs": 3, "batch_tokens": 10**6})
+    assert 3 <= trainer.state.windows / trainer.data.count < 3.1
+    assert trainer.state.step > 50
+
+
+def test_micro_batches_add_up_to_the_batch(
+    make_tokens: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = {"steps": 3, "batch_tokens": 512, "half_context": 0, "log_steps": 1}
+    whole = run_here(make_tokens(documents=300), tmp_path / "whole", config)
+    monkeypatch.setattr(hardware, "most_windows", lambda shape, device: 5)
+    parts = run_here(make_tokens(documents=300), tmp_path / "parts", config)
+    assert (whole.full.each, whole.full.count, parts.full.each, parts.full.count) == (16, 1, 4, 4)
+    for one, other in zip(whole.state.rows, parts.state.rows, strict=True):
+        assert one["loss"] == pytest.approx(other["loss"], rel=1e-4)
+        assert one["gradient_norm"] == pytest.approx(other["gradient_norm"], rel=1e-3)
+
+
+def test_a_signal_saves_and_the_run_goes_on_from_there(make_tokens: Callable[..., Path], tmp_path: Path) -> None:
+    tokens, out = make_tokens(), tmp_path / "out"
+    config = TINY | {"steps": 10**6, "epochs": 1e9, "checkpoint_minutes": 100}
+    process = start(tokens, out, config)
+    assert process.stdout is not None
+    first = json.loads(process.stdout.readline())
+    process.terminate()
+    process.communicate()
+    assert process.returncode == STOPPED
+    saved = step_reached(out)
+    assert saved >= first["step"] > 0
+    resumed = Trainer(tokens, out, Pretrain.model_validate(config))
+    resumed.start()
+    assert resumed.state.step == saved
+
+
+def test_the_stage_passes_a_signal_on_and_gets_it_back_when_all_is_saved(
+    make_tokens: Callable[..., Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    interrupt = threading.Timer(0, lambda: os.kill(os.getpid(), signal.SIGINT))
+    work = Work(
+        progress=lambda done, total, unit: None if interrupt.is_alive() or interrupt.finished.is_set() else interrupt.start()
+    )
+    config = Pretrain.model_validate(TINY | {"steps": 10**6, "epochs": 1e9, "checkpoint_minutes": 100})
+    with pytest.raises(KeyboardInterrupt):
+        pretrain({"tokens": make_tokens(), "tokenizer": tmp_path}, config, out, work)
+    assert step_reached(out) > 0
+
+
+def test_training_saves_and_ends_when_the_parent_is_killed(make_tokens: Callable[..., Path], tmp_path: Path) -> None:
+    config = Pretrain.model_validate(TINY | {"steps": 10**6, "epochs": 1e9, "checkpoint_minutes": 100})
+    program = (
+        "import sys; from pathlib import Path; from lang_configs.schema import Pretrain; from tasks.pretrain import pretrain;"
+        "from tasks.stage import Work; tokens, out, config = sys.argv[1:];"
+        "work = Work(progress=lambda done, total, unit: print(done, flush=True));"
+        "pretrain({'tokens': Path(tokens)}, Pretrain.model_validate_json(config), Path(out), work)"
+    )
+    command = [sys.executable, "-c", program, str(make_tokens()), str(tmp_path), config.model_dump_json()]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        parent.stdout.readline()
+        assert step_reached(tmp_path) == 0
+        parent.kill()
+    deadline = time.monotonic() + 60
+    while step_reached(tmp_path) == 0 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert step_reached(tmp_path) > 0
+
+
+@pytest.mark.slow
+def test_without_a_compiler_training_goes_on_with_a_warning(make_tokens: Callable[..., Path], tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    config = Pretrain.model_validate(TINY | {"steps": 5, "compile": True})
+    command = [sys.executable, "-m", "tasks.pretrain.train", "--tokens", str(make_tokens()), "--out", str(tmp_path / "out")]
+    command += ["--config", config.model_dump_json()]
+    environment = os.environ | {
+        "CXX": "/nowhere/c++",
+        "PATH": str(tmp_path),
+        "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache"),
+    }
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    assert "could not be compiled" in records[0]["warning"]
+    assert records[-1]["metrics"]["compiled"] is False
+
+
+def test_a_model_that_cannot_be_compiled_is_trained_without(
+    make_tokens: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def compile_nothing(function: object, dynamic: bool) -> Callable[[torch.Tensor], torch.Tensor]:
+        def fail(windows: torch.Tensor) -> torch.Tensor:
+            raise RuntimeError("InvalidCxxCompiler: No working C++ compiler found")
+
+        return fail
+
+    monkeypatch.setattr(torch, "compile", compile_nothing)
+    trainer = run_here(make_tokens(), tmp_path, {"steps": 2, "compile": True})
+    assert (trainer.state.step, trainer.compiled) == (2, False)
+    assert "No working C++ compiler" in caplog.text
+
+
+def test_another_config_does_not_resume(make_tokens: Callable[..., Path], tmp_path: Path) -> None:
+    run_here(make_tokens(), tmp_path, {"steps": 2})
+    with pytest.raises(StageError, match="another config"):
+        run_here(make_tokens(), tmp_path, {"steps": 2, "seed": 7})

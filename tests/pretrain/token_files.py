@@ -1,0 +1,37 @@
+"""A small corpus as token files: sentences put together from Swahili words, one token for each UTF-8 byte."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+
+SUBJECTS = ["Mwalimu", "Mtoto", "Daktari", "Mkulima", "Rafiki yangu", "Mama", "Kijana", "Mwandishi"]
+VERBS = ["anasoma", "anapenda", "ameona", "atanunua", "alileta", "anauza", "amepata"]
+OBJECTS = ["kitabu", "gazeti", "matunda", "maji", "samaki", "habari njema", "chakula", "barua"]
+PLACES = ["shuleni", "sokoni", "nyumbani", "mjini", "shambani", "kando ya mto"]
+BOS, EOS, PAD, FIRST_BYTE = 1, 2, 0, 3
+
+
+def sentences(count: int, seed: int) -> list[str]:
+    draw = random.Random(seed)
+    return [f"{draw.choice(SUBJECTS)} {draw.choice(VERBS)} {draw.choice(OBJECTS)} {draw.choice(PLACES)}." for _ in range(count)]
+
+
+def write_tokens(folder: Path, documents: list[str]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    ids = [[BOS, *(byte + FIRST_BYTE for byte in text.encode()), EOS] for text in documents]
+    np.concatenate([np.array(document, "<u2") for document in ids]).tofile(folder / "train.bin")
+    meta = {
+        "dtype": "uint16",
+        "vocab_size": 256 + FIRST_BYTE,
+        "bos": BOS,
+        "eos": EOS,
+        "pad": PAD,
+        "train_tokens": sum(map(len, ids)),
+        "train_bytes": sum(len(text.encode()) for text in documents),
+    }
+    (folder / "meta.json").write_text(json.dumps(meta))
+    return folder

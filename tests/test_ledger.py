@@ -1,0 +1,83 @@
+"""The ledger: an index that several processes may write, anyone may delete, and the manifests give back."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from tasks import ledger
+from tasks.stage import Output, Stage, Work, describe, execute, write_atomically
+
+
+class Config(BaseModel):
+    number: int
+
+
+def write(inputs: Mapping[str, Path], config: Config, out: Path, work: Work) -> dict[str, Any]:
+    write_atomically(out / "a.txt", b"x" * config.number)
+    return {"number": config.number, "nested": {"text": "ማስታወሻ"}}
+
+
+STAGE = Stage("sizes", write)
+
+
+def made(workspace: Path, number: int, **inputs: Output) -> Output:
+    output = describe(STAGE, workspace, "test", Config(number=number), inputs)
+    execute(STAGE, output, Config(number=number), inputs, Work(), "test")
+    return output
+
+
+def contents(workspace: Path) -> dict[str, Any]:
+    return {table: ledger.query(workspace, f"SELECT * FROM {table} ORDER BY ALL") for table in ("stages", "files", "runs")}
+
+
+def test_recording_twice_is_recording_once_and_a_rebuild_gives_the_same(tmp_path: Path) -> None:
+    first = made(tmp_path, 3)
+    second = made(tmp_path, 5, first=first)
+    ledger.record(tmp_path, [first.folder])
+    ledger.record(tmp_path, [second.folder, first.folder])
+    before = contents(tmp_path)
+    _, rows = ledger.query(tmp_path, "SELECT files, bytes FROM stages ORDER BY bytes")
+    assert rows == [(1, 3), (1, 5)]
+    (tmp_path / ledger.LEDGER).unlink()
+    assert ledger.rebuild(tmp_path) == 2
+    assert contents(tmp_path) == before
+
+
+def test_metrics_can_be_asked_for_in_sql(tmp_path: Path) -> None:
+    ledger.record(tmp_path, [made(tmp_path, 4).folder])
+    statement = "SELECT metrics->>'$.nested.text' AS text, CAST(metrics->'$.number' AS INTEGER) AS n, bytes FROM stages"
+    assert ledger.query(tmp_path, statement) == (["text", "n", "bytes"], [("ማስታወሻ", 4, 4)])
+
+
+def test_a_query_cannot_write(tmp_path: Path) -> None:
+    import duckdb
+
+    ledger.record(tmp_path, [made(tmp_path, 1).folder])
+    with pytest.raises(duckdb.Error):
+        ledger.query(tmp_path, "DELETE FROM stages")
+    assert len(contents(tmp_path)["stages"][1]) == 1
+
+
+def _writer(workspace: str, start: int) -> None:
+    for number in range(start, start + 5):
+        ledger.record(Path(workspace), [made(Path(workspace), number).folder])
+
+
+def test_three_writers_and_a_reader_get_along(tmp_path: Path) -> None:
+    ledger.record(tmp_path, [made(tmp_path, 1000).folder])
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=_writer, args=(str(tmp_path), 10 * number)) for number in range(3)]
+    for writer in writers:
+        writer.start()
+    while any(writer.is_alive() for writer in writers):
+        assert len(contents(tmp_path)["stages"][1]) >= 1
+    for writer in writers:
+        writer.join()
+        assert writer.exitcode == 0
+    assert len(contents(tmp_path)["stages"][1]) == 16
