@@ -211,8 +211,12 @@ def test_the_stage_passes_a_signal_on_and_gets_it_back_when_all_is_saved(
         progress=lambda done, total, unit: None if interrupt.is_alive() or interrupt.finished.is_set() else interrupt.start()
     )
     config = Pretrain.model_validate(TINY | {"steps": 10**6, "epochs": 1e9, "checkpoint_minutes": 100})
-    with pytest.raises(KeyboardInterrupt):
-        pretrain({"tokens": make_tokens(), "tokenizer": tmp_path}, config, out, work)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job inherits that it is ignored
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            pretrain({"tokens": make_tokens(), "tokenizer": tmp_path}, config, out, work)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert step_reached(out) > 0
 
 
