@@ -57,12 +57,13 @@ class Build:
         self.stages.append({"stage": stage.name, "label": label, "fingerprint": output.fingerprint, "reused": reused})
         self.manifests[label] = manifest
         if not reused:
-            self._record([output.folder])
+            self._index(ledger.record, [output.folder])
         self.on_stage(label, manifest, reused)
         return output
 
     def all(self) -> Output:
         """Run the whole DAG and return the release; the run is recorded however it ends."""
+        self._index(ledger.catch_up)
         self._save("running", "")
         try:
             with _termination_as_interrupt():
@@ -91,12 +92,12 @@ class Build:
             "stages": self.stages,
         }
         write_atomically(path, json.dumps(record, indent=1).encode())
-        self._record([], [path])
+        self._index(ledger.record, [], [path])
 
-    def _record(self, folders: list[Path], runs: list[Path] | None = None) -> None:
+    def _index(self, update: Callable[..., object], *arguments: list[Path]) -> None:
         # an index that can be rebuilt must not fail a build
         try:
-            ledger.record(self.request.workspace, folders, runs or [])
+            update(self.request.workspace, *arguments)
         except Exception as error:
             log.warning("the ledger was not updated (%s); `lugha ledger rebuild` makes it anew", error)
 

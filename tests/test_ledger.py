@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 from collections.abc import Mapping
 from pathlib import Path
@@ -47,6 +48,24 @@ def test_recording_twice_is_recording_once_and_a_rebuild_gives_the_same(tmp_path
     (tmp_path / ledger.LEDGER).unlink()
     assert ledger.rebuild(tmp_path) == 2
     assert contents(tmp_path) == before
+
+
+def test_what_a_killed_build_could_not_record_is_caught_up(tmp_path: Path) -> None:
+    ledger.record(tmp_path, [made(tmp_path, 3).folder])
+    made(tmp_path, 5)  # published, and killed before it was recorded
+    run = {"run": "r1", "language": "test", "preset": None, "snapshot": "2026-11", "started": "2026-11-21T00:00:00+00:00"}
+    run |= {"seconds": 1.0, "status": "running", "message": "", "stages": []}
+    path = tmp_path / "test" / ledger.RUNS / "r1.json"
+    path.parent.mkdir()
+    write_atomically(path, json.dumps(run).encode())
+    ledger.record(tmp_path, [], [path])
+    write_atomically(path, json.dumps(run | {"status": "failed", "message": "why"}).encode())
+    ledger.catch_up(tmp_path)
+    caught_up = contents(tmp_path)
+    assert [row[0:1] for row in ledger.query(tmp_path, "SELECT message FROM runs")[1]] == [("why",)]
+    ledger.rebuild(tmp_path)
+    assert contents(tmp_path) == caught_up
+    assert len(caught_up["stages"][1]) == 2
 
 
 def test_metrics_can_be_asked_for_in_sql(tmp_path: Path) -> None:

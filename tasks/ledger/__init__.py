@@ -32,15 +32,31 @@ def record(workspace: Path, folders: Iterable[Path], runs: Iterable[Path] = ()) 
         database.execute("COMMIT")
 
 
+def catch_up(workspace: Path) -> None:
+    """Add what was published or ended while nobody could record it: a build may be killed between the two."""
+    _, stages = query(workspace, "SELECT fingerprint FROM stages")
+    _, runs = query(workspace, "SELECT run FROM runs WHERE status <> 'running'")
+    known, ended = {row[0] for row in stages}, {row[0] for row in runs}
+    folders = [path.parent for path in _manifests(workspace) if path.parent.name not in known]
+    record(workspace, folders, [path for path in _run_records(workspace) if path.stem not in ended])
+
+
 def rebuild(workspace: Path) -> int:
     """Make the ledger anew from every manifest and run record below `workspace`; returns how many were read."""
     with FileLock(workspace / f".{LEDGER}.lock"):
         for leftover in (workspace / LEDGER, workspace / f"{LEDGER}.wal"):
             leftover.unlink(missing_ok=True)
-    folders = sorted(path.parent for path in workspace.glob(f"*/*/[!.]*/{MANIFEST}"))
-    runs = sorted(workspace.glob(f"*/{RUNS}/*.json"))
+    folders, runs = [path.parent for path in _manifests(workspace)], _run_records(workspace)
     record(workspace, folders, runs)
     return len(folders) + len(runs)
+
+
+def _manifests(workspace: Path) -> list[Path]:
+    return sorted(workspace.glob(f"*/*/[!.]*/{MANIFEST}"))
+
+
+def _run_records(workspace: Path) -> list[Path]:
+    return sorted(workspace.glob(f"*/{RUNS}/[!.]*.json"))
 
 
 def query(workspace: Path, statement: str, parameters: dict[str, Any] | None = None) -> tuple[list[str], list[tuple[Any, ...]]]:
