@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import signal
 import threading
 import time
@@ -34,6 +35,9 @@ class Build:
     """Runs stages and keeps the record of the run; it is the `run` of the DAG."""
 
     def __init__(self, request: Request, watch: Watch) -> None:
+        # read when torch loads: threads that spin while they wait keep each other from the cores as soon as anything else
+        # runs on the machine, and training and evaluation then take many times as long
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         self.request, self.watch = request, watch
         self.config, self.given = request.resolve()
         self.folder = request.workspace / request.name
