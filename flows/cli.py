@@ -140,6 +140,71 @@ def stats(
 
 
 @app.command()
+def sample(
+    language: Language,
+    kept: Annotated[bool, typer.Option("--kept", help="Only documents of the corpus.")] = False,
+    dropped: Annotated[str | None, typer.Option(metavar="REASON", help="Only documents with this decision.")] = None,
+    count: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 20,
+    source: Annotated[str | None, typer.Option(help="Only documents of this source.")] = None,
+    seed: Annotated[int, typer.Option(help="Another seed, another choice; the same seed, the same one.")] = 1,
+    workspace: Workspace = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show documents of the last complete run for reading, each with its decision and the numbers behind it."""
+    from flows.reading import LastRun
+    from flows.report import print_sample
+    from flows.request import default_workspace
+    from lang_configs import ConfigError
+
+    if kept and dropped:
+        raise ConfigError("sample: --kept and --dropped exclude each other; give one of them")
+    documents = LastRun(workspace or default_workspace(), language).sample(dropped, kept, source, count, seed)
+    if as_json:
+        _print_json(documents)
+    else:
+        print_sample(documents)
+
+
+@app.command()
+def explain(
+    language: Language,
+    document: Annotated[str, typer.Argument(metavar="ID|URL", help="As `lugha sample` shows them.")],
+    workspace: Workspace = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell the whole story of one document: where it came from, what was measured, what was decided, and by which stage."""
+    from flows.reading import LastRun
+    from flows.report import print_story
+    from flows.request import default_workspace
+
+    stories = LastRun(workspace or default_workspace(), language).stories(document)
+    if as_json:
+        _print_json(stories)
+        return
+    for story in stories:
+        print_story(story)
+
+
+@app.command()
+def forget(
+    language: Language,
+    url: Annotated[str | None, typer.Option(help="A page; later versions of it stay out, too.")] = None,
+    domain: Annotated[str | None, typer.Option(help="A domain and its subdomains.")] = None,
+    id_: Annotated[str | None, typer.Option("--id", metavar="HEX", help="One document.")] = None,
+    reason: Annotated[str, typer.Option(help="Why, for those who read the block list.")] = "",
+    undo: Annotated[bool, typer.Option("--undo", help="Take it off the block list.")] = False,
+    workspace: Workspace = None,
+) -> None:
+    """Keep a page, a domain or a document out of every later build (a takedown)."""
+    from flows.reading import forget as block
+    from flows.request import default_workspace
+    from tasks.select.forgotten import entry
+
+    for line in block(workspace or default_workspace(), language, entry(url, domain, id_, reason), undo):
+        print(line)
+
+
+@app.command()
 def languages(as_json: AsJson = False) -> None:
     """The languages that come with the package."""
     import lang_configs
@@ -247,6 +312,10 @@ def _print_query(workspace: Path | None, statement: str, as_json: bool) -> None:
         print(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], default=_plain, ensure_ascii=False))
     else:
         table(columns, rows)
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, default=_plain, ensure_ascii=False, indent=1))
 
 
 def _plain(value: Any) -> str:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -27,6 +27,7 @@ from tasks.pretrain import pretrain
 from tasks.quality import QualitySignals, quality
 from tasks.release import release
 from tasks.select import SelectConfig, select
+from tasks.select.forgotten import BlockList
 from tasks.stage import Output, Stage
 from tasks.tokenizer import tokenizer
 from tasks.tokens import tokens
@@ -57,10 +58,11 @@ class Run(Protocol):
 
 @dataclass(frozen=True)
 class Given:
-    """What a run gets beside the config: the name of its snapshot, and where evaluation sets lie on this machine."""
+    """What a run gets beside the config: the name of its snapshot, where evaluation sets lie, and the block list."""
 
     snapshot: str
     evaluation: Path | None = None
+    forgotten: BlockList = field(default_factory=BlockList)
 
 
 def build_lm(config: LanguageConfig, given: Given, run: Run) -> Output:
@@ -85,7 +87,7 @@ def build_lm(config: LanguageConfig, given: Given, run: Run) -> Output:
             held_out.digest(),
         ),
     }
-    selected = run(SELECT, _selection(config), {"clean": documents, **annotations})
+    selected = run(SELECT, _selection(config, given.forgotten), {"clean": documents, **annotations}, given.forgotten.digest())
     text = run(CORPUS, CorpusConfig(), {"clean": documents, "select": selected})
 
     pieces = run(TOKENIZER, config.tokenizer, {"corpus": text})
@@ -101,8 +103,8 @@ def build_lm(config: LanguageConfig, given: Given, run: Run) -> Output:
     return run(RELEASE, config.release, finished)
 
 
-def _selection(config: LanguageConfig) -> SelectConfig:
-    return SelectConfig(label=config.label, quality=config.quality, rule=config.select)
+def _selection(config: LanguageConfig, forgotten: BlockList) -> SelectConfig:
+    return SelectConfig(label=config.label, quality=config.quality, rule=config.select, forgotten=forgotten)
 
 
 def _sets(config: LanguageConfig) -> list[EvaluationSet]:

@@ -67,7 +67,7 @@ class Plan:
         if previous["version"] != stage.version:
             changes.append("the stage has a new version")
         changes += [f"{name} changed" for name in waits]
-        return "; ".join(changes[:3]) or "its input outside the workspace changed"
+        return "; ".join(changes[:3]) or "its snapshot, files or block list changed"
 
 
 def _latest(folder: Path, config: BaseModel) -> dict[str, Any] | None:

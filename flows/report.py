@@ -49,6 +49,47 @@ def print_result(release: Output, manifests: Mapping[str, Mapping[str, Any]]) ->
         print(f"\n  {sample['prompt']} ... {' '.join(sample['text'].split())[:300]}")
 
 
+def print_sample(documents: Iterable[Mapping[str, Any]]) -> None:
+    """Documents for reading: what was decided and why in two or three lines, then how the text begins."""
+    for number, document in enumerate(documents, 1):
+        print(f"{number}. {document['url'] or 'no address'}")
+        print(f"   {document['id']}, source {document['source']}, {document['label']} {document['score']:.3f}")
+        print(f"   {_decided(document)}\n")
+        print(_indented(document["text"]), end="\n\n")
+
+
+def print_story(story: Mapping[str, Any]) -> None:
+    """One document's whole story: provenance, decision, signals, duplicates, evaluation item, stages, and its beginning."""
+    facts = {
+        "address": story["url"] or "none",
+        "id": story["id"],
+        "title": story["title"] or "none",
+        "source": f"{story['source']}, licence {story['license'] or 'not stated'}",
+        "dates": f"fetched {_day(story['fetched_at'])}, published {_day(story['published_at'])}",
+        "decision": _decided(story),
+        "duplicate of": _copies([story["duplicate_of"]] if story["duplicate_of"] else []),
+        "stands for": _copies(story["duplicates"]),
+        "kept of these": story["kept_of_these"] or "none",
+        "related": f"{story['related_documents']:,} more on its side of the split",
+        "evaluation": f"{story['item']}, coverage {story['coverage']:.3f}" if story["item"] else "no item",
+        "block list": _entry(story["block_list"], story["decision"]),
+    }
+    if not story["duplicate_of"] and not story["duplicates"]:
+        del facts["kept of these"]
+    for name, value in facts.items():
+        print(f"{name:<14} {value}")
+    print()
+    signals = [
+        (check["signal"], check["value"], f"{check['bound']} {check['threshold']}", "" if check["holds"] else "fails")
+        for check in story["signals"]
+    ]
+    signals += [(name, value, "no threshold", "") for name, value in story["signals_without_threshold"].items()]
+    table(["signal", "value", "threshold", ""], signals)
+    print()
+    table(["stage", "fingerprint", "says"], [(s["stage"], s["fingerprint"], s["says"]) for s in story["stages"]])
+    print(f"\n{_indented(story['text'])}\n")
+
+
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Print a table; numbers to the right."""
     from rich.console import Console
@@ -64,6 +105,45 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     for row in cells:
         grid.add_row(*row)
     Console().print(grid)
+
+
+def _decided(document: Mapping[str, Any]) -> str:
+    """A decision with the numbers behind it, in one line."""
+    because, decision = document["because"], document["decision"]
+    if decision == "keep":
+        return f"keep: {document['split']}, weight {document['weight']:g}"
+    if "jaccard" in because:
+        copy = f"Jaccard {because['jaccard']:.3f} with {because['duplicate_of']}, at least {because['threshold']:g}"
+        return f"{decision}: {copy}; {because['kept']} is kept"
+    if "item" in because:
+        return f"{decision}: {because['item']}, coverage {because['coverage']:.3f}, at least {because['threshold']:g}"
+    if "signal" in because:
+        return f"{decision}: {because['signal']} {_cell(because['value'])}, must be {because['bound']} {because['threshold']}"
+    return f"{decision}: {_entry(because if because.get('date') is not None else None, decision)}"
+
+
+def _entry(entry: Mapping[str, Any] | None, decision: str) -> str:
+    if entry is None:
+        return "no longer on the block list; the next build decides anew" if decision == "forgotten" else "not on it"
+    what = next(f"{kind} {entry[kind]}" for kind in ("url", "domain", "id") if kind in entry)
+    reason = f", {entry['reason']}" if entry["reason"] else ""
+    return f"{what} since {entry['date'] or 'an unknown date'}{reason}" + (
+        "" if decision == "forgotten" else "; the next build leaves it out"
+    )
+
+
+def _copies(copies: Sequence[Mapping[str, Any]], most: int = 10) -> str:
+    lines = [f"{c['id']} ({c['kind']}, Jaccard {c['jaccard']:.3f}, {c['decision']}) {c['url'] or ''}" for c in copies[:most]]
+    more = [f"and {len(copies) - most:,} more"] if len(copies) > most else []
+    return f"\n{'':<15}".join(lines + more) or "none"
+
+
+def _day(time: Any) -> str:
+    return f"{time:%Y-%m-%d}" if time else "not stated"
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"   | {line}" for line in text.splitlines())
 
 
 def _cell(value: Any) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from flows.dag import Given
 from lang_configs import ConfigError, LanguageConfig, load, stem
 from lang_configs.schema import FilesSource
+from tasks.select.forgotten import FORGOTTEN, read
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Request:
         return stem(self.language)
 
     def resolve(self) -> tuple[LanguageConfig, Given]:
-        """The checked config and the rest of the input; raises ConfigError."""
+        """The checked config and the rest of the input; raises ConfigError, or StageError for a broken block list."""
         config = load(self.language, self.preset, self.overrides)
         if self.documents:
             source = FilesSource(name="documents", paths=[str(Path(path).expanduser()) for path in self.documents])
@@ -44,7 +45,7 @@ class Request:
                 f"{self.language}: crawl.sources is empty; give text with --documents PATH, or add a source to the file"
             )
         snapshot = self.snapshot or config.crawl.snapshot or datetime.now(UTC).strftime("%Y-%m")
-        return config, Given(snapshot, self._evaluation_folder())
+        return config, Given(snapshot, self._evaluation_folder(), read(self.workspace / self.name / FORGOTTEN))
 
     def _evaluation_folder(self) -> Path | None:
         """`--evaluation`, else the folder `eval` of the bundle that the documents come from, else `<workspace>/evaluation`."""

@@ -13,6 +13,7 @@ UNITS = ("kB", "MB", "GB", "TB")
 
 REASONS = {
     "keep": "kept",
+    "forgotten": "taken out on request",
     "contamination": "holds an item of an evaluation set",
     "source": "its source has weight 0",
     "empty": "has no words",

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from lang_configs.schema import Quality, Select
 from tasks.documents import shards, write_table
+from tasks.select.forgotten import BlockList
 from tasks.stage import Metrics, StageError, Work
 
 LEAST_VALIDATION_BYTES = 20_000
@@ -18,12 +19,16 @@ LEAST_VALIDATION_BYTES = 20_000
 
 
 class SelectConfig(BaseModel):
-    """The language, the thresholds on its quality signals, and the rules of the decision and the split."""
+    """The language, the thresholds on its quality signals, the rules of the decision and the split, and the block list.
+
+    The block list counts as input from outside: give its digest to `describe` as `external`.
+    """
 
     model_config = ConfigDict(frozen=True)
     label: str
     quality: Quality
     rule: Select
+    forgotten: BlockList = Field(BlockList(), exclude=True)
 
 
 def select(inputs: Mapping[str, Path], config: SelectConfig, out: Path, work: Work) -> Metrics:
@@ -70,8 +75,20 @@ def decide(inputs: Mapping[str, Path], config: SelectConfig) -> pa.Table:
         database.execute("CREATE TEMP TABLE source_weights (source VARCHAR, weight DOUBLE)")
         for source, weight in sorted(config.rule.sources.items()):
             database.execute("INSERT INTO source_weights VALUES (?, ?)", [source, weight])
+        database.register("blocked", _blocked(database, config.forgotten))
+        database.execute("CREATE TEMP TABLE forgotten AS SELECT id FROM blocked")
         statement = (Path(__file__).parent / "select.sql").read_text(encoding="utf-8")
         return database.sql(statement, params=_parameters(config)).to_arrow_table()
+
+
+def _blocked(database: Any, forgotten: BlockList) -> pa.Table:
+    """The ids of the documents that the block list names."""
+    found: list[bytes] = []
+    if forgotten.entries:
+        for batch in database.sql("SELECT id, url FROM documents").to_arrow_reader(1 << 16):
+            rows = zip(batch.column("id").to_pylist(), batch.column("url").to_pylist(), strict=True)
+            found += [identity for identity, url in rows if forgotten.find(identity, url)]
+    return pa.table({"id": pa.array(found, pa.binary())})
 
 
 def _parameters(config: SelectConfig) -> dict[str, Any]:

@@ -7,17 +7,19 @@ WITH measured AS (
            q.lines, q.stop_lines, q.bullet_lines, q.repeated_lines,
            u.duplicate_of, u.kind, u.jaccard, u.copies, u.related,
            c.item, c.coverage,
-           coalesce(w.weight, 1.0) AS source_weight
+           coalesce(w.weight, 1.0) AS source_weight, f.id IS NOT NULL AS forgotten
     FROM documents d
     JOIN language l USING (id)
     JOIN quality q USING (id)
     JOIN duplicates u USING (id)
     JOIN contamination c USING (id)
     LEFT JOIN source_weights w ON w.source = d.source
+    LEFT JOIN forgotten f ON f.id = d.id
 ),
 judged AS (
     SELECT *,
            CASE
+               WHEN forgotten THEN 'forgotten'
                WHEN item IS NOT NULL THEN 'contamination'
                WHEN source_weight = 0 THEN 'source'
                WHEN words = 0 THEN 'empty'
@@ -59,7 +61,7 @@ lots AS (
     SELECT g.related, sum(g.bytes) OVER (ORDER BY g.lot, g.related) AS filled
     FROM groups g, target t WHERE g.bytes <= greatest(t.bytes / 10, 2000)
 )
-SELECT d.* EXCLUDE (position, fault, rank, source_weight),
+SELECT d.* EXCLUDE (position, fault, rank, source_weight, forgotten),
        CASE WHEN decision <> 'keep' THEN NULL WHEN o.filled <= t.bytes THEN 'validation' ELSE 'train' END AS split,
        CASE WHEN decision <> 'keep' THEN 0.0 WHEN o.filled <= t.bytes THEN 1.0 ELSE source_weight END AS weight
 FROM decided d CROSS JOIN target t

@@ -10,56 +10,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
-
-ROOT = Path(__file__).parent.parent.parent
-TINY = ["--preset", "starter"]
-for _key in (
-    "pretrain.steps=6",
-    "pretrain.compile=false",
-    "pretrain.model.layers=1",
-    "pretrain.model.width=64",
-    "pretrain.model.heads=1",
-    "evaluate.seeds=2",
-    "evaluate.sample_tokens=5",
-):
-    TINY += ["--set", _key]
-
-
-def lugha(workspace: Path, *arguments: str, check: bool = True, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from flows.cli import main; main()", *arguments, "--workspace", str(workspace)]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout)
-    if check and result.returncode:
-        raise AssertionError(f"{arguments}: {result.stdout[-2000:]}\n{result.stderr[-2000:]}")
-    return result
-
-
-def query(workspace: Path, sql: str) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = json.loads(lugha(workspace, "stats", "--json", "--sql", sql).stdout)
-    return rows
-
-
-def fingerprints(workspace: Path) -> dict[str, dict[str, str]]:
-    """Stage -> path -> sha256, of the stages whose bytes a run must reproduce anywhere."""
-    found: dict[str, dict[str, str]] = {}
-    for path in workspace.glob("swahili/*/[!.]*/manifest.json"):
-        manifest = json.loads(path.read_text())
-        if manifest["stage"] not in ("pretrain", "evaluate", "cards", "release"):
-            found[manifest["stage"]] = {entry["path"]: entry["sha256"] for entry in manifest["files"]}
-    return found
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace in which the starter was built once."""
-    workspace = tmp_path_factory.mktemp("built")
-    output = lugha(workspace, "build", "swahili", *TINY).stdout
-    for line in output.splitlines():
-        if line.startswith(("data card", "model card", "model ", "samples")):
-            assert Path(line.split()[-1]).exists(), line
-    return workspace
+from starter import ROOT, TINY, fingerprints, lugha, query
 
 
 def test_the_exported_model_loads_and_writes(built: Path) -> None:

@@ -8,71 +8,13 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from pipeline import publish, rows, run, texts
+from judged import decisions, world
+from pipeline import publish, rows, run
 
 from lang_configs.schema import Quality, Select
 from tasks.corpus import CorpusConfig, corpus
-from tasks.documents import write_table
-from tasks.quality import SIGNALS
 from tasks.select import SelectConfig, select
 from tasks.stage import StageError
-
-GOOD = {
-    "words": 100, "mean_word_length": 5, "letters": 0.95, "digits": 0.0, "symbols": 0.0, "unique_words": 0.7, "top_word": 0.05,
-    "lines": 5, "stop_lines": 1.0, "bullet_lines": 0.0, "repeated_lines": 0.0,
-}  # fmt: skip
-
-
-def world(folder: Path, notes: list[dict[str, Any]], shard_bytes: int = 1 << 20, length: int = 400) -> dict[str, Path]:
-    """Documents and their annotations; each note says how a document differs from a good one, by number where it names one."""
-    clean = texts(
-        folder / "clean", *(f"hati {number} ".ljust(length, "x") for number in range(len(notes))), shard_bytes=shard_bytes
-    )
-    ids = [row["id"] for row in rows(clean)]
-    tables: dict[str, list[dict[str, Any]]] = {name: [] for name in ("language", "quality", "duplicates", "contamination")}
-    for number, note in enumerate(notes):
-        key = {"id": ids[number]}
-        tables["language"].append(key | {"label": note.get("label", "swh_Latn"), "score": note.get("score", 0.99)})
-        tables["quality"].append(key | {name: float(note.get(name, GOOD[name])) for name in SIGNALS})
-        of = note.get("of")
-        copies = sum(other.get("of") == number for other in notes) + 1
-        tables["duplicates"].append(
-            key
-            | {"duplicate_of": None if of is None else ids[of], "kind": note.get("kind", "near") if of is not None else None}
-            | {"jaccard": None if of is None else 0.9, "copies": 0 if of is not None else copies}
-            | {"related": ids[note.get("related", number if of is None else of)]}
-        )
-        tables["contamination"].append(key | {"item": note.get("item"), "coverage": 1.0 if note.get("item") else 0.0})
-    start = 0
-    for shard in sorted(clean.glob("*.parquet")):
-        size = len(pa.parquet.read_table(shard, columns=["id"]))
-        for name, items in tables.items():
-            (folder / name).mkdir(exist_ok=True)
-            write_table(pa.Table.from_pylist(items[start : start + size], _schema(name)), folder / name / shard.name)
-        start += size
-    return {name: folder / name for name in ("clean", *tables)}
-
-
-def _schema(name: str) -> pa.Schema:
-    identity = pa.field("id", pa.binary(16))
-    columns = {
-        "language": [("label", pa.string()), ("score", pa.float32())],
-        "quality": [(signal, pa.float32()) for signal in SIGNALS],
-        "duplicates": [
-            ("duplicate_of", pa.binary(16)), ("kind", pa.string()), ("jaccard", pa.float32()), ("copies", pa.int32()),
-            ("related", pa.binary(16)),
-        ],
-        "contamination": [("item", pa.string()), ("coverage", pa.float32())],
-    }  # fmt: skip
-    return pa.schema([identity, *(pa.field(*column) for column in columns[name])])
-
-
-def decisions(folder: Path, notes: list[dict[str, Any]], rule: Select | None = None, **quality: float) -> list[dict[str, Any]]:
-    # two hundred good documents around the ones in question, so that both sides of the split are filled
-    inputs = world(folder, [*notes, *({} for _ in range(200))])
-    config = SelectConfig(label="swh_Latn", quality=Quality(**quality), rule=rule or Select())  # type: ignore[arg-type]
-    run(select, folder / "out", config, inputs)
-    return rows(folder / "out")
 
 
 @pytest.mark.parametrize(

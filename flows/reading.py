@@ -1,0 +1,276 @@
+"""Documents of the last complete run, for people who read them: a sample, one document's whole story, and what a block hits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from flows.results import last_run
+from lang_configs import find, stem
+from tasks.documents import shards
+from tasks.select.forgotten import FORGOTTEN, BlockList, Entry, add, read, remove
+from tasks.stage import StageError
+
+EXCERPT = 800
+"""Characters of text that are shown."""
+
+Row = dict[str, Any]
+
+
+class LastRun:
+    """The decisions of a language's last complete run, the documents behind them, and the rules they were judged by."""
+
+    def __init__(self, workspace: Path, language: str) -> None:
+        import duckdb
+
+        self.language = language
+        self.stages = last_run(workspace, language)
+        self.manifests = {label: output.manifest() or {} for label, output in self.stages.items()}
+        self.rules = self.manifests["select"]["config"]
+        self.forgotten = read(workspace / stem(language) / FORGOTTEN)
+        self._database = duckdb.connect()
+        self._database.execute(
+            "CREATE TEMP TABLE decisions AS SELECT *, coalesce(duplicate_of, id) AS leader FROM read_parquet($decisions)",
+            {"decisions": str(self.stages["select"].folder / "decisions.parquet")},
+        )
+
+    def sample(self, decision: str | None, kept: bool, source: str | None, count: int, seed: int) -> list[Row]:
+        """`count` documents in the order of a hash of id and seed: only kept ones, of one decision, of one source, or any.
+
+        Raises StageError for a decision or a source that no document has.
+        """
+        wanted = {"decision": "keep" if kept else decision, "source": source}
+        chosen = {column: value for column, value in wanted.items() if value is not None}
+        for column, value in chosen.items():
+            self._must_occur(column, value)
+        where = " AND ".join(f"{column} = ${column}" for column in chosen) or "true"
+        rows = self._rows(
+            f"SELECT * FROM decisions WHERE {where} ORDER BY md5(hex(id) || $seed::VARCHAR), id LIMIT $count",
+            {**chosen, "seed": seed, "count": count},
+        )
+        texts = self._texts([row["id"] for row in rows])
+        return [self._shown(row, texts[row["id"]]) for row in rows]
+
+    def stories(self, name: str) -> list[Row]:
+        """All there is to say of the document with this id, or of each one with this address; raises StageError if none."""
+        by_id = re.fullmatch("[0-9a-fA-F]{32}", name) is not None
+        ids = self.matches(BlockList(entries=(Entry(id=name) if by_id else Entry(url=name),))) if name.strip() else []
+        if not ids:
+            what = "id" if by_id else "address"
+            raise StageError(f"{name}: no document of the last complete run of {self.language} has this {what}")
+        rows = self._rows("SELECT * FROM decisions WHERE id IN (SELECT unnest($ids)) ORDER BY source, id", {"ids": ids})
+        texts = self._texts(ids)
+        return [self._story(row, texts[row["id"]]) for row in rows]
+
+    def matches(self, blocked: BlockList) -> list[bytes]:
+        """Ids of the documents that a block list names."""
+        rows = self._database.execute("SELECT id, url FROM decisions").fetchall()
+        return [identity for identity, url in rows if blocked.find(identity, url)]
+
+    def survivors(self, ids: list[bytes]) -> list[Row]:
+        """Documents not among `ids` that are duplicates of one of them: one of them may take its place."""
+        return self._rows(
+            "SELECT id, url, decision FROM decisions WHERE id NOT IN (SELECT unnest($ids))"
+            " AND leader IN (SELECT leader FROM decisions WHERE id IN (SELECT unnest($ids))) ORDER BY id",
+            {"ids": ids},
+        )
+
+    def kept(self, ids: list[bytes]) -> int:
+        """How many of these documents are in the corpus."""
+        statement = "SELECT count(*) FROM decisions WHERE id IN (SELECT unnest($ids)) AND decision = 'keep'"
+        return int(self._database.execute(statement, {"ids": ids}).fetchall()[0][0])
+
+    def _rows(self, statement: str, parameters: Mapping[str, Any]) -> list[Row]:
+        result = self._database.execute(statement, dict(parameters))
+        columns = [entry[0] for entry in result.description or []]
+        return [dict(zip(columns, row, strict=True)) for row in result.fetchall()]
+
+    def _must_occur(self, column: str, value: str) -> None:
+        found = [row[column] for row in self._rows(f"SELECT DISTINCT {column} FROM decisions ORDER BY 1", {})]
+        if value not in found:
+            others = ", ".join(name for name in found if name != "keep")
+            raise StageError(f"{value}: no document of the last complete run has this {column}; there are: {others}")
+
+    def _texts(self, ids: list[bytes]) -> dict[bytes, Row]:
+        files = [str(path) for path in shards(self.stages["clean"].folder)]
+        rows = self._rows(
+            f"SELECT id, left(text, {EXCERPT}) AS text, parse_filename(filename) AS shard, fetched_at AT TIME ZONE 'UTC'"
+            " AS fetched_at, published_at AT TIME ZONE 'UTC' AS published_at FROM read_parquet($files, filename = true)"
+            " WHERE id IN (SELECT unnest($ids))",
+            {"files": files, "ids": ids},
+        )
+        return {row["id"]: row for row in rows}
+
+    def _shown(self, row: Row, text: Row) -> Row:
+        return {
+            "id": row["id"].hex(),
+            "url": row["url"],
+            "source": row["source"],
+            "label": row["language"],
+            "score": row["language_score"],
+            "decision": row["decision"],
+            "split": row["split"],
+            "weight": row["weight"],
+            "because": self._because(row),
+            "text": text["text"],
+        }
+
+    def _because(self, row: Row) -> Row:
+        """The numbers behind a decision, beside what they were held against; nothing for a document that is kept."""
+        decision = row["decision"]
+        if decision.endswith("_duplicate"):
+            statement = "SELECT id, url FROM decisions WHERE leader = $leader AND decision = 'keep'"
+            kept = self._rows(statement, {"leader": row["leader"]})
+            return {
+                "duplicate_of": row["duplicate_of"].hex(),
+                "jaccard": row["jaccard"],
+                "threshold": self._threshold("duplicates"),
+                "kept": kept[0]["id"].hex() if kept else None,
+                "kept_url": kept[0]["url"] if kept else None,
+            }
+        if decision == "contamination":
+            return {"item": row["item"], "coverage": row["coverage"], "threshold": self._threshold("contamination")}
+        if decision == "forgotten":
+            return self._blocked(row) or {}
+        if decision == "empty":
+            return {"signal": "words", "value": row["words"], "bound": "at least", "threshold": 1}
+        return next((check for check in self._checks(row) if check["decision"] == decision), {})
+
+    def _blocked(self, row: Row) -> Row | None:
+        found = self.forgotten.find(row["id"], row["url"])
+        return found.model_dump(exclude_none=True) if found else None
+
+    def _checks(self, row: Row) -> list[Row]:
+        """Every signal that has a threshold, in the order in which select looks at them."""
+        rule = self.rules["rule"]
+        checks = [
+            ("source", "source weight", rule["sources"].get(row["source"], 1.0), "above", 0),
+            ("language", "language", row["language"], "equal to", self.rules["label"]),
+            ("language_score", "language_score", row["language_score"], "at least", rule["min_language_score"]),
+        ]
+        for name, threshold in self.rules["quality"].items():
+            kind, _, signal = name.partition("_")
+            checks.append((f"quality_{name}", signal, row[signal], "at least" if kind == "min" else "at most", threshold))
+        names = ("decision", "signal", "value", "bound", "threshold")
+        return [dict(zip(names, check, strict=True)) | {"holds": _holds(*check[2:])} for check in checks]
+
+    def _threshold(self, stage: str) -> float:
+        config = self.manifests[stage]["config"]
+        return float(config.get("rule", config)["threshold"])
+
+    def _story(self, row: Row, text: Row) -> Row:
+        cluster = self._rows("SELECT * FROM decisions WHERE leader = $leader ORDER BY id", {"leader": row["leader"]})
+        others = [other for other in cluster if other["id"] != row["id"]]
+        related = self._rows("SELECT count(*) AS n FROM decisions WHERE related = $related", {"related": row["related"]})
+        shown = self._shown(row, text)
+        excerpt = shown.pop("text")
+        return shown | {
+            "title": row["title"],
+            "license": row["license"],
+            "fetched_at": text["fetched_at"],
+            "published_at": text["published_at"],
+            "bytes": row["bytes"],
+            "signals": self._checks(row),
+            "signals_without_threshold": {name: row[name] for name in ("lines", "stop_lines")},
+            "duplicate_of": next((_copy(other, row) for other in others if other["id"] == row["duplicate_of"]), None),
+            "duplicates": [_copy(other, other) for other in others if other["duplicate_of"] == row["id"]],
+            "kept_of_these": next((other["id"].hex() for other in cluster if other["decision"] == "keep"), None),
+            "related_documents": related[0]["n"] - 1,
+            "item": row["item"],
+            "coverage": row["coverage"],
+            "block_list": self._blocked(row),
+            "stages": self._said(row, text),
+            "text": excerpt,
+        }
+
+    def _said(self, row: Row, text: Row) -> list[Row]:
+        """What each stage said of the document, with the fingerprint under which that can be found."""
+        said = {
+            self._crawl(text["shard"]): f"fetched {_day(text['fetched_at'])}",
+            "clean": f"{row['bytes']:,} bytes of text",
+            "language": f"{row['language']} {row['language_score']:.3f}",
+            "quality": f"{row['words']:,.0f} words and {len(self.rules['quality'])} thresholds",
+            "duplicates": f"stands for {row['copies']:,} documents, itself included",
+            "contamination": f"{row['item']}, coverage {row['coverage']:.3f}" if row["item"] else "no evaluation item",
+            "select": row["decision"],
+            "corpus": f"{row['split']}, weight {row['weight']:g}" if row["split"] else "left out",
+        }
+        if row["duplicate_of"]:
+            said["duplicates"] = f"{row['kind']} duplicate of {row['duplicate_of'].hex()}, Jaccard {row['jaccard']:.3f}"
+        elif row["copies"] == 1:
+            said["duplicates"] = "like no other"
+        return [
+            {"stage": label, "fingerprint": self.stages[label].fingerprint, "says": words}
+            for label, words in said.items()
+            if label in self.stages
+        ]
+
+    def _crawl(self, shard: str) -> str:
+        """Label of the crawl that gave a shard of clean documents; a file may name sources of its own for its documents."""
+        for label, output in self.stages.items():
+            name = label.removeprefix("crawl-")
+            if output.stage == "crawl" and (output.folder / shard.removeprefix(f"{name}-")).is_file():
+                return label
+        return "crawl"
+
+
+def forget(workspace: Path, language: str, entry: Entry, undo: bool) -> list[str]:
+    """Put an entry on the language's block list, or take it off; returns what to tell: lines on what that does.
+
+    Raises ConfigError for a language that neither comes with the package nor was built here, and StageError when an entry
+    to be taken off is not on the list.
+    """
+    folder = workspace / stem(language)
+    if not folder.is_dir():
+        find(language)
+    path = folder / FORGOTTEN
+    kind, what = entry.key
+    if undo:
+        if not remove(path, entry):
+            raise StageError(f"{path}: {kind} {what} is not on the block list; its lines are what --undo can take off")
+        return [f"{kind} {what} is off the block list; the next `lugha build {language}` decides anew"]
+    known = "is" if add(path, entry) else "was already"
+    return [f"{kind} {what} {known} on the block list {path}", *_consequences(workspace, language, entry)]
+
+
+def _consequences(workspace: Path, language: str, entry: Entry) -> list[str]:
+    try:
+        last = LastRun(workspace, language)
+    except StageError:
+        return ["no build reached its end here; every one from now on leaves it out"]
+    ids = last.matches(BlockList(entries=(entry,)))
+    if not ids:
+        return ["no document of the last complete run matches; every later build leaves out what does"]
+    lines = [f"documents of the last complete run that match: {len(ids):,}, of these in the corpus: {last.kept(ids):,}"]
+    if survivors := last.survivors(ids):
+        names = ", ".join(row["url"] or row["id"].hex() for row in survivors[:3])
+        lines.append(f"others with the same or nearly the same words: {len(survivors):,} ({names}); one may take its place")
+    lines.append(
+        f"the next `lugha build {language}` leaves them out; stages and releases published before still hold their text"
+    )
+    return lines
+
+
+def _holds(value: Any, bound: str, threshold: Any) -> bool:
+    if bound == "equal to":
+        return bool(value == threshold)
+    if bound == "above":
+        return bool(value > threshold)
+    return bool(value >= threshold if bound == "at least" else value <= threshold)
+
+
+def _copy(other: Row, measured: Row) -> Row:
+    """A document beside the one that is explained; kind and similarity are those of the one that is the duplicate."""
+    return {
+        "id": other["id"].hex(),
+        "url": other["url"],
+        "decision": other["decision"],
+        "kind": measured["kind"],
+        "jaccard": measured["jaccard"],
+    }
+
+
+def _day(time: Any) -> str:
+    return f"{time:%Y-%m-%d}" if time else "not stated"
