@@ -111,14 +111,14 @@ class BlockList(BaseModel):
     @cached_property
     def _hosts(self) -> frozenset[str]:
         """Hosts of blocked domains and pages: documents of all others need no closer look."""
-        return frozenset(_host(value) for kind, value in self._by_key if kind != "id")
+        return frozenset(_host(entry.url or entry.domain or "") for entry in self.entries if entry.id is None)
 
 
 def read(path: Path) -> BlockList:
     """The block list at `path`, empty if there is no such file; raises StageError for a line that cannot be read."""
     if not path.exists():
         return BlockList()
-    lines = enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+    lines = enumerate(path.read_text(encoding="utf-8").split("\n"), 1)
     return BlockList(entries=tuple(_parse(line, f"{path}:{number}") for number, line in lines if line.strip()))
 
 
@@ -150,7 +150,7 @@ def _rewrite(path: Path, change: Callable[[list[str], list[Entry]], list[str]]) 
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name(f".{path.name}.lock")):
         known = list(read(path).entries)
-        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()] if path.exists() else []
+        lines = [line for line in path.read_text(encoding="utf-8").split("\n") if line.strip()] if path.exists() else []
         after = change(lines, known)
         if after != lines:
             write_atomically(path, "".join(f"{line}\n" for line in after).encode())
