@@ -1,0 +1,110 @@
+"""One measured run of ours, as a process of its own: `python data_ours.py [--workers N] stage|jsonl|flow INPUT OUT`.
+
+`stage` runs the stage `duplicates` on document shards; `jsonl` does what the peers do, JSON lines to JSON lines; `flow` runs
+the DAG from the JSON lines to the selected corpus. `stage` and `jsonl` write `OUT/removed.txt`, `flow` `OUT/stages.json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from lang_configs.schema import Duplicates
+from tasks.documents import Document, ShardWriter
+from tasks.duplicates import duplicates
+from tasks.engines import make_engine
+from tasks.stage import Output, Stage, Work, describe, execute
+
+
+def stage(shards: Path, out: Path, workers: int) -> None:
+    """The stage as the pipeline runs it: annotations, sha256 of each file, manifest, published by a rename."""
+    annotations = _annotate(shards, out, workers)
+    (out / "removed.txt").write_text(_query(f"SELECT id, duplicate_of FROM '{annotations}/*.parquet'", shards))
+
+
+def jsonl(lines: Path, out: Path, workers: int) -> None:
+    """Read the JSON lines, annotate them, and write those kept as JSON lines."""
+    import duckdb
+
+    (out / "shards").mkdir(parents=True)
+    writer = ShardWriter(out / "shards", "part")
+    with open(lines, encoding="utf-8") as file:
+        for line in file:
+            row = json.loads(line)
+            writer.add(Document(row["text"], "benchmark", row["url"]))
+    writer.close()
+    annotations = _annotate(out / "shards", out, workers)
+    with duckdb.connect() as database:
+        database.execute(
+            f"COPY (SELECT d.url, d.text FROM '{out}/shards/*.parquet' d JOIN '{annotations}/*.parquet' a USING (id)"
+            f" WHERE a.duplicate_of IS NULL) TO '{out}/kept.jsonl' (FORMAT json)"
+        )
+    (out / "removed.txt").write_text(_query(f"SELECT id, duplicate_of FROM '{annotations}/*.parquet'", out / "shards"))
+
+
+class _Selected(BaseException):
+    """The corpus is there: what follows is no data flow."""
+
+
+def flow(lines: Path, out: Path, workers: int, evaluation: Path) -> None:
+    """`lugha build swahili --documents INPUT` up to the corpus."""
+    from flows.build import Build
+    from flows.dag import TOKENIZER, build_lm
+    from flows.request import Request
+
+    settings = ["runtime.engine=processes", f"runtime.workers={workers}"]
+    request = Request(
+        "swahili", documents=[str(lines)], evaluation=str(evaluation), snapshot="benchmark", overrides=settings, workspace=out
+    )
+    build = Build(request, lambda label: contextlib.nullcontext(lambda done, total, unit: None))
+
+    def run(stage: Stage, config: BaseModel, inputs: Mapping[str, Output], *rest: str) -> Output:
+        if stage.name == TOKENIZER.name:
+            raise _Selected
+        return build(stage, config, inputs, *rest)
+
+    with contextlib.suppress(_Selected):
+        build_lm(build.config, build.given, run)
+    stages: dict[str, Any] = {label: manifest["seconds"] for label, manifest in build.manifests.items()}
+    selected = build.manifests["select"]["metrics"]
+    (out / "stages.json").write_text(json.dumps({"seconds": stages, "decisions": selected["decisions"]}))
+
+
+def _annotate(shards: Path, out: Path, workers: int) -> Path:
+    config, documents = Duplicates(), Output("clean", shards.parent.name, shards)
+    one = Stage("duplicates", duplicates)
+    output = describe(one, out, "benchmark", config, {"clean": documents})
+    execute(one, output, config, {"clean": documents}, Work(make_engine("processes", workers)), "benchmark")
+    return output.folder
+
+
+def _query(annotations: str, shards: Path) -> str:
+    """Numbers of the documents that are duplicates: the last part of their address."""
+    import duckdb
+
+    with duckdb.connect() as database:
+        rows = database.sql(
+            f"SELECT split_part(d.url, '/', 4) FROM '{shards}/*.parquet' d JOIN ({annotations}) a USING (id)"
+            " WHERE a.duplicate_of IS NOT NULL"
+        ).fetchall()
+    return "\n".join(row[0] for row in rows)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("what", choices=["stage", "jsonl", "flow"])
+    parser.add_argument("input", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--evaluation", type=Path)
+    given = parser.parse_args()
+    if given.what == "flow":
+        flow(given.input, given.out, given.workers, given.evaluation)
+    else:
+        {"stage": stage, "jsonl": jsonl}[given.what](given.input, given.out, given.workers)
