@@ -43,7 +43,8 @@ def duplicates(inputs: Mapping[str, Path], config: Duplicates, out: Path, work: 
     bands = _band_keys(table, config.bands)
 
     exact = _first_with_same(whole, words)
-    candidates = _Candidates(paths, config, work)
+    candidates = _Candidates(paths, config)
+    candidates.load(_sharing_a_bucket(bands, exact, words))
     near = [_bands_to_pairs(bands[band], exact, words, candidates) for band in range(config.bands)]
     left, right, jaccard = _distinct(near)
     decided = _greedy(exact, left, right, jaccard, config.threshold)
@@ -111,8 +112,8 @@ def _first_with_same(whole: np.ndarray, words: np.ndarray) -> np.ndarray:
 class _Candidates:
     """Exact similarities of candidate pairs; shingle sets of the documents concerned are made once and kept."""
 
-    def __init__(self, paths: list[Path], config: Duplicates, work: Work) -> None:
-        self._paths, self._config, self._work = paths, config, work
+    def __init__(self, paths: list[Path], config: Duplicates) -> None:
+        self._paths, self._config = paths, config
         self._known: dict[int, float] = {}
         self._starts = np.cumsum([0, *(pq.read_metadata(path).num_rows for path in paths)])
         self._sets: dict[int, np.ndarray] = {}
@@ -129,17 +130,16 @@ class _Candidates:
         if len(fresh):
             first, second = fresh >> 32, fresh & 0xFFFFFFFF
             needed = np.unique(np.concatenate([first, second]))
-            self._load(needed)
             sets = [self._sets[number] for number in needed.tolist()]
             starts = np.concatenate([[0], np.cumsum([len(s) for s in sets])]).astype(np.int64)
             found = similarities(np.concatenate(sets), starts, np.searchsorted(needed, first), np.searchsorted(needed, second))
             self._known.update(zip(fresh.tolist(), found.tolist(), strict=True))
         return np.array([self._known[key] for key in keys.tolist()])
 
-    def _load(self, numbers: np.ndarray) -> None:
-        missing = np.array([number for number in numbers.tolist() if number not in self._sets], np.int64)
+    def load(self, numbers: np.ndarray) -> None:
+        """Make the shingle sets of all documents that will be compared (sorted numbers), in one pass over the shards."""
         for path, start, end in zip(self._paths, self._starts[:-1], self._starts[1:], strict=True):
-            here = missing[(missing >= start) & (missing < end)] - start
+            here = numbers[(numbers >= start) & (numbers < end)] - start
             if not len(here):
                 continue
             position = 0
@@ -151,6 +151,18 @@ class _Candidates:
                     for row, low, high in zip(rows.tolist(), bounds[:-1], bounds[1:], strict=True):
                         self._sets[int(start) + row] = sets[low:high].copy()
                 position += len(batch)
+
+
+def _sharing_a_bucket(bands: np.ndarray, exact: np.ndarray, words: np.ndarray) -> np.ndarray:
+    """Numbers of the documents that share a bucket with another one in any band, sorted; copies are left to their first."""
+    members = np.flatnonzero((exact == np.arange(len(exact))) & (words > 0))
+    shared = np.zeros(len(exact), np.bool_)
+    for keys in bands[:, members]:
+        order = np.argsort(keys, kind="stable")
+        same = keys[order][1:] == keys[order][:-1]
+        shared[members[order[1:][same]]] = True
+        shared[members[order[:-1][same]]] = True
+    return np.flatnonzero(shared)
 
 
 def _bands_to_pairs(
