@@ -58,9 +58,12 @@ class Run(Protocol):
 
 @dataclass(frozen=True)
 class Given:
-    """What a run gets beside the config: the name of its snapshot, where evaluation sets lie, and the block list."""
+    """What a run gets beside the config: the name of its snapshot, the command line that repeats it (for the cards), where
+    evaluation sets lie, and the block list.
+    """
 
     snapshot: str
+    command: str
     evaluation: Path | None = None
     forgotten: BlockList = field(default_factory=BlockList)
 
@@ -98,7 +101,7 @@ def build_lm(config: LanguageConfig, given: Given, run: Run) -> Output:
 
     crawled = {f"crawl-{name}": output for name, output in raw.items()}
     everything = {**crawled, "clean": documents, **annotations, "select": selected, **trained, "evaluate": measured}
-    described = run(CARDS, _card(config), everything)
+    described = run(CARDS, _card(config, given.command), everything)
     finished = {"cards": described, "corpus": text, "tokenizer": pieces, "pretrain": model, "evaluate": measured}
     return run(RELEASE, config.release, finished)
 
@@ -113,7 +116,7 @@ def _sets(config: LanguageConfig) -> list[EvaluationSet]:
     return [entry for entry in config.evaluation if entry.format != "sections" or entry.source in crawled]
 
 
-def _card(config: LanguageConfig) -> CardsConfig:
+def _card(config: LanguageConfig, command: str) -> CardsConfig:
     facts = {
         "name": config.name,
         "autonym": config.autonym,
@@ -121,4 +124,4 @@ def _card(config: LanguageConfig) -> CardsConfig:
         "script": config.script,
         "hub_code": config.hub_code,
     }
-    return CardsConfig(language=facts, release=config.release, command=f"lugha build {config.name.lower()}")
+    return CardsConfig(language=facts, release=config.release, command=command)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -45,7 +46,18 @@ class Request:
                 f"{self.language}: crawl.sources is empty; give text with --documents PATH, or add a source to the file"
             )
         snapshot = self.snapshot or config.crawl.snapshot or datetime.now(UTC).strftime("%Y-%m")
-        return config, Given(snapshot, self._evaluation_folder(), read(self.workspace / self.name / FORGOTTEN))
+        blocked = read(self.workspace / self.name / FORGOTTEN)
+        return config, Given(snapshot, self._command(config, snapshot), self._evaluation_folder(), blocked)
+
+    def _command(self, config: LanguageConfig, snapshot: str) -> str:
+        """What repeats this build anywhere: files by their names only, and the snapshot where the outside world counts."""
+        parts = ["lugha", "build", Path(self.language).name]
+        parts += ["--preset", self.preset] if self.preset else []
+        parts += [part for path in self.documents for part in ("--documents", Path(path).name)]
+        parts += [part for override in self.overrides for part in ("--set", override)]
+        if any(source.type not in ("files", "starter") for source in config.crawl.sources):
+            parts += ["--snapshot", snapshot]
+        return shlex.join(parts)
 
     def _evaluation_folder(self) -> Path | None:
         """`--evaluation`, else the folder `eval` of the bundle that the documents come from, else `<workspace>/evaluation`."""
