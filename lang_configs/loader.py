@@ -164,8 +164,7 @@ def _explain(mistake: Any, path: Path, written: CommentedMap, given: Mapping[tup
             f"{mistake['input']!r} does not look right: {_described(location) or 'it must match ' + mistake['ctx']['pattern']}"
         )
     else:
-        text = message[0].lower() + message[1:].removeprefix("value error, ")
-        text = text.removeprefix("value error, ")
+        text = (message[0].lower() + message[1:]).removeprefix("value error, ")
         if not isinstance(mistake.get("input"), (dict, list)):
             text += f", found {mistake.get('input')!r}"
     return f"{where}: {key}: {text}" if key else f"{where}: {text}"

@@ -112,11 +112,9 @@ def _clean_shard(unit: tuple[str, str, dict[str, Any], list[int]], out: Path) ->
         rows = [row for row in range(len(batch)) if position + row not in repeated]
         counts["repeated"] += len(batch) - len(rows)
         position += len(batch)
-        table = (
-            pa.Table.from_batches([batch]).take(pa.array(rows, pa.int64()))
-            if len(rows) < len(batch)
-            else pa.Table.from_batches([batch])
-        )
+        table = pa.Table.from_batches([batch])
+        if len(rows) < len(batch):
+            table = table.take(pa.array(rows, pa.int64()))
         texts, sizes = [], []
         for text in table.column("text").to_pylist():
             cleaned, emails, phones = clean_text(text, phone, settings.mask_email)

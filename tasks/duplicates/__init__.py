@@ -37,7 +37,6 @@ def duplicates(inputs: Mapping[str, Path], config: Duplicates, out: Path, work: 
     work.units(_sign, {path.stem: (str(path), config.model_dump()) for path in paths}, out)
     tables = [pq.read_table(signed / path.name) for path in paths]
     table = pa.concat_tables(tables) if tables else pa.table({name: [] for name in ("id", "whole", "words", "bands")})
-    ids = np.asarray(table.column("id").to_pylist(), dtype="S16") if table.num_rows else np.zeros(0, "S16")
     whole = table.column("whole").to_numpy()
     words = table.column("words").to_numpy()
     bands = _band_keys(table, config.bands)
@@ -52,7 +51,7 @@ def duplicates(inputs: Mapping[str, Path], config: Duplicates, out: Path, work: 
     _write(tables, paths, table.column("id"), decided, related, out)
     kinds = decided[2]
     return {
-        "documents": len(ids),
+        "documents": table.num_rows,
         "exact": int((kinds == 1).sum()),
         "near": int((kinds == 2).sum()),
         "candidate_pairs": candidates.checked,
