@@ -5,11 +5,12 @@ Every stage after `clean` adds a column file keyed by `id`; it has the name of t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
@@ -122,6 +123,25 @@ def write_table(table: pa.Table, path: Path) -> None:
     """Write a Parquet file (zstd) atomically; the same table gives the same bytes."""
     with replacing(path) as temporary:
         pq.write_table(table, temporary, compression="zstd", row_group_size=8192)
+
+
+def column(values: np.ndarray, valid: np.ndarray | None = None) -> pa.Array:
+    """An Arrow array over numbers (null where not `valid`); `pa.array` would import pandas, 0.4 s in each process."""
+    values = np.ascontiguousarray(values)
+    kind = pa.from_numpy_dtype(values.dtype)
+    return pa.Array.from_buffers(kind, len(values), [_bitmap(valid), pa.py_buffer(values)])
+
+
+def strings(codes: np.ndarray, values: Sequence[str], valid: np.ndarray | None = None) -> pa.Array:
+    """An Arrow array of strings: `values[code]` for each code (null where not `valid`)."""
+    encoded = [value.encode() for value in values]
+    offsets = np.concatenate([[0], np.cumsum(np.array([len(value) for value in encoded])[codes])]).astype(np.int32)
+    data = b"".join(encoded[code] for code in codes.tolist())
+    return pa.StringArray.from_buffers(len(codes), pa.py_buffer(offsets), pa.py_buffer(data), _bitmap(valid))
+
+
+def _bitmap(valid: np.ndarray | None) -> pa.Buffer | None:
+    return None if valid is None else pa.py_buffer(np.packbits(valid, bitorder="little"))
 
 
 def shards(folder: Path) -> list[Path]:

@@ -6,6 +6,7 @@ work was already done, and when it becomes visible:
 
     workspace/<language>/<stage>/<fingerprint>/            published: complete, never changed again
     workspace/<language>/<stage>/.<fingerprint>.partial/   in the making: survives a kill, so that finished units are kept
+    workspace/<language>/<stage>/.cache/                   what a later run can reuse; may be deleted at any time
 
 (A step is its inputs, its config and a hash of both: Marin's executor; the folder rename is Maildir's trick.)
 """
@@ -22,7 +23,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -36,6 +37,7 @@ from tasks.engines import Engine, Inline
 
 MANIFEST = "manifest.json"
 UNITS = ".units"
+CACHE = ".cache"
 Metrics = dict[str, Any]
 Progress = Callable[[float, float, str], None]
 StageFunction = Callable[[Mapping[str, Path], Any, Path, "Work"], Metrics]
@@ -47,10 +49,13 @@ class StageError(Exception):
 
 @dataclass(frozen=True)
 class Work:
-    """What a stage may use while it runs and that never changes its output: the engine and the progress report."""
+    """What a stage may use while it runs and that never changes its output: the engine, the progress report, and a folder
+    for what a later run of the stage can reuse (None: there is none).
+    """
 
     engine: Engine = field(default_factory=Inline)
     progress: Progress = lambda done, total, unit: None
+    cache: Path | None = None
 
     def units(self, function: Callable[[Any, Path], Metrics], items: Mapping[str, Any], out: Path) -> dict[str, Metrics]:
         """Run `function(item, out)` for each named item through the engine; a unit that ended before a kill is not redone.
@@ -150,7 +155,7 @@ def execute(
         clock = time.monotonic()
         with _disk_full_explained(partial_folder):
             folders = {name: upstream.folder for name, upstream in inputs.items()}
-            metrics = stage.function(folders, config, partial_folder, work)
+            metrics = stage.function(folders, config, partial_folder, replace(work, cache=output.folder.parent / CACHE))
             manifest = {
                 "stage": stage.name,
                 "fingerprint": output.fingerprint,
@@ -202,6 +207,13 @@ def sha256(path: Path) -> str:
     """Hex SHA-256 of a file."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def checksums(folder: Path) -> dict[str, str]:
+    """SHA-256 of each file of a stage's output, by its path below `folder`: from the manifest where there is one."""
+    if (folder / MANIFEST).exists():
+        return {entry["path"]: entry["sha256"] for entry in json.loads((folder / MANIFEST).read_text())["files"]}
+    return {path.relative_to(folder).as_posix(): sha256(path) for path in _files(folder)}
 
 
 def peak_memory() -> int:

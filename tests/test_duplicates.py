@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from pipeline import rows, run, texts
 
 from lang_configs.schema import Duplicates
 from tasks.duplicates import duplicates
-from tasks.duplicates.kernel import shingle_sets, signatures, similarities
+from tasks.duplicates.kernel import components, sign, similarities
 from tasks.engines import Processes
 from tasks.stage import Work
 
@@ -56,25 +57,39 @@ def decided(
 def test_signatures_are_those_of_datasketch() -> None:
     items = ["Paka mweupe alilala juu ya paa la nyumba jirani usiku kucha.", "moja mbili", "", "አንድ ሁለት ሦስት አራት አምስት ስድስት"]
     column = pa.array(items)
-    found, _, words = signatures(column, 5, 100, 7)
-    hashes, starts = shingle_sets(column, 5)
-    assert words.tolist() == [11, 2, 0, 6]
-    for row, low, high in zip(found, starts[:-1], starts[1:], strict=True):
+    found = sign(column, 5, 100, 7)
+    assert found.words.tolist() == [11, 2, 0, 6]
+    assert found.counts.tolist() == [7, 1, 0, 2]
+    for row, hashes in zip(found.signatures, np.split(found.shingles, np.cumsum(found.counts)[:-1]), strict=True):
         minhash = MinHash(100, seed=7, scheme="affine32", hashfunc=lambda value: value)
-        for value in hashes[low:high].tolist():
-            minhash.update(value >> 32)
+        for value in hashes.tolist():
+            minhash.update(value)
         assert (row == minhash.hashvalues).all()
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(
     st.lists(st.sampled_from(["a", "b", "c", "ቤት", "é"]), min_size=5, max_size=40),
     st.lists(st.sampled_from("abc"), min_size=5, max_size=40),
 )
 def test_the_similarity_is_the_jaccard_index_of_the_word_shingles(first: list[str], second: list[str]) -> None:
     one, two = " ".join(first), ", ".join(second).upper()
-    sets, starts = shingle_sets(pa.array([one, two]), 5)
-    assert similarities(sets, starts, np.array([0]), np.array([1]))[0] == pytest.approx(jaccard(one, two))
+    signed = sign(pa.array([one, two]), 5, 4, 1)
+    starts = np.cumsum([0, *signed.counts])
+    assert similarities(signed.shingles, starts, np.array([0]), np.array([1]))[0] == pytest.approx(jaccard(one, two))
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 29), st.integers(0, 29)), max_size=40), st.integers(0, 40))
+def test_components_are_those_of_a_search_from_each_document(pairs: list[tuple[int, int]], cut: int) -> None:
+    reached = list(range(30))
+    for _ in range(30):
+        for i, j in pairs:
+            reached[i] = reached[j] = min(reached[i], reached[j])
+    found = np.arange(30)
+    for part in (pairs[:cut], pairs[cut:]):  # in two runs, as a refresh does
+        found = components(found, np.array([i for i, _ in part], int), np.array([j for _, j in part], int))
+    assert found.tolist() == reached
 
 
 def test_exact_duplicates_differ_at_most_in_case_and_punctuation(tmp_path: Path) -> None:
@@ -139,6 +154,60 @@ def test_any_number_of_workers_gives_the_same_annotations(tmp_path: Path) -> Non
     two = decided(tmp_path / "two", *items, shard_bytes=8000, work=Work(Processes(2)))
     assert one == two
     assert sum(row["of"] is not None for row in one) > 20
+
+
+def near_copies(seed: int, count: int) -> list[str]:
+    """Documents of few words, of which many are exact or near copies, or a link between two others."""
+    generator = random.Random(seed)
+    items: list[str] = [" ".join(sentence(generator, generator.randint(2, 60))) for _ in range(3)]
+    while len(items) < count:
+        source = generator.choice(items).split()
+        kind = generator.random()
+        if kind < 0.2:
+            items.append(" ".join(sentence(generator, generator.randint(1, 60))))
+        elif kind < 0.4:
+            items.append(" ".join([*source, *generator.choice(items).split()]))
+        else:
+            items.append(" ".join(edited(source, generator.choice([0, 0.02, 0.1]), generator)))
+    return items
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_refresh_gives_what_all_at_once_gives(tmp_path: Path, seed: int) -> None:
+    items = near_copies(seed, 90)
+    documents = texts(tmp_path / "documents", *items, shard_bytes=1500)
+    paths = sorted(documents.glob("*.parquet"))
+    assert len(paths) >= 5
+    cached = Work(cache=tmp_path / "cache")
+    for count in sorted({*random.Random(seed).sample(range(len(paths)), 3), len(paths)}):
+        part = tmp_path / f"part-{count}"
+        part.mkdir()
+        for path in paths[:count]:
+            shutil.copy(path, part)
+        run(duplicates, tmp_path / f"cached-{count}", Duplicates(bands=4, rows=2), {"clean": part}, cached)
+        metrics = run(duplicates, tmp_path / f"alone-{count}", Duplicates(bands=4, rows=2), {"clean": part})
+        for path in paths[:count]:
+            assert (tmp_path / f"cached-{count}" / path.name).read_bytes() == (
+                tmp_path / f"alone-{count}" / path.name
+            ).read_bytes()
+    again = run(duplicates, tmp_path / "again", Duplicates(bands=4, rows=2), {"clean": documents}, cached)
+    assert again == metrics
+    assert not list((tmp_path / "again" / ".signatures").iterdir())  # nothing was signed a second time
+    assert metrics["near"] > 5
+
+
+def test_an_index_that_does_not_fit_is_made_anew(tmp_path: Path) -> None:
+    work = Work(cache=tmp_path / "cache")
+    first = texts(tmp_path / "first", "moja mbili tatu", "nne tano sita")
+    second = texts(tmp_path / "second", "nne tano sita", "moja mbili tatu", "Nne tano sita")
+    run(duplicates, tmp_path / "a", Duplicates(), {"clean": first}, work)
+    assert run(duplicates, tmp_path / "b", Duplicates(), {"clean": second}, work)["exact"] == 1
+    (index,) = (tmp_path / "cache").rglob("*.duckdb")
+    index.write_bytes(b"no database" * 1000)
+    assert run(duplicates, tmp_path / "c", Duplicates(), {"clean": second}, work)["exact"] == 1
+    assert run(duplicates, tmp_path / "d", Duplicates(threshold=0.9), {"clean": second}, work)["exact"] == 1
+    assert len(list((tmp_path / "cache").rglob("*.duckdb"))) == 1
+    assert rows(tmp_path / "b") == rows(tmp_path / "c") == rows(tmp_path / "d")
 
 
 def test_an_empty_corpus_is_no_error(tmp_path: Path) -> None:

@@ -8,20 +8,30 @@ Rajaraman, Ullman, *Mining of Massive Datasets*, 3.4; verification: without it 1
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+from filelock import FileLock
 
 from lang_configs.schema import Duplicates
-from tasks.documents import batches, shards, write_table
-from tasks.duplicates.kernel import shingle_sets, signatures, similarities
-from tasks.stage import Metrics, Work
+from tasks.documents import SCHEMA, batches, column, shards, strings, write_table
+from tasks.duplicates.index import BandIndex, Known
+from tasks.duplicates.kernel import components, sign, similarities
+from tasks.stage import Metrics, Work, checksums, replacing
 
-ROUNDS = 30
-"""Leaders tried per bucket; a bucket with more unlike documents than this holds boilerplate, not duplicates."""
+LEADERS = 30
+"""Documents are compared with the first so many of a bucket: a bucket with more holds boilerplate, or the same text often."""
+PAIRS_AT_ONCE = 20_000
+"""Pairs whose shingles are in memory at the same time."""
+PROBES_AT_ONCE = 4_000_000
+"""Band keys that are looked up in the index at the same time."""
+EXACT, NEAR = 1, 2
+
+_TEXT = np.dtype([("whole", np.uint64), ("words", np.int32), ("shingles", np.int32)])
 
 
 def duplicates(inputs: Mapping[str, Path], config: Duplicates, out: Path, work: Work) -> Metrics:
@@ -30,72 +40,126 @@ def duplicates(inputs: Mapping[str, Path], config: Duplicates, out: Path, work: 
     `duplicate_of` (id of the document kept in its place, or null), `kind` ("exact" or "near"), `jaccard` (of the two),
     `copies` (of a kept document: how many documents it stands for, itself included), and `related` (id of the first
     document of its group of related documents, which stays on one side of a train/validation split).
+
+    Documents that an earlier run has seen are taken from the index that it left; the result is the same without it.
     """
     paths = shards(inputs["clean"])
+    digests = checksums(inputs["clean"])
     signed = out / ".signatures"
     signed.mkdir(exist_ok=True)
-    work.units(_sign, {path.stem: (str(path), config.model_dump()) for path in paths}, out)
-    tables = [pq.read_table(signed / path.name) for path in paths]
-    table = pa.concat_tables(tables) if tables else pa.table({name: [] for name in ("id", "whole", "words", "bands")})
-    whole = table.column("whole").to_numpy()
-    words = table.column("words").to_numpy()
-    bands = _band_keys(table, config.bands)
-
-    exact = _first_with_same(whole, words)
-    candidates = _Candidates(paths, config)
-    candidates.load(_sharing_a_bucket(bands, exact, words))
-    near = [_bands_to_pairs(bands[band], exact, words, candidates) for band in range(config.bands)]
-    left, right, jaccard = _distinct(near)
-    decided = _greedy(exact, left, right, jaccard, config.threshold)
-    related = _components(exact, left, right, jaccard, config.related)
-    _write(tables, paths, table.column("id"), decided, related, out)
-    kinds = decided[2]
+    with _index(work, config) as index:
+        stated = [digests[path.name] for path in paths]
+        if stated[: len(index.digests)] != index.digests:
+            index.clear()
+        fresh = paths[len(index.digests) :]
+        work.units(_sign, {path.stem: (str(path), config.model_dump()) for path in fresh}, out)
+        new = _Signed(signed, fresh, int(index.starts[-1]))
+        known, alone = _decide(index, new, config)
+        if fresh:
+            index.extend(stated[-len(fresh) :], new.sizes, new.files(), known, _buckets(new, alone, config.bands))
+    _write(paths, known, out)
     return {
-        "documents": table.num_rows,
-        "exact": int((kinds == 1).sum()),
-        "near": int((kinds == 2).sum()),
-        "candidate_pairs": candidates.checked,
-        "pairs_at_threshold": int((jaccard >= config.threshold).sum()),
-        "largest_cluster": int(np.bincount(decided[0]).max(initial=0)),
+        "documents": len(known),
+        "exact": int((known.kind == EXACT).sum()),
+        "near": int((known.kind == NEAR).sum()),
+        "candidate_pairs": int(known.candidates.sum()),
+        "pairs_at_threshold": int(known.pairs.sum()),
+        "largest_cluster": int(np.bincount(known.kept).max(initial=0)),
     }
+
+
+@contextmanager
+def _index(work: Work, config: Duplicates) -> Iterator[BandIndex]:
+    """The index that runs of this stage share, or one for this run alone."""
+    if work.cache is None:
+        with tempfile.TemporaryDirectory() as folder, BandIndex(Path(folder), config) as index:
+            yield index
+        return
+    work.cache.mkdir(exist_ok=True)
+    with FileLock(work.cache / ".lock"), BandIndex(work.cache, config) as index:
+        yield index
 
 
 def _sign(unit: tuple[str, dict[str, int]], out: Path) -> Metrics:
     path, settings = Path(unit[0]), Duplicates.model_validate(unit[1])
-    tables = []
-    for batch in batches(path, ["id", "text"]):
-        signature, whole, words = signatures(
-            batch.column("text"), settings.shingle_words, settings.bands * settings.rows, settings.seed
-        )
-        bands = _hash_bands(signature, settings.bands, settings.rows)
-        columns = [
-            batch.column("id"),
-            pa.array(whole),
-            pa.array(words),
-            pa.FixedSizeListArray.from_arrays(bands.ravel(), settings.bands),
-        ]
-        tables.append(pa.table(columns, ["id", "whole", "words", "bands"]))
-    write_table(pa.concat_tables(tables), out / ".signatures" / path.name)
+    texts, keys = [np.zeros(0, _TEXT)], [np.zeros((0, settings.bands), np.uint64)]
+    with replacing(out / ".signatures" / f"{path.stem}.shingles") as temporary, open(temporary, "wb") as file:
+        for batch in batches(path, ["text"]):
+            signed = sign(batch.column("text"), settings.shingle_words, settings.bands * settings.rows, settings.seed)
+            signed.shingles.tofile(file)
+            of_batch = np.empty(len(batch), _TEXT)
+            of_batch["whole"], of_batch["words"], of_batch["shingles"] = signed.whole, signed.words, signed.counts
+            texts.append(of_batch)
+            keys.append(_band_keys(signed.signatures, settings.bands, settings.rows))
+    for name, array in (("texts", np.concatenate(texts)), ("keys", np.ascontiguousarray(np.concatenate(keys).T))):
+        with replacing(out / ".signatures" / f"{path.stem}.{name}") as temporary, open(temporary, "wb") as file:
+            np.save(file, array, allow_pickle=False)
     return {}
 
 
-def _hash_bands(signature: np.ndarray, bands: int, rows: int) -> np.ndarray:
-    """uint64[documents, bands]: one key for each band of `rows` signature values."""
-    keys = np.zeros((len(signature), bands), np.uint64)
-    values = signature.reshape(len(signature), bands, rows).astype(np.uint64)
+def _band_keys(signatures: np.ndarray, bands: int, rows: int) -> np.ndarray:
+    """uint64[documents, bands]: the bucket of each band of `rows` signature values; bands do not share buckets."""
+    keys = np.tile(np.arange(1, bands + 1, dtype=np.uint64), (len(signatures), 1))
+    values = signatures.reshape(len(signatures), bands, rows).astype(np.uint64)
     for row in range(rows):
         keys = (keys ^ values[:, :, row]) * np.uint64(0x9E3779B97F4A7C15)
         keys ^= keys >> np.uint64(29)
     return keys
 
 
-def _band_keys(table: pa.Table, bands: int) -> np.ndarray:
-    flat = table.column("bands").combine_chunks()
-    if table.num_rows == 0:
-        return np.zeros((bands, 0), np.uint64)
-    if isinstance(flat, pa.ChunkedArray):
-        flat = pa.concat_arrays(flat.chunks)
-    return np.ascontiguousarray(flat.flatten().to_numpy().reshape(-1, bands).T)
+class _Signed:
+    """The new documents, as `_sign` left them on disk; numbers count on from those of the index."""
+
+    def __init__(self, folder: Path, paths: Sequence[Path], first: int) -> None:
+        self._folder, self._paths, self.first = folder, paths, first
+        texts = [self._load(path, "texts") for path in paths]
+        self.sizes = [len(part) for part in texts]
+        self.texts = np.concatenate([np.zeros(0, _TEXT), *texts])
+
+    def keys(self, bands: slice) -> np.ndarray:
+        """uint64[bands, documents]"""
+        return np.concatenate([self._load(path, "keys")[bands] for path in self._paths], axis=1)
+
+    def shingles(self, shard: int) -> Path:
+        return self._folder / f"{self._paths[shard].stem}.shingles"
+
+    def files(self) -> list[Path]:
+        return [self.shingles(shard) for shard in range(len(self._paths))]
+
+    def _load(self, path: Path, name: str) -> np.ndarray:
+        array: np.ndarray = np.load(self._folder / f"{path.stem}.{name}", mmap_mode="r")
+        return array
+
+
+def _decide(index: BandIndex, new: _Signed, config: Duplicates) -> tuple[Known, np.ndarray]:
+    """What is known of all documents, and which of the new ones can be found in the bands."""
+    size = len(new.texts)
+    own = np.arange(new.first, new.first + size)
+    fresh = Known(
+        new.texts["whole"], new.texts["words"], new.texts["shingles"], own.astype(np.uint32), np.zeros(size, np.uint8),
+        np.ones(size, np.float32), own.astype(np.uint32), np.zeros(size, np.int32), np.zeros(size, np.int32),
+    )  # fmt: skip
+    known = index.known().and_then(fresh)
+    exact = _first_with_same(known.whole, known.words)[new.first :]
+    alone = (exact == own) & (fresh.words > 0)
+    left, right = _candidates(index, new, alone, config.bands)
+    jaccard = _similarities(index, new, known.shingles, left, right)
+    enough = jaccard >= config.threshold
+    np.add.at(known.candidates, right, 1)
+    np.add.at(known.pairs, right[enough], 1)
+    _greedy(known, exact, left[enough], right[enough], jaccard[enough])
+    close = jaccard >= config.related
+    known.related = components(known.related, np.concatenate([left[close], exact]), np.concatenate([right[close], own])).astype(
+        np.uint32
+    )
+    return known, alone
+
+
+def _buckets(new: _Signed, alone: np.ndarray, bands: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Band keys of the new documents, and the documents' numbers, band by band."""
+    documents = np.flatnonzero(alone) + new.first
+    for band in range(bands):
+        yield new.keys(slice(band, band + 1))[0, alone], documents
 
 
 def _first_with_same(whole: np.ndarray, words: np.ndarray) -> np.ndarray:
@@ -103,175 +167,101 @@ def _first_with_same(whole: np.ndarray, words: np.ndarray) -> np.ndarray:
     first = np.arange(len(whole))
     order = np.argsort(whole, kind="stable")
     starts = np.flatnonzero(np.concatenate([[True], whole[order][1:] != whole[order][:-1]])) if len(whole) else np.zeros(0, int)
-    leaders = np.repeat(order[starts], np.diff(np.append(starts, len(whole))))
-    first[order] = leaders
+    first[order] = np.repeat(order[starts], np.diff(np.append(starts, len(whole))))
     return np.where(words > 0, first, np.arange(len(whole)))
 
 
-class _Candidates:
-    """Exact similarities of candidate pairs; shingle sets of the documents concerned are made once and kept."""
-
-    def __init__(self, paths: list[Path], config: Duplicates) -> None:
-        self._paths, self._config = paths, config
-        self._known: dict[int, float] = {}
-        self._starts = np.cumsum([0, *(pq.read_metadata(path).num_rows for path in paths)])
-        self._sets: dict[int, np.ndarray] = {}
-
-    @property
-    def checked(self) -> int:
-        """Pairs compared."""
-        return len(self._known)
-
-    def similarities(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-        """Exact Jaccard similarity of each pair of document numbers."""
-        keys = left.astype(np.int64) << 32 | right.astype(np.int64)
-        fresh = np.array([key for key in np.unique(keys).tolist() if key not in self._known], np.int64)
-        if len(fresh):
-            first, second = fresh >> 32, fresh & 0xFFFFFFFF
-            needed = np.unique(np.concatenate([first, second]))
-            sets = [self._sets[number] for number in needed.tolist()]
-            starts = np.concatenate([[0], np.cumsum([len(s) for s in sets])]).astype(np.int64)
-            found = similarities(np.concatenate(sets), starts, np.searchsorted(needed, first), np.searchsorted(needed, second))
-            self._known.update(zip(fresh.tolist(), found.tolist(), strict=True))
-        return np.array([self._known[key] for key in keys.tolist()])
-
-    def load(self, numbers: np.ndarray) -> None:
-        """Make the shingle sets of all documents that will be compared (sorted numbers), in one pass over the shards."""
-        for path, start, end in zip(self._paths, self._starts[:-1], self._starts[1:], strict=True):
-            here = numbers[(numbers >= start) & (numbers < end)] - start
-            if not len(here):
-                continue
-            position = 0
-            for batch in batches(path, ["text"]):
-                rows = here[(here >= position) & (here < position + len(batch))]
-                if len(rows):
-                    texts = batch.column("text").take(pa.array(rows - position))
-                    sets, bounds = shingle_sets(texts, self._config.shingle_words)
-                    for row, low, high in zip(rows.tolist(), bounds[:-1], bounds[1:], strict=True):
-                        self._sets[int(start) + row] = sets[low:high].copy()
-                position += len(batch)
+def _candidates(index: BandIndex, new: _Signed, alone: np.ndarray, bands: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs (earlier, later), sorted: each new document with the first LEADERS documents of each of its buckets."""
+    documents = np.flatnonzero(alone) + new.first
+    found = [np.zeros(0, np.int64)]
+    at_once = max(1, PROBES_AT_ONCE // max(1, len(documents)))
+    for band in range(0, bands if len(documents) > 0 else 0, at_once):
+        keys = new.keys(slice(band, band + at_once))[:, alone]
+        if new.first:
+            earlier_keys, earlier = index.members(keys.ravel())
+        else:
+            earlier_keys, earlier = np.zeros(0, np.uint64), np.zeros(0, np.int64)
+        for of_band in keys:
+            here = np.isin(earlier_keys, of_band) if new.first else slice(0)
+            found.append(_pairs(np.append(earlier_keys[here], of_band), np.append(earlier[here], documents), new.first))
+        found = [np.unique(np.concatenate(found))]
+    return found[0] >> 32, found[0] & 0xFFFFFFFF
 
 
-def _sharing_a_bucket(bands: np.ndarray, exact: np.ndarray, words: np.ndarray) -> np.ndarray:
-    """Numbers of the documents that share a bucket with another one in any band, sorted; copies are left to their first."""
-    members = np.flatnonzero((exact == np.arange(len(exact))) & (words > 0))
-    shared = np.zeros(len(exact), np.bool_)
-    for keys in bands[:, members]:
-        order = np.argsort(keys, kind="stable")
-        same = keys[order][1:] == keys[order][:-1]
-        shared[members[order[1:][same]]] = True
-        shared[members[order[:-1][same]]] = True
-    return np.flatnonzero(shared)
-
-
-def _bands_to_pairs(
-    keys: np.ndarray, exact: np.ndarray, words: np.ndarray, candidates: _Candidates
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Verified pairs (earlier, later, Jaccard) of one band.
-
-    Each document of a bucket is compared with the bucket's first one; those that turn out to be unlike it form a smaller
-    bucket with a first one of its own, and so on: a bad leader hides nobody.
-    """
-    alone = (exact == np.arange(len(keys))) & (words > 0)
-    members = np.flatnonzero(alone)
-    members = members[np.argsort(keys[members], kind="stable")]
-    found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    bucket = keys[members]
-    for _ in range(ROUNDS):
-        if len(members) < 2:
+def _pairs(keys: np.ndarray, documents: np.ndarray, first: int) -> np.ndarray:
+    """Pairs of one band as left << 32 | right, where right is a document from `first` on; `documents` ascend."""
+    order = np.argsort(keys, kind="stable")
+    keys, documents = keys[order], documents[order]
+    start = np.concatenate([[True], keys[1:] != keys[:-1]])
+    bucket = np.flatnonzero(start)[np.cumsum(start) - 1]
+    place = np.arange(len(keys)) - bucket
+    shared = np.flatnonzero((place > 0) & (documents >= first))
+    found = []
+    for leader in range(LEADERS):
+        shared = shared[place[shared] > leader]
+        if not len(shared):
             break
-        starts = np.flatnonzero(np.concatenate([[True], bucket[1:] != bucket[:-1]]))
-        sizes = np.diff(np.append(starts, len(members)))
-        leader = np.repeat(members[starts], sizes)
-        follower = leader != members
-        if not follower.any():
-            break
-        left, right = leader[follower], members[follower]
-        jaccard = candidates.similarities(left, right)
-        found.append((left, right, jaccard))
-        rest = np.flatnonzero(follower)[jaccard < 0.999]
-        members, bucket = members[rest], bucket[rest]
-    return _distinct(found)
+        found.append(documents[bucket[shared] + leader] << 32 | documents[shared])
+    return np.concatenate([np.zeros(0, np.int64), *found])
 
 
-def _distinct(parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    if not parts:
-        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
-    left, right, jaccard = (np.concatenate(column) for column in zip(*parts, strict=True))
-    _, kept = np.unique(left.astype(np.int64) << 32 | right.astype(np.int64), return_index=True)
-    return left[kept].astype(np.int64), right[kept].astype(np.int64), jaccard[kept]
+def _similarities(index: BandIndex, new: _Signed, counts: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Exact Jaccard similarity of each pair of document numbers."""
+    files = [index.shingle_file(shard) for shard in range(len(index.digests))] + new.files()
+    firsts = np.concatenate([index.starts, new.first + np.cumsum(new.sizes, dtype=np.int64)])
+    ends = np.cumsum(counts, dtype=np.int64)
+    found = [np.zeros(0)]
+    for start in range(0, len(left), PAIRS_AT_ONCE):
+        one, two = left[start : start + PAIRS_AT_ONCE], right[start : start + PAIRS_AT_ONCE]
+        needed = np.unique(np.concatenate([one, two]))
+        parts = [np.zeros(0, np.uint32)]
+        for shard, file in enumerate(files):
+            here = needed[(needed >= firsts[shard]) & (needed < firsts[shard + 1])]
+            if len(here):
+                values = np.memmap(file, np.uint32, "r")
+                base = ends[firsts[shard] - 1] if firsts[shard] else 0
+                spans = zip((ends[here] - counts[here] - base).tolist(), (ends[here] - base).tolist(), strict=True)
+                parts += [values[low:high] for low, high in spans]
+        starts = np.concatenate([[0], np.cumsum(counts[needed], dtype=np.int64)])
+        found.append(similarities(np.concatenate(parts), starts, np.searchsorted(needed, one), np.searchsorted(needed, two)))
+    return np.concatenate(found)
 
 
-def _greedy(
-    exact: np.ndarray, left: np.ndarray, right: np.ndarray, jaccard: np.ndarray, threshold: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(document kept, Jaccard, kind) of each document; kind 0: kept itself, 1: exact, 2: near."""
-    kept = np.arange(len(exact))
-    similarity = np.ones(len(exact))
-    kind = np.zeros(len(exact), np.int8)
-    enough = jaccard >= threshold
+def _greedy(known: Known, exact: np.ndarray, left: np.ndarray, right: np.ndarray, jaccard: np.ndarray) -> None:
+    """Decide about the new documents: `exact` their first copies, then the pairs at the threshold with their similarities."""
     earlier: dict[int, list[tuple[float, int]]] = {}
-    for i, j, value in zip(left[enough].tolist(), right[enough].tolist(), jaccard[enough].tolist(), strict=True):
+    for i, j, value in zip(left.tolist(), right.tolist(), jaccard.tolist(), strict=True):
         earlier.setdefault(j, []).append((-value, i))
     for document in sorted(earlier):
         for negative, other in sorted(earlier[document]):
-            if kind[other] == 0:
-                kept[document], similarity[document], kind[document] = other, -negative, 2
+            if known.kind[other] == 0:
+                known.kept[document], known.jaccard[document], known.kind[document] = other, -negative, NEAR
                 break
-    copies = np.flatnonzero(exact != np.arange(len(exact)))
-    first = exact[copies]
-    kept[copies] = kept[first]
-    similarity[copies] = similarity[first]
-    kind[copies] = np.where(kind[first] == 0, 1, 2)
-    return kept, similarity, kind
+    own = np.arange(len(known) - len(exact), len(known))
+    copies, first = own[exact != own], exact[exact != own]
+    known.kept[copies], known.jaccard[copies] = known.kept[first], known.jaccard[first]
+    known.kind[copies] = np.where(known.kind[first] == NEAR, NEAR, EXACT)
 
 
-def _components(exact: np.ndarray, left: np.ndarray, right: np.ndarray, jaccard: np.ndarray, related: float) -> np.ndarray:
-    """First document of each document's connected component under `related`."""
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
-    size = len(exact)
-    if not size:
-        return exact
-    enough = jaccard >= related
-    rows = np.concatenate([left[enough], exact])
-    columns = np.concatenate([right[enough], np.arange(size)])
-    graph = coo_matrix((np.ones(len(rows), np.int8), (rows, columns)), shape=(size, size))
-    _, component = connected_components(graph, directed=False)
-    first = np.full(component.max() + 1, size)
-    np.minimum.at(first, component, np.arange(size))
-    return first[component]
-
-
-def _write(
-    tables: list[pa.Table],
-    paths: list[Path],
-    ids: pa.ChunkedArray,
-    decided: tuple[np.ndarray, np.ndarray, np.ndarray],
-    related: np.ndarray,
-    out: Path,
-) -> None:
-    kept, similarity, kind = decided
-    copies = np.bincount(kept, minlength=len(kept)) if len(kept) else kept
-    for path, (start, end) in zip(paths, _spans(tables), strict=True):
-        here = slice(start, end)
-        removed = kind[here] != 0
-        numbers = pa.array(np.where(removed, kept[here], -1), mask=~removed)
-        names = pa.array(np.array(["", "exact", "near"], object)[kind[here]], pa.string(), mask=~removed)
+def _write(paths: Sequence[Path], known: Known, out: Path) -> None:
+    """One annotation file for each shard."""
+    tables = [pa.Table.from_batches(batches(path, ["id"]), pa.schema([SCHEMA.field("id")])) for path in paths]
+    if not tables:
+        return
+    ids = pa.concat_tables(tables).column("id").combine_chunks()
+    copies = np.bincount(known.kept, minlength=len(known))
+    start = 0
+    for path, table in zip(paths, tables, strict=True):
+        here = slice(start, start + table.num_rows)
+        start = here.stop
+        removed = known.kind[here] != 0
         columns = {
-            "id": ids.slice(start, end - start).combine_chunks(),
-            "duplicate_of": ids.take(numbers).combine_chunks(),
-            "kind": names,
-            "jaccard": pa.array(similarity[here].astype(np.float32), mask=~removed),
-            "copies": pa.array(np.where(removed, 0, copies[here]).astype(np.int32)),
-            "related": ids.take(pa.array(related[here])).combine_chunks(),
+            "id": table.column("id"),
+            "duplicate_of": ids.take(column(known.kept[here], removed)),
+            "kind": strings(known.kind[here], ["", "exact", "near"], removed),
+            "jaccard": column(known.jaccard[here], removed),
+            "copies": column(np.where(removed, 0, copies[here]).astype(np.int32)),
+            "related": ids.take(column(known.related[here])),
         }
         write_table(pa.table(columns), out / path.name)
-
-
-def _spans(tables: list[pa.Table]) -> Iterator[tuple[int, int]]:
-    start = 0
-    for table in tables:
-        yield start, start + table.num_rows
-        start += table.num_rows
