@@ -160,6 +160,9 @@ class Contamination(Strict):
 
     characters: int = Field(20, ge=8, description="Letters per n-gram, spaces and punctuation left out")
     threshold: float = Field(0.3, gt=0, le=1, description="Share of an item's n-grams in one document that contaminates it")
+    common: float = Field(
+        1e-4, ge=0, le=1, description="Share of the documents from which on an n-gram is a common phrase and counts for no item"
+    )
 
 
 class EvaluationSet(Strict):
