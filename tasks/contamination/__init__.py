@@ -125,6 +125,7 @@ def _build_index(texts: list[str], characters: int, folder: Path) -> np.ndarray:
     order = np.argsort(flat, kind="stable")
     keys, starts = np.unique(flat[order], return_index=True)
     arrays = {"keys": keys, "starts": np.append(starts, len(flat)), "owners": owners[order], "sizes": sizes}
+    arrays |= {"bitmap": _prefilter(keys), "directory": _directory(keys)}
     for name, array in arrays.items():
         _save(folder / f"{name}.npy", array)
     return sizes
@@ -133,8 +134,7 @@ def _build_index(texts: list[str], characters: int, folder: Path) -> np.ndarray:
 def _match(unit: tuple[str, dict[str, Any], str], out: Path) -> Metrics:
     """Write which n-grams of the index each document has."""
     path, rule, folder = Path(unit[0]), Contamination.model_validate(unit[1]), Path(unit[2])
-    keys = np.load(folder / "keys.npy")
-    bitmap = _prefilter(keys)
+    keys, bitmap, directory = (np.load(folder / f"{name}.npy") for name in ("keys", "bitmap", "directory"))
     last = np.full(len(keys), -1, np.int64)
     counts = [np.zeros(0, np.int32)]
     rows = 0
@@ -143,7 +143,20 @@ def _match(unit: tuple[str, dict[str, Any], str], out: Path) -> Metrics:
             data, offsets = buffers(batch.column("text"))
             found, of_batch = np.empty(int(offsets[-1] - offsets[0]) + 1, np.uint32), np.zeros(len(batch), np.int32)
             if len(keys):
-                used = match(data, offsets, classes(), lower_case(), rule.characters, keys, bitmap, last, rows, found, of_batch)
+                used = match(
+                    data,
+                    offsets,
+                    classes(),
+                    lower_case(),
+                    rule.characters,
+                    keys,
+                    bitmap,
+                    directory,
+                    last,
+                    rows,
+                    found,
+                    of_batch,
+                )
                 found[:used].tofile(file)
             counts.append(of_batch)
             rows += len(batch)
@@ -191,3 +204,9 @@ def _prefilter(keys: np.ndarray) -> np.ndarray:
     bitmap = np.zeros(1 << (bits - 3), np.uint8)
     np.bitwise_or.at(bitmap, (slots >> np.uint64(3)).astype(np.int64), np.uint8(1) << (slots & np.uint64(7)).astype(np.uint8))
     return bitmap
+
+
+def _directory(keys: np.ndarray) -> np.ndarray:
+    """Where the keys begin whose upper bits are 0, 1, 2, ...: int64, about one entry a key."""
+    bits = max(len(keys).bit_length(), 4)
+    return np.append(np.searchsorted(keys, np.arange(1 << bits, dtype=np.uint64) << np.uint64(64 - bits)), len(keys))

@@ -49,18 +49,20 @@ def letter_grams(data: Any, start: int, end: int, table: Any, lower: Any, charac
 
 @numba.njit(cache=True, nogil=True)
 def match(
-    data: Any, offsets: Any, table: Any, lower: Any, characters: int, keys: Any, bitmap: Any, last: Any, first: int,
-    found: Any, counts: Any,
+    data: Any, offsets: Any, table: Any, lower: Any, characters: int, keys: Any, bitmap: Any, directory: Any, last: Any,
+    first: int, found: Any, counts: Any,
 ) -> int:  # fmt: skip
     """Fill `found` with the places in `keys` of the n-grams of each text, without repetition, and `counts` with their number.
 
-    `last[key]` is the number of the last document that held the key; that of the first text is `first`.
+    `last[key]` is the number of the last document that held the key; that of the first text is `first`. `directory[top]`
+    is the place of the first key whose upper bits are at least `top`: most n-grams are looked for in one cache line.
     """
     longest = 0
     for text in range(offsets.shape[0] - 1):
         longest = max(longest, offsets[text + 1] - offsets[text])
     grams = np.empty(longest + 1, np.uint64)
     shift = np.uint64(64 - 3 - round(np.log2(bitmap.shape[0])))
+    top = np.uint64(64 - round(np.log2(directory.shape[0] - 1)))
     used = 0
     for text in range(offsets.shape[0] - 1):
         number = letter_grams(data, offsets[text], offsets[text + 1], table, lower, characters, grams)
@@ -70,8 +72,10 @@ def match(
             slot = gram >> shift
             if not (bitmap[slot >> np.uint64(3)] >> (slot & np.uint64(7))) & np.uint64(1):
                 continue
-            key = np.searchsorted(keys, gram)
-            if key == keys.shape[0] or keys[key] != gram or last[key] == first + text:
+            key, end = directory[gram >> top], directory[(gram >> top) + np.uint64(1)]
+            while key < end and keys[key] < gram:
+                key += 1
+            if key == end or keys[key] != gram or last[key] == first + text:
                 continue
             last[key] = first + text
             found[used] = key
