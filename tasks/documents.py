@@ -135,8 +135,9 @@ def column(values: np.ndarray, valid: np.ndarray | None = None) -> pa.Array:
 def strings(codes: np.ndarray, values: Sequence[str], valid: np.ndarray | None = None) -> pa.Array:
     """An Arrow array of strings: `values[code]` for each code (null where not `valid`)."""
     encoded = [value.encode() for value in values]
-    offsets = np.concatenate([[0], np.cumsum(np.array([len(value) for value in encoded])[codes])]).astype(np.int32)
-    data = b"".join(encoded[code] for code in codes.tolist())
+    lengths = np.array([len(value) for value in encoded])[codes]
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    data = b"".join(encoded[code] for code in codes[lengths > 0].tolist())
     return pa.StringArray.from_buffers(len(codes), pa.py_buffer(offsets), pa.py_buffer(data), _bitmap(valid))
 
 

@@ -25,9 +25,9 @@ from tasks.stage import Metrics, Work, checksums, replacing
 
 LEADERS = 30
 """Documents are compared with the first so many of a bucket: a bucket with more holds boilerplate, or the same text often."""
-PAIRS_AT_ONCE = 20_000
+PAIRS_AT_ONCE = 5_000
 """Pairs whose shingles are in memory at the same time."""
-PROBES_AT_ONCE = 4_000_000
+PROBES_AT_ONCE = 500_000
 """Band keys that are looked up in the index at the same time."""
 EXACT, NEAR = 1, 2
 
