@@ -33,7 +33,7 @@ from tasks.tokenizer import tokenizer
 from tasks.tokens import tokens
 
 CRAWL = Stage("crawl", crawl)
-CLEAN = Stage("clean", clean)
+CLEAN = Stage("clean", clean, version=2, libraries=["ftfy"])
 LANGUAGE = Stage("language", language, libraries=["fasttext"])
 QUALITY = Stage("quality", quality)
 DUPLICATES = Stage("duplicates", duplicates, version=2)

@@ -110,11 +110,19 @@ class Crawl(Strict):
 
 
 class Clean(Strict):
-    """Unicode, white space and personal data."""
+    """Boilerplate lines and personal data."""
 
     phone_countries: list[int] = Field([], description="Calling codes whose national phone numbers are masked")
-    mask_email: bool = True
-    mask_phone: bool = True
+    mask: list[Literal["email", "phone", "ip", "mpesa", "id", "card"]] = Field(
+        ["email", "phone", "ip", "mpesa", "id", "card"],
+        description="Types of personal data that are replaced by their name: [email]",
+    )
+    boilerplate: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="Share of a site's documents at whose head or foot a line is boilerplate; 0 keeps all lines",
+    )
 
 
 class LanguageId(Strict):

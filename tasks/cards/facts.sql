@@ -69,12 +69,20 @@ FROM decisions;
 SELECT copies AS size, count(*) AS clusters FROM decisions WHERE duplicate_of IS NULL AND copies > 1 GROUP BY copies ORDER BY size;
 
 -- row cleaned
-SELECT (metrics->>'documents')::BIGINT AS documents, (metrics->>'emails')::BIGINT AS emails,
-       (metrics->>'phones')::BIGINT AS phones, (metrics->>'changed')::BIGINT AS changed, (metrics->>'empty')::BIGINT AS empty,
-       (metrics->>'repeated')::BIGINT AS repeated, (metrics->>'bytes_in')::BIGINT AS bytes_in,
-       (metrics->>'bytes')::BIGINT AS bytes, (config->>'mask_email')::BOOLEAN AS mask_email,
-       (config->>'mask_phone')::BOOLEAN AND json_array_length(config, '$.phone_countries') > 0 AS mask_phone
+SELECT (metrics->>'documents')::BIGINT AS documents, (metrics->>'changed')::BIGINT AS changed, (metrics->>'empty')::BIGINT AS empty,
+       (metrics->>'repeated')::BIGINT AS repeated, (metrics->>'repaired')::BIGINT AS repaired,
+       (metrics->>'markup')::BIGINT AS markup, (metrics->>'unbroken')::BIGINT AS unbroken,
+       (metrics->>'$.boilerplate.lines')::BIGINT AS boilerplate_lines,
+       (metrics->>'$.boilerplate.bytes')::BIGINT AS boilerplate_bytes,
+       (metrics->>'bytes_in')::BIGINT AS bytes_in, (metrics->>'bytes')::BIGINT AS bytes
 FROM stages WHERE stage = 'clean';
+
+-- rows masked
+WITH types AS (SELECT metrics, config, unnest(json_keys(metrics, '$.masked')) AS type FROM stages WHERE stage = 'clean')
+SELECT type, (metrics->>('$.masked.' || type))::BIGINT AS masked,
+       list_contains((config->'$.mask')::VARCHAR[], type)
+           AND (type <> 'phone' OR json_array_length(config, '$.phone_countries') > 0) AS looked_for
+FROM types ORDER BY masked DESC, type;
 
 -- rows contamination
 WITH sets AS (SELECT unnest((metrics->'$.sets')::JSON[]) AS entry FROM stages WHERE stage = 'contamination')

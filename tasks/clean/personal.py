@@ -1,0 +1,172 @@
+"""Personal data that a pattern can find: e-mail and IP addresses, cards, identity numbers, M-Pesa receipts, telephones."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections import Counter
+from collections.abc import Callable, Collection
+
+from tasks.clean.signs import ADDRESS, ALL, AT, CODE, NUMBER
+
+_DOMAIN = r"(?:[\w-]{1,63}\.)+[^\W\d_]{2,24}(?![\w-])"
+_EMAIL = re.compile(rf"(?<![\w.+-])[\w.+-]{{1,64}}@{_DOMAIN}")
+_EMAIL_CORE = re.compile(r"@(?<=[\w.+-]@)[\w-]{1,63}\.")
+"""What every address holds; it begins with a literal, which is found many times faster."""
+_HIDDEN_EMAIL = re.compile(rf"(?<![\w.+-])[\w.+-]{{1,64}} ?(?:\[ ?at ?\]|\( ?at ?\)) ?{_DOMAIN}", re.IGNORECASE)
+"""juma [at] example.com"""
+_HIDDEN_AT = re.compile(r"\[ ?at ?\]|\( ?at ?\)", re.IGNORECASE)
+
+_IPV4 = re.compile(r"(?<![\w.,:/-])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![\w-]|[.,][0-9])")
+_IPV6 = re.compile(r"(?<![\w:.])(?:[0-9a-fA-F]{0,4}:){2,7}[0-9a-fA-F]{0,4}(?![\w:]|\.[0-9])")
+
+_CARD = re.compile(
+    r"(?<![\w.,+/-])[2-6](?:[0-9]{12,18}|[0-9]{3}(?:([ -])[0-9]{4})(?:\1[0-9]{4}){2}|[0-9]{3}([ -])[0-9]{6}\2[0-9]{5})"
+    r"(?![\w/-]|[.,][0-9])"
+)
+_CARD_PREFIX = re.compile(r"4|5[1-5]|2(?:22[1-9]|2[3-9]|[3-6]|7[01]|720)|3[47]|6(?:011|4[4-9]|5|2)|506[01]")
+"""Visa, Mastercard, American Express, Discover, UnionPay, Verve (ISO/IEC 7812 issuer numbers)."""
+_IBAN = re.compile(r"(?<![\w-])[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?(?![\w-])")
+
+_ID_NAMES = (
+    r"kitambulisho|nida|id|i\.d\.|identity card|national identity|national identification|huduma namba|huduma number"
+    r"|nin|bvn|passport|pasipoti|hati ya kusafiria"
+)
+_ID = re.compile(
+    rf"(?<![\w-])(?:{_ID_NAMES})(?![\w-])(?: (?:cha|ya) [^\W\d_]{{3,12}})?"  # kitambulisho cha taifa
+    r"(?: (?:no|nos|nr|num|number|numbers|namba|nambari|card|ni|is)(?![\w-])\.?){0,3} ?[:#.=-]? ?"
+    r"(?P<number>[0-9]{8}-?[0-9]{5}-?[0-9]{5}-?[0-9]{2}|[0-9] [0-9]{4} [0-9] [0-9]{7} [0-9] [0-9]{2}|[0-9]{16}|[0-9]{11}"
+    r"|[0-9]{7,8}|[A-Z]{1,2}[0-9]{7})"
+    r"(?![\w/-]|[.,][0-9])",
+    re.IGNORECASE,
+)
+"""An identity number where its kind is named: Tanzania (20 digits), Rwanda (16), Nigeria (11), Kenya (7 or 8), passports."""
+
+_RECEIPT = re.compile(r"(?<![\w/.-])(?=[A-Z0-9]{0,9}[0-9])[A-Z](?=[A-Z0-9]{9}(?![\w/-]))[A-Z0-9]{9}")
+_PAYMENT = re.compile(r"m-?pesa|imethibitishwa|umepokea|umetuma|confirmed|muamala|transaction", re.IGNORECASE)
+_PAYMENT_DISTANCE = 40
+"""Characters before or after a receipt number in which a payment must be named."""
+
+TYPES = ("email", "ip", "card", "id", "mpesa", "phone")
+"""In the order in which they are looked for: a number that is named comes before one that only looks like one."""
+
+
+class Masks:
+    """Replaces personal data of the given types (of `TYPES`) by tags such as [email].
+
+    `countries` are the calling codes whose telephone numbers are known; without one there is no type "phone".
+    """
+
+    def __init__(self, types: Collection[str] = TYPES, countries: Collection[int] = ()) -> None:
+        phone = phone_pattern(countries)
+        rules: dict[str, tuple[int, Callable[[str], tuple[str, int]]]] = {
+            "email": (AT, _emails),
+            "ip": (ADDRESS, _addresses),
+            "card": (NUMBER, _cards),
+            "id": (NUMBER, _identities),
+            "mpesa": (CODE, _receipts),
+        }
+        if phone is not None:
+            rules["phone"] = (NUMBER, lambda text: phone.subn("[phone]", text))
+        self._rules = {name: rules[name] for name in TYPES if name in types and name in rules}
+
+    def apply(self, text: str, counts: Counter[str], signs: int = ALL) -> str:
+        """The text with its personal data masked; what was found is added to `counts` by type.
+
+        `signs` (see `tasks.clean.signs`) says which types the text may hold.
+        """
+        for name, (sign, rule) in self._rules.items():
+            if signs & sign:
+                text, found = rule(text)
+                if found:
+                    counts[name] += found
+        return text
+
+
+def phone_pattern(countries: Collection[int]) -> re.Pattern[str] | None:
+    """Phone numbers of the given calling codes: international (+254 7xx ..., 00254 ...) and national (07xx ...).
+
+    Numbers of 9 (in a few plans 8 or 10) digits after the code, in groups set off by blanks, dots or hyphens.
+    """
+    if not countries:
+        return None
+    codes = "|".join(str(code) for code in sorted(countries))
+    prefix = rf"(?:(?:\+|00)(?:{codes})[ .-]?(?:\(0\)[ .-]?)?|(?:{codes})(?=[67])|0(?=[1-9][0-9]))"
+    return re.compile(rf"(?<![\w+.,/-]){prefix}[1-9](?:[ .-]?[0-9]){{7,9}}(?![\w/-]|[.,][0-9])")
+
+
+def _emails(text: str) -> tuple[str, int]:
+    found = hidden = 0
+    if _EMAIL_CORE.search(text):
+        text, found = _EMAIL.subn("[email]", text)
+    if _HIDDEN_AT.search(text):
+        text, hidden = _HIDDEN_EMAIL.subn("[email]", text)
+    return text, found + hidden
+
+
+def _addresses(text: str) -> tuple[str, int]:
+    text, four = _replace(_IPV4, "[ip]", text, _is_ipv4)
+    text, six = _replace(_IPV6, "[ip]", text, _is_ipv6)
+    return text, four + six
+
+
+def _is_ipv4(match: re.Match[str]) -> bool:
+    """A public address; parts of one digit and none of three are how versions, sections and items are numbered (84.3.40.9)."""
+    lengths = sorted(len(part) for part in match.group().split("."))
+    return (lengths[0] > 1 or (lengths[1] > 1 and lengths[3] > 2)) and _is_public(match.group())
+
+
+def _is_ipv6(match: re.Match[str]) -> bool:
+    return _is_public(match.group())
+
+
+def _is_public(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_global
+    except ValueError:
+        return False
+
+
+def _cards(text: str) -> tuple[str, int]:
+    text, cards = _replace(_CARD, "[card]", text, _is_card)
+    text, accounts = _replace(_IBAN, "[card]", text, _is_iban)
+    return text, cards + accounts
+
+
+def _is_card(match: re.Match[str]) -> bool:
+    """The check digit is right (ISO/IEC 7812-1, Luhn) and some issuer's numbers begin so."""
+    digits = [int(character) for character in match.group() if character.isdigit()]
+    doubled = [digit * 2 - 9 * (digit > 4) for digit in digits[-2::-2]]
+    return (sum(doubled) + sum(digits[-1::-2])) % 10 == 0 and _CARD_PREFIX.match(match.group()) is not None
+
+
+def _is_iban(match: re.Match[str]) -> bool:
+    """The check number is right (ISO 13616: modulo 97)."""
+    account = match.group().replace(" ", "")
+    return 15 <= len(account) <= 34 and int("".join(str(int(char, 36)) for char in account[4:] + account[:4])) % 97 == 1
+
+
+def _identities(text: str) -> tuple[str, int]:
+    return _ID.subn(lambda match: match.group()[: match.start("number") - match.start()] + "[id]", text)
+
+
+def _receipts(text: str) -> tuple[str, int]:
+    def named(match: re.Match[str]) -> bool:
+        around = text[max(0, match.start() - _PAYMENT_DISTANCE) : match.end() + _PAYMENT_DISTANCE]
+        return _PAYMENT.search(around) is not None
+
+    return _replace(_RECEIPT, "[mpesa]", text, named)
+
+
+def _replace(pattern: re.Pattern[str], tag: str, text: str, accept: Callable[[re.Match[str]], bool]) -> tuple[str, int]:
+    """`re.subn` for the matches that `accept` takes."""
+    found = 0
+
+    def instead(match: re.Match[str]) -> str:
+        nonlocal found
+        if not accept(match):
+            return match.group()
+        found += 1
+        return tag
+
+    return pattern.sub(instead, text), found

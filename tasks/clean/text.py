@@ -1,0 +1,128 @@
+"""Characters and layout of a text: wrong decodings, HTML leftovers, Unicode, scripts, white space."""
+
+from __future__ import annotations
+
+import html
+import re
+import unicodedata
+
+from tasks.clean.signs import (
+    ALL,
+    COMPOSE,
+    CONTINUATIONS,
+    ENTITY,
+    INVISIBLE,
+    LAYOUT,
+    LINE_ENDS,
+    MARKUP,
+    ODD_SPACES,
+    PRESENTATION,
+    SCRIPT,
+    SUSPECT,
+)
+
+_OTHER_SCRIPTS = "\u0370-\u1fff\u2c00-\uffff"
+_SUSPECT = re.compile(f"[\u00c2-\u00f4][{CONTINUATIONS}]|(?<![{_OTHER_SCRIPTS}])[\u0080-\u009f](?![{_OTHER_SCRIPTS}])")
+"""What UTF-8 read as Latin-1 or Windows-1252 looks like, or a character of Windows-1252 (an apostrophe, a dash) in Latin text;
+inside an Ethiopic word it is what was left of a lost letter.
+"""
+_ENTITY = re.compile(r"&(?:#\d{1,7}|#x[0-9a-fA-F]{1,6}|[a-zA-Z]\w{1,30});")
+_LINE_ENDS = re.compile(f"\r\n|[{LINE_ENDS}]")
+_ODD_SPACES = re.compile(f"[{ODD_SPACES}]+")
+_RUNS = re.compile(r" {2,}")
+_BREAKS = re.compile(r" ?\n ?(?:\n ?)+")
+_INVISIBLE = re.compile(f"[{INVISIBLE}]")
+
+_CODE = re.compile(r"(```[\s\S]*?(?:```|\Z)|`[^`\n]{1,500}`)")
+_COMMENT = re.compile(r"<!--(?:(?!-->)[\s\S]){0,5000}-->")
+_BLOCKS = "p|br|hr|div|h[1-6]|ul|ol|li|dl|dt|dd|table|thead|tbody|tr|blockquote|pre|section|article|header|footer|figure|center"
+_INLINE = "b|i|u|s|em|strong|small|big|sub|sup|strike|del|ins|tt|cite|abbr|td|th|figcaption|iframe|nobr|wbr"
+_ATTRIBUTES = r"(?:\s+[\w:-]+\s*=\s*(?:\"[^\"<>]*\"|'[^'<>]*'|[^\s<>\"']+))"
+_BLOCK = re.compile(rf"</?(?:{_BLOCKS}){_ATTRIBUTES}*\s*/?>", re.IGNORECASE)
+_TAG = re.compile(
+    rf"</?(?:{_INLINE}){_ATTRIBUTES}*\s*/?>|</?(?:a|img|font|span){_ATTRIBUTES}+\s*/?>|</(?:a|font|span)>", re.IGNORECASE
+)
+_DIRECTIVE = re.compile(
+    r"^[ \t]*@(?:end)?(?:foreach|forelse|for|while|if|elseif|else|unless|section|extends|yield|include|auth|guest|csrf|php)"
+    r"(?:[ \t]*\(.*\))?[ \t]*(?:\n|$)",
+    re.MULTILINE,
+)
+_EXPRESSION = re.compile(r"^[^\n]{0,80}\{\{\s*\$[^{}\n]{1,200}\}\}[^\n]{0,80}(?:\n|$)", re.MULTILINE)
+"""A line of a Laravel Blade template around a variable that nobody filled in."""
+
+_PRESENTATION = re.compile(f"[{PRESENTATION}]+")
+_ARABIC = "\u0620-\u063f\u0641-\u065f\u066e-\u06d3"
+_TATWEEL = re.compile(f"(?<=[{_ARABIC}])\u0640+(?=[{_ARABIC}])")
+_ETHIOPIC = "\u1200-\u135f\u1380-\u138f\u2d80-\u2ddf"
+_WORD_SPACE = re.compile(f"(?<=[{_ETHIOPIC}])\u1361(?=[{_ETHIOPIC}])")
+_OTHER_WORD_SPACE = re.compile("(?<![0-9\u1369-\u137c])\u1361|\u1361(?![0-9\u1369-\u137c])")
+
+
+def tidy(text: str, signs: int = ALL) -> tuple[str, bool, int]:
+    """The text in NFC with plain white space; whether its encoding was repaired; how many tags and templates were removed.
+
+    HTML entities are resolved, comments and tags removed, invisible characters too; runs of blanks become one blank, of
+    empty lines one empty line. `signs` (see `tasks.clean.signs`) says which rules may have anything to do.
+    """
+    repaired, removed, before = False, 0, text
+    if signs & SUSPECT:
+        text = repair(text)
+        repaired = text != before
+    if signs & LAYOUT or text != before:
+        text = _INVISIBLE.sub("", _LINE_ENDS.sub("\n", text))
+    if signs & ENTITY or text != before:
+        text = _ENTITY.sub(lambda match: html.unescape(match.group()), text)
+    if text != before:
+        text, signs = _INVISIBLE.sub("", _LINE_ENDS.sub("\n", text)), ALL
+    if signs & MARKUP:
+        text, removed = without_markup(text)
+    if signs & SCRIPT:
+        text = plain_letters(text)
+    if signs & COMPOSE or text != before:
+        text = unicodedata.normalize("NFC", text)
+    if signs & LAYOUT or text != before:
+        text = _RUNS.sub(" ", _ODD_SPACES.sub(" ", text))
+        text = _BREAKS.sub("\n\n", text).replace(" \n", "\n").replace("\n ", "\n").strip(" \n")
+    return text, repaired, removed
+
+
+def repair(text: str) -> str:
+    """Undo a wrong decoding (`ngâ€™ombe`) with ftfy, in the lines that look like one; all others stay untouched.
+
+    (ftfy: R. Speer, doi 10.5281/zenodo.2591652. It is slow, and judges each line on its own evidence.)
+    """
+    if not _SUSPECT.search(text):
+        return text
+    from ftfy import fix_encoding
+
+    return "\n".join(fix_encoding(line) if _SUSPECT.search(line) else line for line in text.split("\n"))
+
+
+def without_markup(text: str) -> tuple[str, int]:
+    """The text without HTML comments, tags of known elements and lines of Blade templates, and how many there were.
+
+    Code in Markdown's fences and backquotes stays, and so do `<unk>`, `<branch>`, `a < b` and `<3`.
+    """
+    parts = _CODE.split(text)
+    total = 0
+    for index in range(0, len(parts), 2):  # the odd ones are code
+        for pattern, instead in ((_COMMENT, ""), (_BLOCK, "\n"), (_TAG, ""), (_DIRECTIVE, ""), (_EXPRESSION, "")):
+            parts[index], found = pattern.subn(instead, parts[index])
+            total += found
+    return ("".join(parts) if total else text), total
+
+
+def plain_letters(text: str) -> str:
+    """Letters instead of their positional forms and ligatures, no tatweel inside a word, blanks between Ethiopic words.
+
+    U+1361, twice, is a full stop on keyboards without one. Between two letters it is a word space, which modern text writes
+    as a blank; in a text where that is its main use, so it is everywhere but in numbers. With a blank after it, it is a comma
+    (Tigrinya) or a colon and stays.
+    """
+    text = _PRESENTATION.sub(lambda match: unicodedata.normalize("NFKC", match.group()), text)
+    text = _TATWEEL.sub("", text)
+    if "\u1361" in text:
+        text, tight = _WORD_SPACE.subn(" ", text.replace("\u1361\u1361", "\u1362"))
+        if tight > text.count("\u1361"):
+            text = _OTHER_WORD_SPACE.sub(" ", text)
+    return text
