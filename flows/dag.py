@@ -69,7 +69,7 @@ class Given:
 
 
 def build_lm(config: LanguageConfig, given: Given, run: Run) -> Output:
-    """crawl ... -> clean -> language, quality, duplicates, contamination -> select -> corpus -> tokenizer -> tokens ->
+    """crawl ... -> clean -> language -> quality, duplicates, contamination -> select -> corpus -> tokenizer -> tokens ->
     pretrain -> evaluate -> cards -> release; returns the release.
     """
     held_out = EvaluationData(sets=_sets(config), folder=given.evaluation)
@@ -79,9 +79,10 @@ def build_lm(config: LanguageConfig, given: Given, run: Run) -> Output:
         for source in config.crawl.sources
     }
     documents = run(CLEAN, config.clean, raw)
+    labels = run(LANGUAGE, config.language, {"clean": documents}, model_digest(config.language))
     annotations = {
-        "language": run(LANGUAGE, config.language, {"clean": documents}, model_digest(config.language)),
-        "quality": run(QUALITY, QualitySignals(), {"clean": documents}),
+        "language": labels,
+        "quality": run(QUALITY, QualitySignals(label=config.label), {"clean": documents, "language": labels}),
         "duplicates": run(DUPLICATES, config.duplicates, {"clean": documents}),
         "contamination": run(
             CONTAMINATION,

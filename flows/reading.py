@@ -29,6 +29,7 @@ class LastRun:
         self.stages = last_run(workspace, language)
         self.manifests = {label: output.manifest() or {} for label, output in self.stages.items()}
         self.rules = self.manifests["select"]["config"]
+        self.thresholds = {row["name"]: row["value"] for row in self.manifests["select"]["metrics"]["thresholds"]}
         self.forgotten = read(workspace / stem(language) / FORGOTTEN)
         self._database = duckdb.connect()
         self._database.execute(
@@ -150,7 +151,7 @@ class LastRun:
             ("language", "language", row["language"], "equal to", self.rules["label"]),
             ("language_score", "language_score", row["language_score"], "at least", rule["min_language_score"]),
         ]
-        for name, threshold in self.rules["quality"].items():
+        for name, threshold in self.thresholds.items():
             kind, _, signal = name.partition("_")
             checks.append((f"quality_{name}", signal, row[signal], "at least" if kind == "min" else "at most", threshold))
         names = ("decision", "signal", "value", "bound", "threshold")
@@ -173,7 +174,7 @@ class LastRun:
             "published_at": text["published_at"],
             "bytes": row["bytes"],
             "signals": self._checks(row),
-            "signals_without_threshold": {name: row[name] for name in ("lines", "stop_lines")},
+            "signals_without_threshold": {"lines": row["lines"]},
             "duplicate_of": next((_copy(other, row) for other in others if other["id"] == row["duplicate_of"]), None),
             "duplicates": [_copy(other, other) for other in others if other["duplicate_of"] == row["id"]],
             "kept_of_these": next((other["id"].hex() for other in cluster if other["decision"] == "keep"), None),
@@ -191,7 +192,7 @@ class LastRun:
             self._crawl(text["shard"]): f"fetched {_day(text['fetched_at'])}",
             "clean": f"{row['bytes']:,} bytes of text",
             "language": f"{row['language']} {row['language_score']:.3f}",
-            "quality": f"{row['words']:,.0f} words and {len(self.rules['quality'])} thresholds",
+            "quality": f"{row['words']:,.0f} words and {len(self.thresholds)} thresholds",
             "duplicates": f"stands for {row['copies']:,} documents, itself included",
             "contamination": f"{row['item']}, coverage {row['coverage']:.3f}" if row["item"] else "no evaluation item",
             "select": row["decision"],
@@ -254,6 +255,8 @@ def _consequences(workspace: Path, language: str, entry: Entry) -> list[str]:
 
 
 def _holds(value: Any, bound: str, threshold: Any) -> bool:
+    if value is None:  # not measured for want of text: drops nothing, as in select.sql
+        return True
     if bound == "equal to":
         return bool(value == threshold)
     if bound == "above":

@@ -134,20 +134,59 @@ class LanguageId(Strict):
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="Checksum of the model; required for an address")
 
 
+Share = Annotated[float | None, Field(ge=0, le=1)]
+"""A threshold on a share; null: measured."""
+
+
 class Quality(Strict):
-    """Thresholds on the quality signals; a document outside of one is dropped by select, which names the signal."""
+    """Thresholds on the quality signals; a document outside of one is dropped by select, which names the signal.
+
+    Null is measured: a quantile of the language's own text, within bounds (`tasks/select/thresholds.py`).
+    """
 
     min_words: int = Field(20, ge=0)
     max_words: int = Field(200_000, ge=1)
-    min_mean_word_length: float = Field(2.0, ge=0)
-    max_mean_word_length: float = Field(12.0, ge=0)
-    min_letters: float = Field(0.6, ge=0, le=1, description="Share of letters and marks among the non-space characters")
-    max_digits: float = Field(0.2, ge=0, le=1)
-    max_symbols: float = Field(0.1, ge=0, le=1, description="Share of #, {, }, <, >, |, = and their like")
-    min_unique_words: float = Field(0.1, ge=0, le=1, description="Distinct words / words^0.9: low for repetition")
-    max_top_word: float = Field(0.35, ge=0, le=1, description="Share of the most frequent word")
-    max_repeated_lines: float = Field(0.5, ge=0, le=1, description="Share of characters in lines seen before in the document")
-    max_bullet_lines: float = Field(0.9, ge=0, le=1)
+    min_mean_word_length: float | None = Field(None, ge=0, description="Characters")
+    max_mean_word_length: float | None = Field(None, ge=0)
+    min_letters: Share = Field(None, description="Share of letters and marks among the characters that are not white space")
+    max_digits: Share = None
+    max_symbols: Share = Field(None, description="Share of #, {, }, <, >, |, = and their like")
+    min_alpha_words: Share = Field(None, description="Share of words with a letter (Gopher: 0.8)")
+    max_capital_words: Share = Field(None, description="Share of words that begin with a capital")
+    max_punctuation: float | None = Field(None, ge=0, description="Punctuation marks and symbols per word")
+    max_hash_words: float | None = Field(None, ge=0, description="# per word (Gopher: 0.1)")
+    max_ellipsis_words: float | None = Field(None, ge=0, description="Ellipses per word (Gopher: 0.1)")
+    min_unique_words: Share = Field(None, description="Distinct words / words, of the first 1,000")
+    max_top_word: Share = Field(None, description="Share of the most frequent word")
+    max_bullet_lines: Share = Field(None, description="Gopher: 0.9")
+    max_ellipsis_lines: float = Field(
+        1.0, ge=0, le=1, description="Gopher: 0.3. Off: says nothing of text in one line; see max_ellipsis_words"
+    )
+    min_stop_lines: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of lines that end a sentence. Off: news stored in one line often lacks the last stop",
+    )
+    max_short_lines: float = Field(
+        1.0, ge=0, le=1, description="Share of lines of at most 30 characters. Off: stories and verse are all short lines"
+    )
+    max_newlines: float = Field(1.0, ge=0, description="Line breaks per word. As good as off, for the same reason")
+    max_duplicate_lines: Share = Field(None, description="Share of lines seen before in the document (Gopher: 0.3)")
+    max_duplicate_line_characters: Share = Field(None, description="Share of characters in them (Gopher: 0.2; FineWeb: 0.01)")
+    max_duplicate_paragraphs: Share = Field(None, description="Gopher: 0.3")
+    max_duplicate_paragraph_characters: Share = Field(None, description="Gopher: 0.2")
+    max_top_2_grams: Share = Field(None, description="Share of characters in the most frequent pair of words (Gopher: 0.2)")
+    max_top_3_grams: Share = None
+    max_top_4_grams: Share = None
+    max_duplicate_5_grams: Share = Field(None, description="Share of characters in 5 words seen before (Gopher: 0.15)")
+    max_duplicate_6_grams: Share = None
+    max_duplicate_7_grams: Share = None
+    max_duplicate_8_grams: Share = None
+    max_duplicate_9_grams: Share = None
+    max_duplicate_10_grams: Share = None
+    min_function_words: Share = Field(None, description="Share of words that are among the 100 most frequent of the language")
+    min_word_order: float | None = Field(None, description="Nats by which a word tells of the next one; 0 is no order at all")
 
 
 class Duplicates(Strict):

@@ -18,8 +18,8 @@ LETTER, DIGIT, SPACE, STOP, PUNCTUATION, SYMBOL, OTHER = range(1, 8)
 TABLE_SIZE = 0x20000
 """Code points from here on are ideographs, emoji variants and private use: they count as letters."""
 
-STOPS = ".!?…:;።፧፨፡།။۔؟।"
-"""Characters that end a sentence or a clause in the scripts of Africa and its neighbours; others by their category."""
+STOPS = ".!?…‼‽⁇⁈⁉。．！？։؝؞؟۔܀܁܂߹।॥၊။።፧፨᙮។៕᠃᠉"
+"""Characters that end a sentence (Unicode: Sentence_Terminal)."""
 MARKUP = "#{}<>|=\\^~_*/@[]"
 """Symbols of markup, code and tables, whatever their Unicode category."""
 
@@ -31,7 +31,7 @@ def classes() -> np.ndarray:
     by_category = {"L": LETTER, "M": LETTER, "N": DIGIT, "Z": SPACE, "P": PUNCTUATION, "S": SYMBOL}
     for code in range(TABLE_SIZE):
         table[code] = by_category.get(unicodedata.category(chr(code))[0], OTHER)
-    for character in "\t\n\r\v\f":
+    for character in "\t\n\r\v\f\u1361":  # the last is the Ethiopic word space
         table[ord(character)] = SPACE
     for character in STOPS:
         table[ord(character)] = STOP

@@ -28,6 +28,13 @@ ORDER BY CASE WHEN decision = 'forgotten' THEN 0 WHEN decision = 'contamination'
               WHEN decision = 'exact_duplicate' THEN 7 WHEN decision = 'near_duplicate' THEN 8 WHEN decision = 'keep' THEN 10
               ELSE 9 END, documents DESC, decision;
 
+-- rows thresholds
+WITH found AS (SELECT unnest((metrics->'$.thresholds')::JSON[]) AS entry FROM stages WHERE stage = 'select')
+SELECT entry->>'name' AS name, (entry->>'value')::DOUBLE AS value, entry->>'how' AS how, (entry->>'measured')::DOUBLE AS measured,
+       (entry->>'quantile')::DOUBLE AS quantile, (entry->>'documents')::BIGINT AS documents, (entry->>'loose')::DOUBLE AS loose,
+       (entry->>'tight')::DOUBLE AS tight
+FROM found;
+
 -- rows sources
 SELECT source, count(*) FILTER (decision = 'keep') AS documents,
        coalesce(sum(words::BIGINT) FILTER (decision = 'keep'), 0)::BIGINT AS words,

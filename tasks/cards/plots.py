@@ -61,7 +61,7 @@ def funnel(figure: Any, facts: dict[str, Any]) -> bool:
     left = total
     for row in rows:
         left -= row["documents"]
-        labels.append(reason(row["decision"], facts["settings"]))
+        labels.append(reason(row["decision"], facts["settings"], facts["thresholds"]))
         starts.append(left)
         widths.append(row["documents"])
         colours.append(DROPPED)

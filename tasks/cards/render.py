@@ -45,7 +45,7 @@ def render(template: str, **context: Any) -> str:
     facts = context["facts"]
     text = environment.get_template(template).render(
         **context,
-        reasons={row["decision"]: reason(row["decision"], facts["settings"]) for row in facts["funnel"]},
+        reasons={row["decision"]: reason(row["decision"], facts["settings"], facts["thresholds"]) for row in facts["funnel"]},
         score_table=score_table(facts["scores"]),
     )
     return re.sub(r"\n{3,}", "\n\n", text)
@@ -108,9 +108,10 @@ def block(text: str) -> str:
     return f"{fence}text\n{text.strip()}\n{fence}"
 
 
-def reason(decision: str, settings: list[dict[str, Any]]) -> str:
+def reason(decision: str, settings: list[dict[str, Any]], thresholds: list[dict[str, Any]]) -> str:
     """A decision of select in words, with its threshold."""
     values = {row["key"].rpartition(".")[2]: row["value"] for row in settings if row["stage"] == "select"}
+    values |= {row["name"]: f"{row['value']:g}" for row in thresholds}
     if decision.startswith("quality_"):
         threshold = decision.removeprefix("quality_")
         kind, _, signal = threshold.partition("_")

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from lang_configs.schema import Quality, Select
 from tasks.documents import shards, write_table
 from tasks.select.forgotten import BlockList
+from tasks.select.thresholds import Threshold, resolve
 from tasks.stage import Metrics, StageError, Work
 
 LEAST_VALIDATION_BYTES = 20_000
@@ -34,16 +35,16 @@ class SelectConfig(BaseModel):
 def select(inputs: Mapping[str, Path], config: SelectConfig, out: Path, work: Work) -> Metrics:
     """Write `decisions.parquet`: one row per document of `inputs["clean"]`, in their order.
 
-    `decision` is `keep` or the reason that drops it, `split` train or validation, `weight` how often it is used in
-    training; the signals it was judged by stand beside it. The other inputs are the annotations `language`, `quality`,
-    `duplicates` and `contamination`. Raises StageError when no document is left.
+    `decision` is `keep` or the reason that drops it, `split` train or validation, `weight` how often it is used in training;
+    the signals it was judged by stand beside it. The metrics hold the thresholds and how they were found. The other inputs
+    are the annotations `language`, `quality`, `duplicates` and `contamination`. Raises StageError when no document is left.
     """
     if not shards(inputs["clean"]):
         raise StageError("select: there are no documents; look at the counts of the crawl with `lugha stats`")
     work.progress(0, 1, "queries")
-    table = decide(inputs, config)
+    table, thresholds = decide(inputs, config)
     write_table(table, out / "decisions.parquet")
-    metrics = _summary(table)
+    metrics = _summary(table) | {"thresholds": [threshold._asdict() for threshold in thresholds]}
     if not metrics["kept"]:
         worst = ", ".join(f"{row['decision']} {row['documents']}" for row in metrics["decisions"][:3])
         raise StageError(
@@ -55,8 +56,8 @@ def select(inputs: Mapping[str, Path], config: SelectConfig, out: Path, work: Wo
     return metrics
 
 
-def decide(inputs: Mapping[str, Path], config: SelectConfig) -> pa.Table:
-    """The decisions as a table, in the order of the documents."""
+def decide(inputs: Mapping[str, Path], config: SelectConfig) -> tuple[pa.Table, list[Threshold]]:
+    """The decisions as a table, in the order of the documents, and the thresholds on quality that they were made with."""
     import duckdb
 
     names = [path.name for path in shards(inputs["clean"])]
@@ -78,7 +79,8 @@ def decide(inputs: Mapping[str, Path], config: SelectConfig) -> pa.Table:
         database.register("blocked", _blocked(database, config.forgotten))
         database.execute("CREATE TEMP TABLE forgotten AS SELECT id FROM blocked")
         statement = (Path(__file__).parent / "select.sql").read_text(encoding="utf-8")
-        return database.sql(statement, params=_parameters(config)).to_arrow_table()
+        thresholds = resolve(database, config.quality, config.label)
+        return database.sql(statement, params=_parameters(config, thresholds)).to_arrow_table(), thresholds
 
 
 def _blocked(database: Any, forgotten: BlockList) -> pa.Table:
@@ -91,9 +93,9 @@ def _blocked(database: Any, forgotten: BlockList) -> pa.Table:
     return pa.table({"id": pa.array(found, pa.binary())})
 
 
-def _parameters(config: SelectConfig) -> dict[str, Any]:
+def _parameters(config: SelectConfig, thresholds: list[Threshold]) -> dict[str, Any]:
     return {
-        **config.quality.model_dump(),
+        **{threshold.name: threshold.value for threshold in thresholds},
         "label": config.label,
         "min_language_score": config.rule.min_language_score,
         "validation": config.rule.validation,

@@ -1,10 +1,10 @@
 -- One decision for each document: `keep`, or the first reason that drops it.
--- The named parameters ($min_words ...) come from the language's config; a changed threshold costs this query, nothing else.
+-- The named parameters ($min_words ...) come from the language's config or, where it leaves them open, from thresholds.py;
+-- a changed threshold costs this query, nothing else.
 WITH measured AS (
     SELECT d.position, d.id, d.source, d.license, d.url, d.title, d.bytes,
            l.label AS language, l.score AS language_score,
-           q.words, q.mean_word_length, q.letters, q.digits, q.symbols, q.unique_words, q.top_word,
-           q.lines, q.stop_lines, q.bullet_lines, q.repeated_lines,
+           q.* EXCLUDE (id),
            u.duplicate_of, u.kind, u.jaccard, u.copies, u.related,
            c.item, c.coverage,
            coalesce(w.weight, 1.0) AS source_weight, f.id IS NOT NULL AS forgotten
@@ -32,10 +32,33 @@ judged AS (
                WHEN letters < $min_letters THEN 'quality_min_letters'
                WHEN digits > $max_digits THEN 'quality_max_digits'
                WHEN symbols > $max_symbols THEN 'quality_max_symbols'
+               WHEN alpha_words < $min_alpha_words THEN 'quality_min_alpha_words'
+               WHEN capital_words > $max_capital_words THEN 'quality_max_capital_words'
+               WHEN punctuation > $max_punctuation THEN 'quality_max_punctuation'
+               WHEN hash_words > $max_hash_words THEN 'quality_max_hash_words'
+               WHEN ellipsis_words > $max_ellipsis_words THEN 'quality_max_ellipsis_words'
                WHEN unique_words < $min_unique_words THEN 'quality_min_unique_words'
                WHEN top_word > $max_top_word THEN 'quality_max_top_word'
-               WHEN repeated_lines > $max_repeated_lines THEN 'quality_max_repeated_lines'
                WHEN bullet_lines > $max_bullet_lines THEN 'quality_max_bullet_lines'
+               WHEN ellipsis_lines > $max_ellipsis_lines THEN 'quality_max_ellipsis_lines'
+               WHEN stop_lines < $min_stop_lines THEN 'quality_min_stop_lines'
+               WHEN short_lines > $max_short_lines THEN 'quality_max_short_lines'
+               WHEN newlines > $max_newlines THEN 'quality_max_newlines'
+               WHEN duplicate_lines > $max_duplicate_lines THEN 'quality_max_duplicate_lines'
+               WHEN duplicate_line_characters > $max_duplicate_line_characters THEN 'quality_max_duplicate_line_characters'
+               WHEN duplicate_paragraphs > $max_duplicate_paragraphs THEN 'quality_max_duplicate_paragraphs'
+               WHEN duplicate_paragraph_characters > $max_duplicate_paragraph_characters THEN 'quality_max_duplicate_paragraph_characters'
+               WHEN top_2_grams > $max_top_2_grams THEN 'quality_max_top_2_grams'
+               WHEN top_3_grams > $max_top_3_grams THEN 'quality_max_top_3_grams'
+               WHEN top_4_grams > $max_top_4_grams THEN 'quality_max_top_4_grams'
+               WHEN duplicate_5_grams > $max_duplicate_5_grams THEN 'quality_max_duplicate_5_grams'
+               WHEN duplicate_6_grams > $max_duplicate_6_grams THEN 'quality_max_duplicate_6_grams'
+               WHEN duplicate_7_grams > $max_duplicate_7_grams THEN 'quality_max_duplicate_7_grams'
+               WHEN duplicate_8_grams > $max_duplicate_8_grams THEN 'quality_max_duplicate_8_grams'
+               WHEN duplicate_9_grams > $max_duplicate_9_grams THEN 'quality_max_duplicate_9_grams'
+               WHEN duplicate_10_grams > $max_duplicate_10_grams THEN 'quality_max_duplicate_10_grams'
+               WHEN function_words < $min_function_words THEN 'quality_min_function_words'
+               WHEN word_order < $min_word_order THEN 'quality_min_word_order'
            END AS fault
     FROM measured
 ),

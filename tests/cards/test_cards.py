@@ -21,6 +21,7 @@ from tasks.cards.plots import PLOTS
 from tasks.cards.render import block, cell, count, decimal, duration, percent, size
 from tasks.corpus import CorpusConfig, corpus
 from tasks.documents import Document, to_table, write_table
+from tasks.quality import SIGNALS
 from tasks.select import SelectConfig, select
 from tasks.stage import Output, Stage, StageError, Work, describe, execute
 
@@ -104,9 +105,9 @@ def documents(number: int) -> list[Document]:
     return found
 
 
-SIGNALS = {
-    "mean_word_length": 4.5, "letters": 0.9, "digits": 0.01, "symbols": 0.0, "unique_words": 0.5,
-    "top_word": 0.1, "lines": 3.0, "stop_lines": 0.5, "bullet_lines": 0.0, "repeated_lines": 0.0,
+GOOD = dict.fromkeys(SIGNALS, 0.0) | {
+    "mean_word_length": 4.5, "letters": 0.9, "digits": 0.01, "alpha_words": 1.0, "unique_words": 0.5, "top_word": 0.1,
+    "lines": 3.0, "function_words": 0.4, "word_order": 0.5,
 }  # fmt: skip
 
 
@@ -116,7 +117,7 @@ def annotations(table: pa.Table) -> dict[str, pa.Table]:
     ids, texts = table.column("id").to_pylist(), table.column("text").to_pylist()
     rows = range(len(ids))
     language = [chance.choices(["swh_Latn", "eng_Latn", "swc_Latn", "run_Latn"], [90, 6, 3, 1])[0] for _ in rows]
-    signals = {name: [value] * len(ids) for name, value in SIGNALS.items()}
+    signals = {name: [value] * len(ids) for name, value in GOOD.items()}
     signals["words"] = [float(len(text.split())) for text in texts]
     original = [ids[i - i % 10] if i % 10 in (3, 4) and i > 50 else None for i in rows]
     held = ["news/test/4" if i in (17, 91) else "xcopa/dev/1" if i == 20 else None for i in rows]
@@ -317,6 +318,15 @@ def test_the_funnel_adds_up_and_shows_every_decision(written: Path) -> None:
     rows = re.findall(r"^\| `(\w+)` \| (.+?) \| ([\d,]+) \|", body, re.MULTILINE)
     assert sum(int(row[2].replace(",", "")) for row in rows) == 400
     assert {row[0]: row[1] for row in rows}["quality_min_words"] == "words below 20"
+
+
+def test_the_data_card_shows_every_threshold_and_how_it_was_found(written: Path) -> None:
+    thresholds = {row["name"]: row for row in facts(written)["thresholds"]}
+    assert set(thresholds) == set(Quality.model_fields)
+    card = (written / "data_card.md").read_text()
+    assert "| words | at least 20 | stated |" in card
+    assert thresholds["min_letters"]["how"] == "too little text"
+    assert "| letters | at least 0.6 | loose bound: too little text to measure |" in card
 
 
 def test_the_front_matter_of_the_data_card(written: Path) -> None:

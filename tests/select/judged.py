@@ -13,9 +13,9 @@ from tasks.documents import write_table
 from tasks.quality import SIGNALS
 from tasks.select import SelectConfig, select
 
-GOOD = {
-    "words": 100, "mean_word_length": 5, "letters": 0.95, "digits": 0.0, "symbols": 0.0, "unique_words": 0.7, "top_word": 0.05,
-    "lines": 5, "stop_lines": 1.0, "bullet_lines": 0.0, "repeated_lines": 0.0,
+GOOD = dict.fromkeys(SIGNALS, 0.0) | {
+    "words": 100, "mean_word_length": 5, "letters": 0.95, "alpha_words": 1.0, "unique_words": 0.7, "top_word": 0.05, "lines": 5,
+    "stop_lines": 1.0, "function_words": 0.4, "word_order": 0.5,
 }  # fmt: skip
 
 
@@ -29,7 +29,7 @@ def world(folder: Path, notes: list[dict[str, Any]], shard_bytes: int = 1 << 20,
     for number, note in enumerate(notes):
         key = {"id": ids[number]}
         tables["language"].append(key | {"label": note.get("label", "swh_Latn"), "score": note.get("score", 0.99)})
-        tables["quality"].append(key | {name: float(note.get(name, GOOD[name])) for name in SIGNALS})
+        tables["quality"].append(key | {name: note.get(name, GOOD[name]) for name in SIGNALS})
         of = note.get("of")
         copies = sum(other.get("of") == number for other in notes) + 1
         tables["duplicates"].append(

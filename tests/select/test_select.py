@@ -27,24 +27,42 @@ from tasks.stage import StageError
         ({"score": 0.4}, "language_score"),
         ({"words": 19}, "quality_min_words"),
         ({"words": 200_001}, "quality_max_words"),
-        ({"mean_word_length": 1.5}, "quality_min_mean_word_length"),
-        ({"mean_word_length": 13}, "quality_max_mean_word_length"),
+        ({"mean_word_length": 1.4}, "quality_min_mean_word_length"),
+        ({"mean_word_length": 21}, "quality_max_mean_word_length"),
         ({"letters": 0.5}, "quality_min_letters"),
-        ({"digits": 0.3}, "quality_max_digits"),
+        ({"digits": 0.4}, "quality_max_digits"),
         ({"symbols": 0.2}, "quality_max_symbols"),
+        ({"alpha_words": 0.5}, "quality_min_alpha_words"),
+        ({"capital_words": 0.99}, "quality_max_capital_words"),
+        ({"punctuation": 1.5}, "quality_max_punctuation"),
+        ({"hash_words": 0.3}, "quality_max_hash_words"),
+        ({"ellipsis_words": 0.3}, "quality_max_ellipsis_words"),
         ({"unique_words": 0.05}, "quality_min_unique_words"),
         ({"top_word": 0.5}, "quality_max_top_word"),
-        ({"repeated_lines": 0.6}, "quality_max_repeated_lines"),
-        ({"bullet_lines": 0.95}, "quality_max_bullet_lines"),
+        ({"bullet_lines": 0.96}, "quality_max_bullet_lines"),
+        ({"short_lines": 1.0, "stop_lines": 0.0, "ellipsis_lines": 1.0}, "keep"),
+        ({"newlines": 1.5}, "quality_max_newlines"),
+        ({"duplicate_lines": 0.6}, "quality_max_duplicate_lines"),
+        ({"duplicate_line_characters": 0.6}, "quality_max_duplicate_line_characters"),
+        ({"duplicate_paragraphs": 0.6}, "quality_max_duplicate_paragraphs"),
+        ({"duplicate_paragraph_characters": 0.6}, "quality_max_duplicate_paragraph_characters"),
+        ({"top_2_grams": 0.5, "top_3_grams": 0.5}, "quality_max_top_2_grams"),
+        ({"top_4_grams": 0.5}, "quality_max_top_4_grams"),
+        ({"duplicate_5_grams": 0.5, "duplicate_6_grams": 0.4}, "quality_max_duplicate_5_grams"),
+        ({"duplicate_10_grams": 0.3}, "quality_max_duplicate_10_grams"),
+        ({"function_words": 0.01}, "quality_min_function_words"),
+        ({"word_order": -0.1}, "quality_min_word_order"),
+        ({"function_words": None, "word_order": None}, "keep"),
     ],
 )
 def test_the_first_reason_that_fits_decides(tmp_path: Path, note: dict[str, Any], expected: str) -> None:
     assert decisions(tmp_path, [note])[0]["decision"] == expected
 
 
-def test_every_threshold_of_the_config_is_used(tmp_path: Path) -> None:
-    strict = Quality(min_words=101).model_dump()
-    assert set(strict) == {reason.removeprefix("quality_") for reason in _reasons() if reason.startswith("quality_")}
+def test_every_threshold_of_the_config_is_used() -> None:
+    assert set(Quality().model_dump()) == {
+        reason.removeprefix("quality_") for reason in _reasons() if reason.startswith("quality_")
+    }
 
 
 def _reasons() -> set[str]:

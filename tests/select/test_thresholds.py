@@ -1,0 +1,69 @@
+"""Thresholds that the config leaves open: measured within bounds, and shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from judged import world
+from pipeline import rows, run
+
+from lang_configs.schema import Quality, Select
+from tasks.select import SelectConfig, select
+from tasks.select.thresholds import BOUNDS, LEAST_DOCUMENTS, TAIL
+
+
+def thresholds(folder: Path, notes: list[dict[str, Any]], **stated: float) -> dict[str, dict[str, Any]]:
+    inputs = world(folder, notes, length=40)
+    config = SelectConfig(label="swh_Latn", quality=Quality(**stated), rule=Select())  # type: ignore[arg-type]
+    return {row["name"]: row for row in run(select, folder / "out", config, inputs)["thresholds"]}
+
+
+def spread(number: int = LEAST_DOCUMENTS, **ranges: tuple[float, float]) -> list[dict[str, Any]]:
+    """Documents whose signals are evenly spread over a range."""
+    return [{name: low + (high - low) * i / (number - 1) for name, (low, high) in ranges.items()} for i in range(number)]
+
+
+def test_a_quantile_between_the_bounds_is_the_threshold(tmp_path: Path) -> None:
+    loose, tight = BOUNDS["max_duplicate_5_grams"]
+    found = thresholds(tmp_path, spread(1000, duplicate_5_grams=(0.0, (loose + tight) / 2)))["max_duplicate_5_grams"]
+    assert (found["how"], found["documents"], found["quantile"]) == ("measured", 1000, 1 - TAIL)
+    assert found["value"] == found["measured"] == pytest.approx((loose + tight) / 2 * (1 - TAIL), abs=1e-4)
+    dropped = [row for row in rows(tmp_path / "out") if row["decision"] == "quality_max_duplicate_5_grams"]
+    assert len(dropped) == 5
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_the_bounds_hold_whatever_the_corpus_is(tmp_path: Path, name: str) -> None:
+    loose, tight = BOUNDS[name]
+    kind, _, signal = name.partition("_")
+    assert (loose < tight) == (kind == "min")
+    assert loose != tight
+    worse = loose - 1 if kind == "min" else loose + 1
+    better = tight + 1 if kind == "min" else tight - 1
+    # a tenth junk (in documents that are kept for the split's sake by nothing else) and none at all
+    dirty = thresholds(tmp_path / "dirty", [{signal: worse} if i % 10 == 0 else {} for i in range(LEAST_DOCUMENTS)])[name]
+    clean = thresholds(tmp_path / "clean", [{signal: better} for _ in range(LEAST_DOCUMENTS)])[name]
+    assert (dirty["how"], dirty["value"]) == ("loose", loose)
+    assert (clean["how"], clean["value"]) == ("tight", tight)
+
+
+def test_a_small_corpus_gets_the_loose_bounds_and_stated_ones_stay(tmp_path: Path) -> None:
+    found = thresholds(tmp_path, [{} for _ in range(LEAST_DOCUMENTS - 1)], min_letters=0.9)
+    assert found["min_letters"] == found["min_letters"] | {"value": 0.9, "how": "config", "measured": None}
+    assert found["max_symbols"]["value"] == BOUNDS["max_symbols"][0]
+    assert (found["max_symbols"]["how"], found["max_symbols"]["measured"]) == ("too little text", None)
+    assert set(BOUNDS) == {name for name, value in Quality().model_dump().items() if value is None}
+
+
+def test_other_languages_and_copies_are_not_measured(tmp_path: Path) -> None:
+    junk = [{"label": "eng_Latn", "symbols": 0.5}, {"score": 0.6, "symbols": 0.5}, {"of": 0, "kind": "exact", "symbols": 0.5}]
+    found = thresholds(tmp_path, [{}, *junk * 100, *({} for _ in range(LEAST_DOCUMENTS))])["max_symbols"]
+    assert (found["how"], found["measured"], found["documents"]) == ("tight", 0.0, LEAST_DOCUMENTS + 1)
+
+
+def test_text_without_measured_usage_is_judged_by_the_rest(tmp_path: Path) -> None:
+    found = thresholds(tmp_path, [{"word_order": None, "function_words": None} for _ in range(LEAST_DOCUMENTS)])
+    assert found["min_word_order"]["how"] == "too little text"
+    assert {row["decision"] for row in rows(tmp_path / "out")} == {"keep"}
