@@ -44,6 +44,8 @@ class Build:
         self.stages: list[dict[str, Any]] = []
         self.manifests: dict[str, dict[str, Any]] = {}
         self.on_stage: Callable[[str, dict[str, Any], bool], None] = lambda label, manifest, reused: None
+        runtime = self.config.runtime
+        self._engine = make_engine(runtime.engine, runtime.workers, runtime.address)
         self._started = datetime.now(UTC)
         self._clock = time.monotonic()
         self._run = f"{self._started:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
@@ -53,11 +55,11 @@ class Build:
     ) -> Output:
         label = label or stage.name
         output = describe(stage, self.request.workspace, self.request.name, config, inputs, external)
-        runtime = self.config.runtime
         trains = stage.name == PRETRAIN.name and output.manifest() is None
+        if trains:
+            self._engine.close()  # its idle workers would hold memory that the training can use
         with self.watch(label) as progress, self._gpu() if trains else contextlib.nullcontext():
-            work = Work(make_engine(runtime.engine, runtime.workers, runtime.address), progress)
-            manifest, reused = execute(stage, output, config, inputs, work, self.request.name)
+            manifest, reused = execute(stage, output, config, inputs, Work(self._engine, progress), self.request.name)
         self.stages.append({"stage": stage.name, "label": label, "fingerprint": output.fingerprint, "reused": reused})
         self.manifests[label] = manifest
         if not reused:
@@ -78,6 +80,8 @@ class Build:
         except BaseException:  # Ctrl-C, SIGTERM, or the orchestrator's own signal
             self._save("interrupted", "")
             raise
+        finally:
+            self._engine.close()
         self._save("completed", "")
         return finished
 

@@ -9,6 +9,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import active_children, get_context, parent_process
 from typing import Any, Protocol
 
@@ -26,6 +27,9 @@ class Engine(Protocol):
         Every item is tried: the first exception is raised once the others have ended, so finished units stay finished.
         """
 
+    def close(self) -> None:
+        """End the workers, if there are any; the next `map` starts others."""
+
 
 class Inline:
     """One item after the other in this process: for tests, debugging and machines with one core."""
@@ -39,28 +43,52 @@ class Inline:
             done(index)
         return results
 
+    def close(self) -> None:
+        pass
+
 
 class Processes:
-    """A pool of worker processes, started by spawn: a fork would copy the locks of Arrow, DuckDB and torch threads."""
+    """Worker processes, started by spawn: a fork would copy the locks of Arrow, DuckDB and torch threads.
+
+    They are kept from one `map` to the next: starting one and importing what the stages need takes more than a second.
+    """
 
     def __init__(self, workers: int = 0) -> None:
         self.workers = workers or available_cores()
+        self._pool: ProcessPoolExecutor | None = None
+        self._size = 0
+        self._others: set[Any] = set()
 
     def map(self, function: Callable[[Any], Any], items: Sequence[Any], done: Done) -> list[Any]:
         if self.workers == 1 or len(items) < 2:
             return Inline().map(function, items, done)
-        others = set(active_children())
-        workers = min(self.workers, len(items))
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_end_with_parent) as pool:
-            futures = {pool.submit(function, item): index for index, item in enumerate(items)}
-            try:
-                return _gather(futures, done)
-            except Exception:
-                raise
-            except BaseException:  # told to stop, and leaving the pool would first run all that is queued
-                for worker in set(active_children()) - others:
-                    worker.terminate()
-                raise
+        pool = self._started(min(self.workers, len(items)))
+        futures = {pool.submit(function, item): index for index, item in enumerate(items)}
+        try:
+            return _gather(futures, done)
+        except BrokenProcessPool:
+            self.close()
+            raise
+        except Exception:
+            raise
+        except BaseException:  # told to stop, and leaving the pool would first run all that is queued
+            for worker in set(active_children()) - self._others:
+                worker.terminate()
+            self._pool = None
+            raise
+
+    def _started(self, workers: int) -> ProcessPoolExecutor:
+        if self._pool is not None and self._size < workers:
+            self.close()
+        if self._pool is None:
+            self._others, self._size = set(active_children()), workers
+            self._pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_end_with_parent)
+        return self._pool
+
+    def close(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown()
+        self._pool = None
 
 
 def _end_with_parent() -> None:
@@ -81,19 +109,25 @@ class Dask:
     def __init__(self, workers: int = 0, address: str | None = None) -> None:
         self.workers = workers or available_cores()
         self.address = address
+        self._client: Any = None
 
     def map(self, function: Callable[[Any], Any], items: Sequence[Any], done: Done) -> list[Any]:
         from distributed import Client, LocalCluster
         from distributed import as_completed as dask_completed
 
-        if self.address:
-            client = Client(self.address)
-        else:
-            cluster = LocalCluster(n_workers=self.workers, threads_per_worker=1, dashboard_address=None)
-            client = Client(cluster)
-        with client:
-            futures = {future: i for i, future in enumerate(client.map(function, items, pure=False))}
-            return _gather(futures, done, dask_completed)
+        if self._client is None:
+            cluster = self.address or LocalCluster(n_workers=self.workers, threads_per_worker=1, dashboard_address=None)
+            self._client = Client(cluster)
+        futures = {future: i for i, future in enumerate(self._client.map(function, items, pure=False))}
+        return _gather(futures, done, dask_completed)
+
+    def close(self) -> None:
+        if self._client is not None:
+            cluster = self._client.cluster
+            self._client.close()
+            if cluster is not None:
+                cluster.close()
+        self._client = None
 
 
 def _gather(futures: dict[Any, int], done: Done, completed: Callable[[Any], Any] = as_completed) -> list[Any]:
