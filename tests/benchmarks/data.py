@@ -86,6 +86,12 @@ def main() -> None:
         version = PEERS[name].requirements[0].replace("==", " ")
         rows.append(compare(version, [python, HERE / f"peer_{name}.py", part.jsonl], part, scratch))
     print(table(rows), flush=True)
+    for size in given.refresh:
+        parts = [build(given.bundle, scratch, given.documents, seed) for seed in range(1, size // given.documents + 1)]
+        parts.append(build(given.bundle, scratch, given.documents // 10, 99))
+        folders = ",".join(str(part.shards) for part in parts)
+        cost = measure([sys.executable, own, "refresh", folders], scratch / "runs" / "refresh")
+        print("\n" + _refresh(cost, scratch / "runs" / "refresh"), flush=True)
     if not given.no_flow:
         settings = ["--workers=2", f"--evaluation={given.bundle / 'eval'}"]
         cost = measure([sys.executable, own, *settings, "flow", corpus.jsonl], scratch / "runs" / "flow")
@@ -165,6 +171,18 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def _refresh(cost: Cost, out: Path) -> str:
+    """Of runs in one process, its start and imports not counted: a refresh happens inside a build."""
+    record = json.loads((out / "refresh.json").read_text())
+    seconds, documents = record["seconds"], record["documents"]
+    return (
+        f"{documents['refresh'] - documents['first']:,} new documents against an index of {documents['first']:,}:"
+        f" {seconds['refresh']:.2f} s, annotations of all documents written; all at once {seconds['at once']:.1f} s, the"
+        f" {'same' if record['equal'] else 'NOT THE SAME'} files; index {record['index_bytes'] / 1e6:.0f} MB,"
+        f" peak {cost.memory / 1e6:.0f} MB"
+    )
+
+
 def _flow(cost: Cost, out: Path, documents: int) -> str:
     record = json.loads((out / "stages.json").read_text())
     stages = ", ".join(f"{label} {spent:.1f}" for label, spent in record["seconds"].items())
@@ -199,8 +217,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--peers", default="rensa,datasketch,datatrove", help="comma-separated; empty for none")
     parser.add_argument("--bundle", type=Path, default=DEFAULT_BUNDLE, help="folder of real text (LUGHA_BUNDLE)")
     parser.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir()) / "lugha-benchmark")
+    parser.add_argument("--refresh", default="", help="comma-separated sizes of the index, multiples of --documents")
     parser.add_argument("--no-flow", action="store_true", help="leave the whole data flow out")
     given = parser.parse_args()
+    given.refresh = [int(size) for size in given.refresh.split(",") if size]
     given.peers = [name for name in given.peers.split(",") if name]
     if unknown := [name for name in given.peers if name not in PEERS]:
         parser.error(f"--peers: {unknown[0]!r} is unknown; there are {', '.join(PEERS)}")

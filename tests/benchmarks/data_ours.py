@@ -1,7 +1,9 @@
-"""One measured run of ours, as a process of its own: `python data_ours.py [--workers N] stage|jsonl|flow INPUT OUT`.
+"""One measured run of ours, as a process of its own: `python data_ours.py [--workers N] stage|jsonl|refresh|flow INPUT OUT`.
 
-`stage` runs the stage `duplicates` on document shards; `jsonl` does what the peers do, JSON lines to JSON lines; `flow` runs
-the DAG from the JSON lines to the selected corpus. `stage` and `jsonl` write `OUT/removed.txt`, `flow` `OUT/stages.json`.
+`stage` runs the stage `duplicates` on document shards; `jsonl` does what the peers do, JSON lines to JSON lines; `refresh`
+runs the stage on the first of the comma-separated folders of shards but the last, then on all; `flow` runs the DAG from the
+JSON lines to the selected corpus. `stage` and `jsonl` write `OUT/removed.txt`, `refresh` `OUT/refresh.json`, `flow`
+`OUT/stages.json`.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +22,7 @@ from lang_configs.schema import Duplicates
 from tasks.documents import Document, ShardWriter
 from tasks.duplicates import duplicates
 from tasks.engines import make_engine
-from tasks.stage import Output, Stage, Work, describe, execute
+from tasks.stage import MANIFEST, Output, Stage, Work, describe, execute, sha256
 
 
 def stage(shards: Path, out: Path, workers: int) -> None:
@@ -46,6 +49,39 @@ def jsonl(lines: Path, out: Path, workers: int) -> None:
             f" WHERE a.duplicate_of IS NULL) TO '{out}/kept.jsonl' (FORMAT json)"
         )
     (out / "removed.txt").write_text(_query(f"SELECT id, duplicate_of FROM '{annotations}/*.parquet'", out / "shards"))
+
+
+def refresh(folders: list[Path], out: Path) -> None:
+    """Deduplicate all shards but those of the last folder, then a second time with them; and all at once, to compare."""
+    last = len(list(folders[-1].glob("*.parquet")))
+    paths = [path for folder in folders for path in sorted(folder.glob("*.parquet"))]
+    cached = Work(cache=out / "cache")
+    seconds, metrics = {}, {}
+    for name, chosen, work in (("first", paths[:-last], cached), ("refresh", paths, cached), ("at once", paths, Work())):
+        clean, target = _published(chosen, out / name / "clean"), out / name / "duplicates"
+        target.mkdir()
+        started = time.perf_counter()
+        metrics[name] = duplicates({"clean": clean}, Duplicates(), target, work)
+        seconds[name] = time.perf_counter() - started
+    equal = all(
+        path.read_bytes() == (out / "refresh" / "duplicates" / path.name).read_bytes() for path in target.glob("*.parquet")
+    )
+    size = sum(path.stat().st_size for path in cached.cache.rglob("*") if path.is_file()) if cached.cache else 0
+    documents = {name: found["documents"] for name, found in metrics.items()}
+    record = {"seconds": seconds, "documents": documents, "equal": equal, "index_bytes": size}
+    (out / "refresh.json").write_text(json.dumps(record))
+
+
+def _published(paths: list[Path], folder: Path) -> Path:
+    """The shards as the stage before leaves them: in one folder, with a manifest."""
+    folder.mkdir(parents=True)
+    entries = []
+    for number, path in enumerate(paths):
+        place = folder / f"{number:05d}.parquet"
+        place.symlink_to(path)
+        entries.append({"path": place.name, "bytes": path.stat().st_size, "sha256": sha256(path)})
+    (folder / MANIFEST).write_text(json.dumps({"files": entries}))
+    return folder
 
 
 class _Selected(BaseException):
@@ -98,13 +134,15 @@ def _query(annotations: str, shards: Path) -> str:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=["stage", "jsonl", "flow"])
-    parser.add_argument("input", type=Path)
+    parser.add_argument("what", choices=["stage", "jsonl", "refresh", "flow"])
+    parser.add_argument("input")
     parser.add_argument("out", type=Path)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--evaluation", type=Path)
     given = parser.parse_args()
     if given.what == "flow":
-        flow(given.input, given.out, given.workers, given.evaluation)
+        flow(Path(given.input), given.out, given.workers, given.evaluation)
+    elif given.what == "refresh":
+        refresh([Path(folder) for folder in given.input.split(",")], given.out)
     else:
-        {"stage": stage, "jsonl": jsonl}[given.what](given.input, given.out, given.workers)
+        {"stage": stage, "jsonl": jsonl}[given.what](Path(given.input), given.out, given.workers)
