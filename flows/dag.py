@@ -13,7 +13,7 @@ from typing import Protocol
 from pydantic import BaseModel
 
 from lang_configs import LanguageConfig
-from lang_configs.schema import EvaluationSet, Tokens
+from lang_configs.schema import EvaluationSet, LanguageId, Tokens
 from tasks.cards import CardsConfig, cards
 from tasks.clean import clean
 from tasks.contamination import ContaminationConfig, contamination
@@ -23,6 +23,7 @@ from tasks.duplicates import duplicates
 from tasks.evaluate import EvaluateConfig, evaluate
 from tasks.evaluation_sets import EvaluationData
 from tasks.language import language, model_digest
+from tasks.language.confusion import threshold
 from tasks.pretrain import pretrain
 from tasks.quality import QualitySignals, quality
 from tasks.release import release
@@ -34,7 +35,7 @@ from tasks.tokens import tokens
 
 CRAWL = Stage("crawl", crawl)
 CLEAN = Stage("clean", clean)
-LANGUAGE = Stage("language", language, libraries=["fasttext"])
+LANGUAGE = Stage("language", language, version=2)
 QUALITY = Stage("quality", quality)
 DUPLICATES = Stage("duplicates", duplicates)
 CONTAMINATION = Stage("contamination", contamination)
@@ -80,7 +81,7 @@ def build_lm(config: LanguageConfig, given: Given, run: Run) -> Output:
     }
     documents = run(CLEAN, config.clean, raw)
     annotations = {
-        "language": run(LANGUAGE, config.language, {"clean": documents}, model_digest(config.language)),
+        "language": run(LANGUAGE, _identification(config), {"clean": documents}, model_digest(config.language)),
         "quality": run(QUALITY, QualitySignals(), {"clean": documents}),
         "duplicates": run(DUPLICATES, config.duplicates, {"clean": documents}),
         "contamination": run(
@@ -107,7 +108,14 @@ def build_lm(config: LanguageConfig, given: Given, run: Run) -> Output:
 
 
 def _selection(config: LanguageConfig, forgotten: BlockList) -> SelectConfig:
-    return SelectConfig(label=config.label, quality=config.quality, rule=config.select, forgotten=forgotten)
+    rule = config.select
+    if rule.min_language_score is None:
+        rule = rule.model_copy(update={"min_language_score": threshold(config.language, config.label)})
+    return SelectConfig(label=config.language.label or config.label, quality=config.quality, rule=rule, forgotten=forgotten)
+
+
+def _identification(config: LanguageConfig) -> LanguageId:
+    return config.language.model_copy(update={"label": config.language.label or config.label})
 
 
 def _sets(config: LanguageConfig) -> list[EvaluationSet]:

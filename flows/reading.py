@@ -149,6 +149,7 @@ class LastRun:
             ("source", "source weight", rule["sources"].get(row["source"], 1.0), "above", 0),
             ("language", "language", row["language"], "equal to", self.rules["label"]),
             ("language_score", "language_score", row["language_score"], "at least", rule["min_language_score"]),
+            ("language_lines", "line_share", row["line_share"], "at least", rule["min_line_share"]),
         ]
         for name, threshold in self.rules["quality"].items():
             kind, _, signal = name.partition("_")
@@ -254,6 +255,8 @@ def _consequences(workspace: Path, language: str, entry: Entry) -> list[str]:
 
 
 def _holds(value: Any, bound: str, threshold: Any) -> bool:
+    if value is None:  # nothing to measure: select lets it pass
+        return True
     if bound == "equal to":
         return bool(value == threshold)
     if bound == "above":

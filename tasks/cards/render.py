@@ -19,6 +19,7 @@ REASONS = {
     "empty": "has no words",
     "language": "is in another language",
     "language_score": "language score below {min_language_score}",
+    "language_lines": "share of lines in the language below {min_line_share}",
     "exact_duplicate": "same words as an earlier document",
     "near_duplicate": "nearly the same words as an earlier document",
 }
@@ -116,7 +117,7 @@ def reason(decision: str, settings: list[dict[str, Any]]) -> str:
         kind, _, signal = threshold.partition("_")
         return f"{signal.replace('_', ' ')} {'below' if kind == 'min' else 'above'} {values.get(threshold, DASH)}"
     return REASONS.get(decision, decision.replace("_", " ")).format_map(
-        {"min_language_score": values.get("min_language_score", DASH)}
+        {name: values.get(name, DASH) for name in ("min_language_score", "min_line_share")}
     )
 
 

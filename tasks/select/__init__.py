@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lang_configs.schema import Quality, Select
 from tasks.documents import shards, write_table
+from tasks.language.confusion import UNMEASURED_SCORE
 from tasks.select.forgotten import BlockList
 from tasks.stage import Metrics, StageError, Work
 
@@ -92,10 +93,12 @@ def _blocked(database: Any, forgotten: BlockList) -> pa.Table:
 
 
 def _parameters(config: SelectConfig) -> dict[str, Any]:
+    score = config.rule.min_language_score
     return {
         **config.quality.model_dump(),
         "label": config.label,
-        "min_language_score": config.rule.min_language_score,
+        "min_language_score": UNMEASURED_SCORE if score is None else score,
+        "min_line_share": config.rule.min_line_share,
         "validation": config.rule.validation,
         "validation_bytes": config.rule.validation_bytes,
         "least_bytes": LEAST_VALIDATION_BYTES,
