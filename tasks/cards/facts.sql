@@ -54,6 +54,23 @@ FROM decisions GROUP BY language ORDER BY documents DESC, label LIMIT 10;
 -- row labels_found
 SELECT count(DISTINCT language) AS labels FROM decisions;
 
+-- row identification
+SELECT metrics->'$.identification'->>'label' AS label, (metrics->'$.identification'->>'known')::BOOLEAN AS known,
+       (metrics->'$.identification'->>'lines')::BIGINT AS lines, (metrics->'$.identification'->>'others')::BIGINT AS others,
+       (metrics->'$.identification'->>'threshold')::DOUBLE AS threshold,
+       100 * (metrics->'$.identification'->>'recall')::DOUBLE AS recall_percent,
+       100 * (metrics->'$.identification'->>'false_positives')::DOUBLE AS false_positives_percent
+FROM stages WHERE stage = 'language';
+
+-- rows look_alikes
+WITH found AS (
+    SELECT 'taken for' AS way, unnest((metrics->'$.identification.taken_for')::JSON[]) AS entry FROM stages WHERE stage = 'language'
+    UNION ALL
+    SELECT 'taken for it', unnest((metrics->'$.identification.mistaken')::JSON[]) FROM stages WHERE stage = 'language'
+)
+SELECT way, entry->>0 AS label, (entry->>1)::BIGINT AS lines, 100 * (entry->>2)::DOUBLE AS percent
+FROM found ORDER BY way, percent DESC, label;
+
 -- row duplicates
 SELECT (metrics->>'exact')::BIGINT AS exact, (metrics->>'near')::BIGINT AS near,
        (metrics->>'candidate_pairs')::BIGINT AS candidate_pairs, (metrics->>'pairs_at_threshold')::BIGINT AS pairs_at_threshold,

@@ -20,12 +20,23 @@ import regex
 
 from lang_configs.schema import LanguageId
 from tasks.documents import batches, shards, write_table
-from tasks.language.model import Classifier, classifier
 from tasks.language.confusion import PACKAGED, beside, facts
+from tasks.language.model import Classifier, classifier
 from tasks.language.pieces import WINDOW, Pieces, as_column, normalise, pieces, script_name, script_of, windows
 from tasks.stage import Metrics, StageError, Work, sha256
 
-__all__ = ["PACKAGED", "SCHEMA", "WINDOW", "Identification", "identify", "language", "model_digest", "normalise", "script_of", "windows"]
+__all__ = [
+    "PACKAGED",
+    "SCHEMA",
+    "WINDOW",
+    "Identification",
+    "identify",
+    "language",
+    "model_digest",
+    "normalise",
+    "script_of",
+    "windows",
+]
 
 CANDIDATES = 8
 """Labels that are looked at in each window."""

@@ -141,7 +141,9 @@ def _read(path: Path, changed: int) -> dict[str, Any]:
         if not all(row["threshold"] in SCORES and len(row["recall"]) == len(SCORES) for row in rows.values()):
             raise ValueError("its scores are others")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StageError(f"{path}: this is not the confusion table of a model ({error}); make it anew with train-lid") from error
+        raise StageError(
+            f"{path}: this is not the confusion table of a model ({error}); make it anew with train-lid"
+        ) from error
     return dict(rows)
 
 

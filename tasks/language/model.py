@@ -55,7 +55,7 @@ class Classifier:
         if file.take("<ii") != (MAGIC, VERSION):
             raise _FormatError("it does not begin like one")
         dim, _, _, _, _, word_ngrams, loss, model, bucket, minn, maxn, _, _ = file.take("<12id")
-        if model != SUPERVISED or loss not in LOSSES or not 0 < dim < 10_000 or bucket < 0:
+        if model != SUPERVISED or loss not in LOSSES or not 0 < dim < 10_000 or not 0 <= bucket < 1 << 27:
             raise _FormatError("it holds word vectors" if model in (1, 2) else "its settings make no sense")
         size, words, labels, _, pruned = file.take("<iiiqq")
         if size != words + labels or labels < 1:
@@ -183,13 +183,15 @@ def _huffman(counts: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     parent, right = np.full(2 * labels - 1, -1), np.zeros(2 * labels - 1, np.bool_)
     leaf, node = labels - 1, labels
     for new in range(labels, 2 * labels - 1):
-        for turn in range(2):
+        total = 0
+        for branch in (False, True):
             if leaf >= 0 and weights[leaf] < weights[node]:
                 least, leaf = leaf, leaf - 1
             else:
                 least, node = node, node + 1
-            weights[new] = weights[least] + (weights[new] if turn else 0)
-            parent[least], right[least] = new, turn == 1
+            total += int(weights[least])
+            parent[least], right[least] = new, branch
+        weights[new] = total
     ways: list[list[int]] = []
     for label in range(labels):
         way, at = [], label
@@ -357,9 +359,7 @@ def _add_word_ngrams(hashes: Any, longest: int, buckets: Any, words: int, rows: 
 
 
 @numba.njit(cache=True, nogil=True)
-def _predict(
-    data: Any, ends: Any, settings: Any, tables: Any, columns: Any, tree: Any, labels: Any, scores: Any
-) -> None:
+def _predict(data: Any, ends: Any, settings: Any, tables: Any, columns: Any, tree: Any, labels: Any, scores: Any) -> None:
     loss, longest, start = settings[LOSS], 0, 0
     for end in ends:
         longest, start = max(longest, end - start), end

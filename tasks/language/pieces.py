@@ -7,6 +7,7 @@ column, compiled by numba: with Python strings this would cost as much as the cl
 from __future__ import annotations
 
 import functools
+import itertools
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -56,7 +57,7 @@ class Pieces:
         """The pieces as strings."""
         starts = [0, *self.ends.tolist()]
         data = self.data.tobytes()
-        return [data[start:end].decode() for start, end in zip(starts, starts[1:], strict=False)]
+        return [data[start:end].decode() for start, end in itertools.pairwise(starts)]
 
 
 def pieces(texts: pa.Array, lines: bool = True) -> Pieces:
@@ -246,7 +247,7 @@ def _whole_words(data: Any, begin: int, start: int, end: int, letters: Any, char
 def _normalise(
     data: Any, spans: Any, documents: int, letters: Any, lower: Any, scripts: Any, kinds: int, out: Any
 ) -> tuple[Any, Any, Any]:
-    """Write the normalised spans to `out`; the end of each that is not empty, which they are, and the script of each document."""
+    """Write the normalised spans to `out`; the end of each that is not empty, which these are, the scripts of documents."""
     ends, filled = np.empty(len(spans), np.int64), np.empty(len(spans), np.int64)
     counts = np.zeros((documents, kinds), np.int32)
     found, to = 0, 0

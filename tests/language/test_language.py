@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -15,7 +16,19 @@ from hypothesis import strategies as st
 from lang_configs.schema import LanguageId
 from tasks.documents import Document, to_table, write_table
 from tasks.engines import Processes
-from tasks.language import PACKAGED, SCHEMA, WINDOW, identify, language, model_digest, normalise, script_of, windows
+from tasks.language import (
+    PACKAGED,
+    SCHEMA,
+    WINDOW,
+    identify,
+    identify_column,
+    language,
+    model_digest,
+    normalise,
+    script_of,
+    windows,
+)
+from tasks.language.confusion import SCORES, measured, threshold
 from tasks.stage import StageError, Work, sha256
 
 TEXTS = {
@@ -140,6 +153,49 @@ def test_one_row_for_each_document_in_a_file_of_the_same_name(tmp_path: Path) ->
         assert (tmp_path / "one" / shard.name).read_bytes() == (tmp_path / "two" / shard.name).read_bytes()
 
 
+def test_the_share_of_lines_shows_a_mixed_page(tmp_path: Path) -> None:
+    swahili, english = (TEXTS[label].replace(". ", ".\n").replace(", ", ",\n") for label in ("swh_Latn", "eng_Latn"))
+    texts = [f"{swahili}\n{swahili}", f"{swahili}\n{swahili}\n{english}", TEXTS["swh_Latn"], "Habari\nKaribu\nSokoni", "2026"]
+    found = identify_column(pa.array(texts))
+    assert found.column("label").to_pylist()[:3] == ["swh_Latn"] * 3
+    whole, mixed, one_line, short_lines, nothing = found.column("line_share").to_pylist()
+    assert whole == one_line == short_lines == 1.0
+    assert 0.5 <= mixed < 0.9
+    assert nothing is None
+
+
+def test_the_metrics_tell_what_is_confused_with_the_language(tmp_path: Path) -> None:
+    clean, out = tmp_path / "clean", tmp_path / "out"
+    clean.mkdir()
+    out.mkdir()
+    known = language({"clean": clean}, LanguageId(label="swh_Latn"), out, Work())["identification"]
+    assert known["known"]
+    assert known["threshold"] == threshold(LanguageId(), "swh_Latn")
+    assert known["recall"] > 0.9
+    assert known["false_positives"] <= 0.001
+    assert all(len(entry) == 3 for entry in known["mistaken"])
+    other = language({"clean": clean}, LanguageId(label="xyz_Latn"), out, Work())["identification"]
+    assert (other["known"], other["threshold"]) == (False, threshold(LanguageId(), "xyz_Latn")) == (False, 0.5)
+
+
+def test_the_threshold_is_the_least_score_that_keeps_neighbours_out() -> None:
+    lines = {
+        "swh_Latn": [("swh_Latn", 0.9)] * 95 + [("swh_Latn", 0.45)] * 5,
+        "swb_Latn": [("swb_Latn", 0.9)] * 96 + [("swh_Latn", 0.52)] * 4,
+        **{f"a{number:02}_Latn": [(f"a{number:02}_Latn", 1.0)] * 20 for number in range(60)},
+        "few_Latn": [("few_Latn", 0.9)] * 19,
+    }
+    rows = measured(lines)
+    assert "few_Latn" not in rows
+    row = rows["swh_Latn"]
+    assert row["threshold"] == 0.55  # at 0.5 four of a hundred lines of one neighbour get in
+    assert row["recall"][SCORES.index(0.45)] == 1.0
+    assert row["recall"][SCORES.index(0.55)] == 0.95
+    assert row["mistaken"] == [["swb_Latn", 100, 0.04]]
+    assert rows["swb_Latn"]["taken_for"] == [["swh_Latn", 100, 0.04]]
+    assert rows["a00_Latn"]["threshold"] == 0.2
+
+
 def test_a_model_of_ones_own_may_have_any_labels(tmp_path: Path) -> None:
     own = tmp_path / "own.ftz"
     own.write_bytes(PACKAGED.read_bytes().replace(b"__label__swh_Latn\0", b"__label__kiswahili"[:17] + b"\0"))
@@ -196,8 +252,8 @@ def test_a_model_at_an_address_is_downloaded_once_and_checked(
     with pytest.raises(StageError, match="SHA-256"):
         language(inputs, LanguageId(model=server, sha256="0" * 64), out, Work())
     good = LanguageId(model=server, sha256=hashlib.sha256(PACKAGED.read_bytes()).hexdigest())
-    assert model_digest(good) == model_digest(LanguageId())
-    assert language(inputs, good, out, Work()) == {"documents": 0, "labels": {}}
+    assert model_digest(LanguageId()).startswith(model_digest(good))
+    assert language(inputs, good, out, Work())["documents"] == 0
     (tmp_path / "web" / "lid.ftz").unlink()
     language(inputs, good, out, Work())
 

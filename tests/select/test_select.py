@@ -25,6 +25,8 @@ from tasks.stage import StageError
         ({"words": 0}, "empty"),
         ({"label": "eng_Latn", "words": 3}, "language"),
         ({"score": 0.4}, "language_score"),
+        ({"line_share": 0.1}, "language_lines"),
+        ({"line_share": None}, "keep"),
         ({"words": 19}, "quality_min_words"),
         ({"words": 200_001}, "quality_max_words"),
         ({"mean_word_length": 1.5}, "quality_min_mean_word_length"),
