@@ -58,6 +58,7 @@ SELECT count(DISTINCT language) AS labels FROM decisions;
 SELECT metrics->'$.identification'->>'label' AS label, (metrics->'$.identification'->>'known')::BOOLEAN AS known,
        (metrics->'$.identification'->>'lines')::BIGINT AS lines, (metrics->'$.identification'->>'others')::BIGINT AS others,
        (metrics->'$.identification'->>'threshold')::DOUBLE AS threshold,
+       (metrics->'$.identification'->>'separable')::BOOLEAN AS separable,
        100 * (metrics->'$.identification'->>'recall')::DOUBLE AS recall_percent,
        100 * (metrics->'$.identification'->>'false_positives')::DOUBLE AS false_positives_percent
 FROM stages WHERE stage = 'language';

@@ -76,7 +76,7 @@ def language(inputs: Mapping[str, Path], config: LanguageId, out: Path, work: Wo
     """Annotate each document of `inputs["clean"]` with the columns of `SCHEMA`; one file per shard.
 
     `line_share` is the share of up to six sampled lines (four words or more, their first 90 characters) whose best label is
-    that of the document; of its windows if it has fewer than two such lines; null if it has no letters. The metrics tell what
+    that of the document; of its windows if it has fewer than three such lines; null if it has no letters. The metrics tell what
     the model is known to confuse with `config.label`. Raises StageError if the model cannot be had or is no fastText
     classifier, or if its checksum is another one.
     """

@@ -43,8 +43,9 @@ def write_card(collection: Collection, raw: Path, out: Path) -> None:
 
     model = out / "lid.ftz"
     results = measure(collection.test, raw, model)
-    answers = {label: [entry[:2] for entry in found] for label, found in results.lines.items()}
-    rows = write(beside(model), model, answers)["labels"]
+    both = {label: collection.test.get(label, []) + lines for label, lines in collection.dev.items()}
+    found = {label: identify(lines, model) for label, lines in ({**collection.test, **both}).items()}
+    rows = write(beside(model), model, {label: [entry[:2] for entry in lines] for label, lines in found.items()})["labels"]
     template = Environment(undefined=StrictUndefined, keep_trailing_newline=True).from_string(TEMPLATE.read_text("utf-8"))
     write_atomically(out / "lid_card.md", template.render(_facts(collection, model) | _figures(results, rows)).encode())
 
@@ -162,8 +163,8 @@ def confusion_table(name: str, content: dict[str, Any]) -> str:
     return (
         f"# What {name} confuses\n\nMeasured on {content['lines']:,} held-out lines of {content['languages']} labels; a label"
         " with fewer than 20 lines has no row. The least score is the smallest at which on average no more than 0.1 % of the"
-        " other labels' lines, and no more than 3 % of those of any one with 20 lines, are taken for it (0.95 if there is"
-        " none).\n\n" + "\n".join(table) + "\n"
+        " other labels' lines, and no more than 3 % (and one line) of those of any one with 20 lines, are taken for it;"
+        " 0.5 if there is none.\n\n" + "\n".join(table) + "\n"
     )
 
 

@@ -30,7 +30,7 @@ FEWEST_LINES = 20
 MOST_FALSE_POSITIVES = 0.001
 """Mean over the other labels."""
 MOST_OF_A_NEIGHBOUR = 0.03
-"""Share of the lines of any one label with enough of them."""
+"""Share of the lines of any one label with enough of them; a single line is no rate."""
 NEIGHBOURS = 5
 
 
@@ -62,6 +62,7 @@ def facts(model: Path, label: str | None) -> dict[str, Any]:
         "threshold": row["threshold"],
         "recall": row["recall"][at],
         "false_positives": row["false_positives"][at],
+        "separable": row["separable"],
         **rates,
         "taken_for": row["taken_for"],
         "mistaken": row["mistaken"],
@@ -109,19 +110,23 @@ def _row(label: str, found: Mapping[str, _Found], enough: Sequence[str]) -> dict
     others = [one for other, one in found.items() if other != label]
     recall = [found[label].share(label, score) for score in SCORES]
     false = [sum(one.share(label, score) for one in others) / max(1, len(others)) for score in SCORES]
-    worst = [max((found[other].share(label, score) for other in enough if other != label), default=0.0) for score in SCORES]
+    near = [found[other] for other in enough if other != label and found[other].labels[label] > 1]
+    worst = [
+        max((one.share(label, score) for one in near if one.n * one.share(label, score) > 1), default=0) for score in SCORES
+    ]
     good = (
         score
         for score, mean, most in zip(SCORES, false, worst, strict=True)
         if score >= LEAST_SCORE and mean <= MOST_FALSE_POSITIVES and most <= MOST_OF_A_NEIGHBOUR
     )
-    chosen = next(good, SCORES[-1])
+    chosen = next(good, None)  # where look-alikes score as high as the language itself, a higher threshold keeps none out
     away = {other: found[label].labels[other] / found[label].n for other in found[label].labels if other != label}
     towards = {other: one.share(label) for other, one in found.items() if other != label}
     return {
         "n": found[label].n,
         "others": len(others),
-        "threshold": chosen,
+        "threshold": UNMEASURED_SCORE if chosen is None else chosen,
+        "separable": chosen is not None,
         "recall": [round(value, 4) for value in recall],
         "false_positives": [round(value, 6) for value in false],
         "worst_neighbour": [round(value, 4) for value in worst],

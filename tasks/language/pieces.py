@@ -26,6 +26,8 @@ LINES = 6
 """Lines of a document that are looked at one by one."""
 LINE_WORDS = 4
 """Words that such a line has at least: shorter ones are names, numbers and menus."""
+FEWEST = 3
+"""Such lines that a document has at least: a headline full of names and one paragraph say nothing about a mixture."""
 LINE = 90
 """Characters of it that are read."""
 
@@ -173,7 +175,7 @@ def _spans(data: Any, offsets: Any, letters: Any, lines: bool) -> Any:
         if not lines:
             continue
         starts, eligible = _long_lines(data, begin, end, letters, starts)
-        if eligible < 2:
+        if eligible < FEWEST:
             continue
         sampled = min(LINES, eligible)
         for turn in range(sampled):

@@ -48,14 +48,14 @@ MOST_WORDS = 120_000
 """Words of training text per label; beyond its own lines a label is filled up from documents that hold no test line."""
 WINDOW_WORDS = (3, 30)
 SHORT_WORDS = (1, 4)
-SHORT_EVERY = 12
+SHORT_EVERY = 8
 """Besides, one short window for so many words of a label's text."""
 SHORT_FROM = 10_000
 """Words of text from which on a label gets short windows: a few words of a language that we know from one text, perhaps a legal
 one, say little, and short lines of a larger language would be taken for it.
 """
-FACTORS = {"swh_Latn": 2}
-"""Times the windows of a label: the model is made to find Swahili, and its short lines are more than those of other labels."""
+FACTORS = {"swb_Latn": 4, "zdj_Latn": 4}
+"""Times the windows of a label: Comorian is the nearest relative of Swahili, and there is one text of each of its languages."""
 FEWEST_WINDOWS = 300
 WINDOWS_FACTOR = 8
 WINDOWS_POWER = 0.75

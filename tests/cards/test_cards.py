@@ -50,7 +50,7 @@ CONFIG = CardsConfig(
 
 
 IDENTIFICATION = {
-    "label": "swh_Latn", "known": True, "lines": 200, "others": 399, "threshold": 0.65, "recall": 0.98,
+    "label": "swh_Latn", "known": True, "lines": 200, "others": 399, "threshold": 0.65, "separable": True, "recall": 0.98,
     "false_positives": 0.00021,
     "taken_for": [["lin_Latn", 200, 0.01]], "mistaken": [["swb_Latn", 25, 0.04], ["kam_Latn", 152, 0.02]],
 }  # fmt: skip

@@ -29,6 +29,7 @@ from tasks.language import (
     windows,
 )
 from tasks.language.confusion import SCORES, measured, threshold
+from tasks.language.train import documents
 from tasks.stage import StageError, Work, sha256
 
 TEXTS = {
@@ -194,6 +195,8 @@ def test_the_threshold_is_the_least_score_that_keeps_neighbours_out() -> None:
     assert row["mistaken"] == [["swb_Latn", 100, 0.04]]
     assert rows["swb_Latn"]["taken_for"] == [["swh_Latn", 100, 0.04]]
     assert rows["a00_Latn"]["threshold"] == 0.2
+    lines["run_Latn"] = [("swh_Latn", 0.99)] * 20
+    assert [measured(lines)["swh_Latn"][key] for key in ("threshold", "separable")] == [0.5, False]
 
 
 def test_a_model_of_ones_own_may_have_any_labels(tmp_path: Path) -> None:
@@ -263,12 +266,17 @@ def test_the_packaged_model_is_small_and_the_one_its_card_describes() -> None:
     assert sha256(PACKAGED) in PACKAGED.with_name("lid_card.md").read_text("utf-8")
 
 
-def _test_lines(bundle: Path) -> dict[str, list[str]]:
+def _lines(bundle: Path, *splits: str) -> dict[str, list[str]]:
     lines: dict[str, list[str]] = {}
-    for line in (bundle / "lid" / "test.txt").read_text("utf-8").splitlines():
-        label, _, text = line.removeprefix("__label__").partition(" ")
-        lines.setdefault(label, []).append(text)
+    for split in splits:
+        for line in (bundle / "lid" / f"{split}.txt").read_text("utf-8").splitlines():
+            label, _, text = line.removeprefix("__label__").partition(" ")
+            lines.setdefault(label, []).append(text)
     return lines
+
+
+def _share(texts: list[str], label: str, score: float) -> float:
+    return sum(entry.label == label and entry.score >= score for entry in identify(texts)) / len(texts)
 
 
 def test_finds_swahili_news(bundle: Path) -> None:
@@ -276,23 +284,29 @@ def test_finds_swahili_news(bundle: Path) -> None:
     for split in ("dev", "test"):
         with open(bundle / "eval" / "masakhanews" / "swa" / f"{split}.tsv", encoding="utf-8", newline="") as handle:
             articles += [f"{row['headline']}\n{row['text']}" for row in csv.DictReader(handle, delimiter="\t")]
-    found = identify(articles)
-    assert sum(entry.label == "swh_Latn" and entry.score >= 0.5 for entry in found) / len(articles) >= 0.98
+    assert _share(articles, "swh_Latn", threshold(LanguageId(), "swh_Latn")) >= 0.98
+
+
+def test_finds_short_lines_of_stories_that_it_was_not_trained_on(bundle: Path) -> None:
+    stories = [document for name, document in documents(bundle / "raw" / "swahili") if name.startswith("african_storybook")]
+    lines = [line for story in stories if "NC" in story["license"] for line in story["text"].split("\n") if line.split()]
+    assert len(lines) > 200
+    assert _share(lines, "swh_Latn", threshold(LanguageId(), "swh_Latn")) >= 0.85
 
 
 def test_takes_few_other_languages_for_swahili(bundle: Path) -> None:
-    wrong = {
-        label: sum(entry.label == "swh_Latn" and entry.score >= 0.5 for entry in identify(lines)) / len(lines)
-        for label, lines in _test_lines(bundle).items()
-        if label != "swh_Latn"
-    }
+    least = threshold(LanguageId(), "swh_Latn")
+    lines = _lines(bundle, "dev", "test")
+    wrong = {label: _share(lines[label], "swh_Latn", least) for label in lines if label != "swh_Latn"}
     assert len(wrong) > 300
     assert sum(wrong.values()) / len(wrong) <= 0.001
-    assert max(wrong["swb_Latn"], wrong["zdj_Latn"]) <= 0.05
+    comorian = lines["swb_Latn"] + lines["zdj_Latn"]
+    # the one of 48 is a heading of five words, one of them the same in both
+    assert _share(comorian, "swh_Latn", least) <= 0.03
 
 
 def test_finds_the_other_languages_of_the_configs(bundle: Path) -> None:
-    lines = _test_lines(bundle)
+    lines = _lines(bundle, "test")
     for label, least in {"swh_Latn": 0.93, "amh_Ethi": 0.98, "hau_Latn": 0.95}.items():
         found = identify(lines[label])
         assert sum(entry.label == label for entry in found) / len(found) >= least, label
