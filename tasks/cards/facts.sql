@@ -24,7 +24,7 @@ SELECT decision, documents, bytes, 100.0 * documents / sum(documents) OVER () AS
        100.0 * bytes / sum(bytes) OVER () AS bytes_percent
 FROM funnel
 ORDER BY CASE WHEN decision = 'forgotten' THEN 0 WHEN decision = 'contamination' THEN 1 WHEN decision = 'source' THEN 2 WHEN decision = 'empty' THEN 3
-              WHEN decision = 'language' THEN 4 WHEN decision IN ('language_score', 'language_lines') THEN 5 WHEN decision LIKE 'quality%' THEN 6
+              WHEN decision = 'language' THEN 4 WHEN decision IN ('language_score', 'language_affinity', 'language_lines') THEN 5 WHEN decision LIKE 'quality%' THEN 6
               WHEN decision = 'exact_duplicate' THEN 7 WHEN decision = 'near_duplicate' THEN 8 WHEN decision = 'keep' THEN 10
               ELSE 9 END, documents DESC, decision;
 

@@ -23,6 +23,7 @@ from tasks.documents import batches, shards, write_table
 from tasks.language.confusion import PACKAGED, beside, facts
 from tasks.language.model import Classifier, classifier
 from tasks.language.pieces import WINDOW, Pieces, as_column, normalise, pieces, script_name, script_of, windows
+from tasks.language.words import affinity, lists_beside
 from tasks.stage import Metrics, StageError, Work, sha256
 
 __all__ = [
@@ -54,6 +55,7 @@ SCHEMA = pa.schema(
         pa.field("runner_up_score", pa.float32(), nullable=False),
         pa.field("script", pa.string(), nullable=False),
         pa.field("line_share", pa.float32()),
+        pa.field("affinity", pa.float32()),
     ]
 )
 
@@ -76,9 +78,10 @@ def language(inputs: Mapping[str, Path], config: LanguageId, out: Path, work: Wo
     """Annotate each document of `inputs["clean"]` with the columns of `SCHEMA`; one file per shard.
 
     `line_share` is the share of up to six sampled lines (four words or more, their first 90 characters) whose best label is
-    that of the document; of its windows if it has fewer than three such lines; null if it has no letters. The metrics tell what
-    the model is known to confuse with `config.label`. Raises StageError if the model cannot be had or is no fastText
-    classifier, or if its checksum is another one.
+    that of the document; of its windows if it has fewer than three such lines; null if it has no letters. `affinity` is the
+    share of the words of its windows that are in the list of its label (`tasks.language.words`); null where there is no list.
+    The metrics tell what the model is known to confuse with `config.label`. Raises StageError if the model cannot be had or is
+    no fastText classifier, or if its checksum is another one.
     """
     model = _model_file(config)
     classifier(str(model))  # a model that cannot be used is one error, not one for each shard
@@ -98,7 +101,7 @@ def model_digest(config: LanguageId) -> str:
     if _is_address(config.model):
         return _stated_checksum(config)
     model = _model_file(config)
-    return "-".join(sha256(path) for path in (model, beside(model)) if path.is_file())
+    return "-".join(sha256(path) for path in (model, beside(model), lists_beside(model)) if path.is_file())
 
 
 def identify(texts: Sequence[str], model: str | Path = PACKAGED) -> list[Identification]:
@@ -128,7 +131,8 @@ def identify_column(texts: pa.Array, model: str | Path = PACKAGED, lines: bool =
     runner_up = ["" if unknown else names[place] for unknown, place in zip(undetermined, best[:, 1].tolist(), strict=True)]
     best_scores[np.array(undetermined, bool)] = 0
     shares = _line_shares(parts, places[:, 0], np.where(undetermined, -1, best[:, 0]))
-    columns = [label, best_scores[:, 0], runner_up, best_scores[:, 1], scripts, pa.array(shares, from_pandas=True)]
+    affinities = pa.array(affinity(parts, label, Path(model)), from_pandas=True)
+    columns = [label, best_scores[:, 0], runner_up, best_scores[:, 1], scripts, pa.array(shares, from_pandas=True), affinities]
     return pa.table([pa.array(c, f.type) for c, f in zip(columns, SCHEMA.remove(0), strict=True)], SCHEMA.remove(0))
 
 

@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.language import WINDOW, Identification, identify
-from tasks.language.confusion import SCORES, UNMEASURED_SCORE, beside, write
+from lang_configs.schema import LanguageId, Select
+from tasks.language import WINDOW, Identification, identify, identify_column
+from tasks.language.confusion import SCORES, UNMEASURED_SCORE, beside, threshold, write
+from tasks.language.pieces import as_column
+from tasks.language.words import list_sizes
 from tasks.stage import sha256, write_atomically
 
 if TYPE_CHECKING:
@@ -35,6 +38,8 @@ class Results:
     news: Lines
     stories: Lines
     titles: list[str]
+    affinity: dict[str, list[float]]
+    """Affinity of the Swahili news articles, and of other languages' lines that are called Swahili at its least score."""
 
 
 def write_card(collection: Collection, raw: Path, out: Path) -> None:
@@ -42,12 +47,12 @@ def write_card(collection: Collection, raw: Path, out: Path) -> None:
     from jinja2 import Environment, StrictUndefined
 
     model = out / "lid.ftz"
-    results = measure(collection.test, raw, model)
     both = {label: collection.test.get(label, []) + lines for label, lines in collection.dev.items()}
     found = {label: identify(lines, model) for label, lines in ({**collection.test, **both}).items()}
     rows = write(beside(model), model, {label: [entry[:2] for entry in lines] for label, lines in found.items()})["labels"]
+    results = measure(collection.test, raw, model)
     template = Environment(undefined=StrictUndefined, keep_trailing_newline=True).from_string(TEMPLATE.read_text("utf-8"))
-    write_atomically(out / "lid_card.md", template.render(_facts(collection, model) | _figures(results, rows)).encode())
+    write_atomically(out / "lid_card.md", template.render(_facts(collection, model) | _figures(results, rows, model)).encode())
 
 
 def measure(test: dict[str, list[str]], raw: Path, model: Path) -> Results:
@@ -67,12 +72,22 @@ def measure(test: dict[str, list[str]], raw: Path, model: Path) -> Results:
                 if words := len(sentence.split()):
                     length = "3 words or fewer" if words < 4 else "4 to 7 words" if words < 8 else "8 words or more"
                     stories[length].append(sentence)
+    others = [line for label, lines in test.items() if label != "swh_Latn" for line in lines]
     return Results(
         {label: identify(lines, model) for label, lines in sorted(test.items())},
         {label: identify(articles, model) for label, articles in news.items()},
         {length: identify(lines, model) for length, lines in sorted(stories.items())},
         sorted(titles),
+        {"news": _affinities(news["swh_Latn"], model), "others": _affinities(others, model)},
     )
+
+
+def _affinities(texts: list[str], model: Path) -> list[float]:
+    """Affinity of the texts that are called Swahili at its least score."""
+    found = identify_column(as_column(texts), model)
+    least = threshold(LanguageId(model=str(model)), "swh_Latn")
+    rows = zip(*(found.column(name).to_pylist() for name in ("label", "score", "affinity")), strict=True)
+    return [affinity for label, score, affinity in rows if label == "swh_Latn" and score >= least]
 
 
 def share(found: list[Identification], label: str, threshold: float = 0) -> float:
@@ -115,7 +130,7 @@ def _facts(collection: Collection, model: Path) -> dict[str, Any]:
     }
 
 
-def _figures(results: Results, rows: dict[str, Any]) -> dict[str, Any]:
+def _figures(results: Results, rows: dict[str, Any], model: Path) -> dict[str, Any]:
     lines = results.lines
     right = {label: share(found, label) for label, found in lines.items()}
     large = [label for label, found in lines.items() if len(found) >= 20]
@@ -140,6 +155,12 @@ def _figures(results: Results, rows: dict[str, Any]) -> dict[str, Any]:
             for name, label, found in elsewhere
         ],
         "titles": results.titles,
+        "lists": len(list_sizes(model)),
+        "floor": Select().min_affinity,
+        "affinity": {
+            name: (len(values), sum(value < Select().min_affinity for value in values))
+            for name, values in results.affinity.items()
+        },
         "swahili": swahili,
         "comorian": ", ".join(
             f"{share(lines[label], 'swh_Latn', swahili):.0%} of {len(lines[label])} {label}" for label in COMORIAN

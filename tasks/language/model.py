@@ -376,17 +376,27 @@ def _predict(data: Any, ends: Any, settings: Any, tables: Any, columns: Any, tre
             continue
         hidden /= np.float32(added)
         out[:] = 0
-        for dimension in range(len(hidden)):
-            out += hidden[dimension] * columns[dimension]
+        for dimension in range(dimensions):
+            factor = hidden[dimension]
+            for label in range(len(out)):
+                out[label] += factor * columns[dimension, label]
         if loss == 3:
-            out -= out.max()
-            out[:] = np.exp(out)
-            out /= out.sum()
+            _softmax(out)
         else:
             out[:] = 1 / (1 + np.exp(-out))
         if loss == 1:
             out[:] = _leaves(out, tree)
         _best(out, labels[number], scores[number])
+
+
+@numba.njit(cache=True, nogil=True)
+def _softmax(out: Any) -> None:
+    highest, total = out.max(), np.float32(0)
+    for label in range(len(out)):
+        # most labels are far below: what would add less than 1e-9 of the best one is nothing
+        out[label] = np.exp(out[label] - highest) if out[label] - highest > -20 else np.float32(0)
+        total += out[label]
+    out /= total
 
 
 @numba.njit(cache=True, nogil=True)

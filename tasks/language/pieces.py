@@ -159,20 +159,23 @@ def _spans(data: Any, offsets: Any, letters: Any, lines: bool) -> Any:
     starts = np.empty(1024, np.int64)
     for document in range(len(offsets) - 1):
         begin, end = offsets[document], offsets[document + 1]
-        characters = 0
+        characters, ends = 0, 1
         for at in range(begin, end):
             characters += (data[at] & 0xC0) != 0x80
+            ends += data[at] == 0x0A
         if characters <= 3 * WINDOW:
             out[found] = document, begin, end, 0
             found += 1
         else:
             at, passed = begin, 0
             for first in (0, (characters - WINDOW) // 2, characters - WINDOW):
-                at, passed = _forward(data, at, first - passed, end), first
+                # where every character is a byte there is nothing to decode
+                at = begin + first if characters == end - begin else _forward(data, at, first - passed, end)
+                passed = first
                 out[found, 1], out[found, 2] = _whole_words(data, begin, at, end, letters, WINDOW)
                 out[found, 0], out[found, 3] = document, 0
                 found += 1
-        if not lines:
+        if not lines or ends < FEWEST:
             continue
         starts, eligible = _long_lines(data, begin, end, letters, starts)
         if eligible < FEWEST:
@@ -212,9 +215,12 @@ def _long_lines(data: Any, begin: int, end: int, letters: Any, starts: Any) -> t
 @numba.njit(cache=True, nogil=True)
 def _forward(data: Any, at: int, characters: int, end: int) -> int:
     """The byte `characters` further on, or `end`."""
-    while characters > 0 and at < end:
-        at += code_point(data, at)[1]
-        characters -= 1
+    while at < end:
+        if (data[at] & 0xC0) != 0x80:
+            if characters == 0:
+                break
+            characters -= 1
+        at += 1
     return at
 
 

@@ -16,7 +16,6 @@ import json
 import random
 import re
 import tempfile
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -30,6 +29,7 @@ from tasks.language.card import confusion_table, write_card
 from tasks.language.confusion import beside, write
 from tasks.language.model import classifier
 from tasks.language.pieces import normalise_all
+from tasks.language.words import derive_lists, lists_beside, without_diacritics, write_lists
 from tasks.stage import Metrics, StageError, replacing
 
 UDHR = "UDHR"
@@ -105,13 +105,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tasks.language.train")
     parser.add_argument("--lid", type=Path, required=True, help="folder with train.txt, dev.txt, test.txt, label_aliases.tsv")
     parser.add_argument("--raw", type=Path, required=True, help="folder with the documents, as .jsonl.zst, in any depth")
-    parser.add_argument("--out", type=Path, required=True, help="where lid.ftz, lid_confusion.json and lid_card.md are written")
+    parser.add_argument("--out", type=Path, required=True, help="where lid.ftz and what belongs to it are written")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     collection, model = collect(given.lid, given.raw), given.out / "lid.ftz"
     collection.windows = train(collection.train, model)
     if model.stat().st_size > MOST_BYTES:
         raise SystemExit(f"{model}: {model.stat().st_size:,} bytes, more than {MOST_BYTES:,}; lower the cutoff")
+    write_lists(lists_beside(model), derive_lists(collection.train))
     write_card(collection, given.raw, given.out)
 
 
@@ -120,7 +121,8 @@ def train_own(source: Path, model: Path, dev: Path | None = None, test: Path | N
 
     `source` is a file, or a folder with train.txt, dev.txt, test.txt and label_aliases.tsv, of which only the first must be
     there. Measured on the test lines, else on the development lines, else on every tenth line of each label with 40 or more,
-    which is then kept out of training; written beside the model as `_confusion.json` and `_confusion.md`. Raises StageError
+    which is then kept out of training; written beside the model as `_confusion.json` and `_confusion.md`, and its word lists as
+    `_words.txt.zst`. Raises StageError
     for lines that cannot be used.
     """
     if model.suffix != ".ftz":
@@ -147,6 +149,7 @@ def train_own(source: Path, model: Path, dev: Path | None = None, test: Path | N
         }
     model.parent.mkdir(parents=True, exist_ok=True)
     windows = train(text, model)
+    write_lists(lists_beside(model), derive_lists(text))
     classifier.cache_clear()
     measured = write(beside(model), model, answers(held_out, model))
     table = beside(model).with_suffix(".md")
@@ -157,7 +160,7 @@ def train_own(source: Path, model: Path, dev: Path | None = None, test: Path | N
         "bytes": model.stat().st_size,
         "held_out_lines": measured["lines"],
         "labels_measured": len(measured["labels"]),
-        "files": [str(model), str(beside(model)), str(table)],
+        "files": [str(path) for path in (model, beside(model), lists_beside(model), table)],
     }
 
 
@@ -248,7 +251,7 @@ def training_windows(text: dict[str, list[str]]) -> list[str]:
             start = chance.randrange(max(1, len(words) - length))
             window = " ".join(words[start : start + length])
             bare = label.endswith("_Latn") and (draw := chance.random()) < BARE
-            windows.append(f"__label__{label} {_without_diacritics(window, draw < BARE / 2) if bare else window}\n")
+            windows.append(f"__label__{label} {without_diacritics(window, draw < BARE / 2) if bare else window}\n")
     chance.shuffle(windows)
     return windows
 
@@ -329,12 +332,6 @@ def _more_text(texts: dict[str, list[str]], held_out: list[str], words: int) -> 
 
 def _words(lines: list[str]) -> int:
     return sum(len(line.split()) for line in lines)
-
-
-def _without_diacritics(text: str, only_tones: bool) -> str:
-    """Without the marks of tone (grave, acute, circumflex, macron, caron), or without any mark on a letter."""
-    marks = "[\u0300\u0301\u0302\u0304\u030c]" if only_tones else "[\u0300-\u036f]"
-    return unicodedata.normalize("NFC", re.sub(marks, "", unicodedata.normalize("NFD", text)))
 
 
 if __name__ == "__main__":

@@ -98,6 +98,8 @@ def _parameters(config: SelectConfig) -> dict[str, Any]:
         **config.quality.model_dump(),
         "label": config.label,
         "min_language_score": UNMEASURED_SCORE if score is None else score,
+        "min_affinity": config.rule.min_affinity,
+        "sure_language_score": config.rule.sure_language_score,
         "min_line_share": config.rule.min_line_share,
         "validation": config.rule.validation,
         "validation_bytes": config.rule.validation_bytes,

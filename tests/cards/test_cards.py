@@ -134,6 +134,7 @@ def annotations(table: pa.Table) -> dict[str, pa.Table]:
                 **key,
                 "label": language,
                 "score": pa.array([chance.betavariate(12, 1) for _ in rows], pa.float32()),
+                "affinity": pa.array([0.3 for _ in rows], pa.float32()),
                 "line_share": pa.array([0.1 if i == 33 else 1.0 for i in rows], pa.float32()),
             }
         ),
