@@ -177,7 +177,7 @@ def _spans(data: Any, offsets: Any, letters: Any, lines: bool) -> Any:
                 found += 1
         if not lines or ends < FEWEST:
             continue
-        starts, eligible = _long_lines(data, begin, end, letters, starts)
+        starts, eligible = _long_lines(data, begin, end, starts)
         if eligible < FEWEST:
             continue
         sampled = min(LINES, eligible)
@@ -193,22 +193,27 @@ def _spans(data: Any, offsets: Any, letters: Any, lines: bool) -> Any:
 
 
 @numba.njit(cache=True, nogil=True)
-def _long_lines(data: Any, begin: int, end: int, letters: Any, starts: Any) -> tuple[Any, int]:
-    """Where the lines of `LINE_WORDS` words or more begin, in `starts` (made longer if they are more), and their number."""
-    found, words, inside, start, at = 0, 0, False, begin, begin
-    while at < end:
-        character, length = code_point(data, at)
-        letter = character >= TABLE_SIZE or letters[character] in (1, 2)
-        words += letter and not inside
-        inside = letter
-        at += length
-        if at == end or character == 0x0A:
+def _long_lines(data: Any, begin: int, end: int, starts: Any) -> tuple[Any, int]:
+    """Where the lines of `LINE_WORDS` words or more begin, in `starts` (made longer if they are more), and their number.
+
+    A word is what stands between ASCII white space and holds a letter; it is counted byte by byte, since every byte of the
+    text is looked at: beyond ASCII all are taken for letters.
+    """
+    found, words, inside, start = 0, 0, False, begin
+    for at in range(begin, end):
+        byte = data[at]
+        if byte <= 0x20:
+            inside = False
+        elif not inside and (byte >= 0x80 or 0x61 <= (byte | 0x20) <= 0x7A):
+            words += 1
+            inside = True
+        if byte == 0x0A or at == end - 1:
             if words >= LINE_WORDS:
                 if found == len(starts):
                     starts = np.concatenate((starts, np.empty(found, np.int64)))
                 starts[found] = start
                 found += 1
-            start, words, inside = at, 0, False
+            start, words, inside = at + 1, 0, False
     return starts, found
 
 

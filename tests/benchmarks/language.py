@@ -1,9 +1,9 @@
 """Language identification side by side with datatrove's: `python tests/benchmarks/language.py`.
 
-Both are whole processes on the same corpus with the same model file, one after the other. datatrove calls fastText with each
-whole text in lower and upper case as it stands, as its filter does; ours reads windows, writes Parquet with checksums, and
-samples lines. It gets a smaller corpus of the same make; its time grows linearly. "Same label" is the share of its documents
-that get the same label from ours.
+Both are whole processes on the same corpus with the same model file, one after the other. datatrove gives fastText each whole
+text as it stands, as its filter does; ours reads windows, samples lines, looks words up, and writes Parquet with checksums. The
+peer gets a smaller corpus of the same make; its time grows linearly. "Same label" is the share of its documents that get the
+same label from ours.
 """
 
 from __future__ import annotations
