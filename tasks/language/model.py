@@ -15,6 +15,7 @@ from typing import Any
 import numba
 import numpy as np
 
+from tasks.language.model_file import FormatError, Reader
 from tasks.stage import StageError
 
 MAGIC, VERSION = 793712314, 12
@@ -36,8 +37,8 @@ class Classifier:
 
     def __init__(self, path: str) -> None:
         try:
-            self._read(_Reader(Path(path)))
-        except (_FormatError, struct.error, ValueError, OverflowError, MemoryError) as error:
+            self._read(Reader(Path(path)))
+        except (FormatError, struct.error, ValueError, OverflowError, MemoryError) as error:
             raise StageError(f"{path}: no fastText classifier ({error}); give language.model a .bin or .ftz file") from error
 
     def predict(self, data: np.ndarray, ends: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -51,31 +52,31 @@ class Classifier:
         _predict(data, ends, *self._tables, labels, scores)
         return labels, scores
 
-    def _read(self, file: _Reader) -> None:
+    def _read(self, file: Reader) -> None:
         if file.take("<ii") != (MAGIC, VERSION):
-            raise _FormatError("it does not begin like one")
+            raise FormatError("it does not begin like one")
         dim, _, _, _, _, word_ngrams, loss, model, bucket, minn, maxn, _, _ = file.take("<12id")
         if model != SUPERVISED or loss not in LOSSES or not 0 < dim < 10_000 or not 0 <= bucket < 1 << 27:
-            raise _FormatError("it holds word vectors" if model in (1, 2) else "its settings make no sense")
+            raise FormatError("it holds word vectors" if model in (1, 2) else "its settings make no sense")
         size, words, labels, _, pruned = file.take("<iiiqq")
         if size != words + labels or labels < 1:
-            raise _FormatError("its dictionary is damaged")
+            raise FormatError("its dictionary is damaged")
         entries = [file.word() for _ in range(size)]
         if any(kind != (number >= words) for number, (_, _, kind) in enumerate(entries)):
-            raise _FormatError("its dictionary is damaged")
+            raise FormatError("its dictionary is damaged")
         names = [word.decode("utf-8", "replace") for word, _, _ in entries[words:]]
         self.labels = [name.removeprefix("__label__") for name in names]
         buckets = np.arange(bucket, dtype=np.int32) if pruned < 0 else np.full(bucket, -1, np.int32)
         if pruned > 0:
             pairs = file.array("<i4", 2 * pruned).reshape(-1, 2)
             if bucket == 0 or pairs[:, 0].min() < 0 or pairs[:, 0].max() >= bucket:
-                raise _FormatError("its buckets are damaged")
+                raise FormatError("its buckets are damaged")
             buckets[pairs[:, 0]] = pairs[:, 1]
         quantised = file.flag()
         rows = file.quantised() if quantised else file.dense()
         weights = file.quantised() if file.flag() and quantised else file.dense()
         if rows.shape[1] != dim or weights.shape != (labels, dim) or len(rows) <= words + int(buckets.max(initial=-1)):
-            raise _FormatError("its matrices have other sizes than its settings say")
+            raise FormatError("its matrices have other sizes than its settings say")
         keys, values = _word_table([word for word, _, _ in entries[:words]])
         end = next((number for number, (word, _, _) in enumerate(entries[:words]) if word == b"</s>"), -1)
         tree = _huffman([count for _, count, _ in entries[words:]]) if loss == 1 else _NO_TREE
@@ -89,78 +90,6 @@ class Classifier:
 def classifier(path: str) -> Classifier:
     """The model in the file `path`, read once in a process. Raises StageError if it is no fastText classifier."""
     return Classifier(path)
-
-
-class _FormatError(Exception):
-    """What is wrong with a file."""
-
-
-class _Reader:
-    """The parts of a model file, one after the other."""
-
-    def __init__(self, path: Path) -> None:
-        self._data = np.memmap(path, np.uint8, "r") if path.stat().st_size else np.zeros(0, np.uint8)
-        self._at = 0
-
-    def take(self, layout: str) -> tuple[Any, ...]:
-        """Values of a struct layout."""
-        return struct.unpack(layout, self._bytes(struct.calcsize(layout)).tobytes())
-
-    def flag(self) -> bool:
-        return bool(self.take("<?")[0])
-
-    def word(self) -> tuple[bytes, int, bool]:
-        """An entry of the dictionary: word, count, and whether it is a label."""
-        near = self._data[self._at : self._at + 4096].tobytes()
-        if (length := near.find(b"\0")) < 0:
-            raise _FormatError("its dictionary is damaged")
-        self._at += length + 1
-        count, kind = self.take("<qb")
-        return near[:length], count, kind == 1
-
-    def array(self, kind: str, count: int) -> np.ndarray:
-        """Numbers of one type, not copied."""
-        return self._bytes(np.dtype(kind).itemsize * count).view(kind)
-
-    def dense(self) -> np.ndarray:
-        """A matrix, float32[rows, dimensions]."""
-        rows, columns = self.take("<qq")
-        if rows < 0 or not 0 < columns < 10_000:
-            raise _FormatError("a matrix is damaged")
-        return self.array("<f4", rows * columns).reshape(rows, columns)
-
-    def quantised(self) -> np.ndarray:
-        """A matrix stored by product quantisation (Jegou et al. 2011), decoded: float32[rows, dimensions]."""
-        with_norms, rows, columns, size = self.take("<?qqi")
-        if rows < 1 or not 0 < columns < 10_000 or size % rows:
-            raise _FormatError("a matrix is damaged")
-        codes = self.array("u1", size).reshape(rows, -1)
-        decoded = self._decode(codes, columns)
-        if with_norms:
-            decoded *= self._decode(self.array("u1", rows).reshape(rows, 1), 1)
-        return decoded
-
-    def _decode(self, codes: np.ndarray, columns: int) -> np.ndarray:
-        dim, parts, width, last = self.take("<4i")
-        if dim != columns or codes.shape[1] != parts or (parts - 1) * width + last != dim:
-            raise _FormatError("a quantiser is damaged")
-        centroids = self.array("<f4", 256 * dim)
-        out = np.empty((len(codes), dim), np.float32)
-        for part in range(parts):
-            wide = width if part < parts - 1 else last
-            table = centroids[256 * part * width :][: 256 * wide].reshape(256, wide)
-            out[:, part * width : part * width + wide] = table[codes[:, part]]
-        return out
-
-    def _bytes(self, size: int) -> np.ndarray:
-        if size < 0 or self._at + size > len(self._data):
-            raise _FormatError("it ends too early")
-        self._at += size
-        return np.array(self._data[self._at - size : self._at]) if size < 1 << 20 else self._aligned(size)
-
-    def _aligned(self, size: int) -> np.ndarray:
-        part = self._data[self._at - size : self._at]
-        return part if part.ctypes.data % 8 == 0 else np.array(part)
 
 
 def _word_table(words: list[bytes]) -> tuple[np.ndarray, np.ndarray]:

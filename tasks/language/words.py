@@ -103,7 +103,8 @@ def _read(path: Path, changed: int) -> tuple[dict[str, int], np.ndarray, np.ndar
         lines = zstandard.decompress(path.read_bytes(), 1 << 26).decode().splitlines()
     except (zstandard.ZstdError, UnicodeDecodeError) as error:
         raise StageError(f"{path}: these are not the word lists of a model ({error}); run train-lid again") from error
-    places, keys = {}, []
+    places: dict[str, int] = {}
+    keys: list[np.ndarray] = []
     for line in lines:
         label, *words = line.split(" ")
         encoded = [word.encode() for word in words]
