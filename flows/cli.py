@@ -240,6 +240,22 @@ def generate(
     print()
 
 
+@app.command("train-lid")
+def train_lid(
+    source: Annotated[
+        Path, typer.Argument(metavar="FILE|FOLDER", help="Lines like `__label__swh_Latn text`, or train.txt in it.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="MODEL.ftz", help="Where the model is written; its confusion table beside it.")],
+    dev: Annotated[Path | None, typer.Option(help="Development lines: measured where there are no test lines.")] = None,
+    test: Annotated[Path | None, typer.Option(help="Test lines; default: every tenth line is held out.")] = None,
+) -> None:
+    """Train a language identification model of your own, for `language.model`, and say what it confuses."""
+    from tasks.language.train import train_own
+
+    for name, value in train_own(source, out, dev, test).items():
+        print(f"{name.replace('_', ' ')}: {', '.join(value) if isinstance(value, list) else format(value, ',')}")
+
+
 @app.command()
 def serve(
     preset: Preset = None,

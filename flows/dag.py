@@ -13,7 +13,7 @@ from typing import Protocol
 from pydantic import BaseModel
 
 from lang_configs import LanguageConfig
-from lang_configs.schema import EvaluationSet, Tokens
+from lang_configs.schema import EvaluationSet, LanguageId, Tokens
 from tasks.cards import CardsConfig, cards
 from tasks.clean import clean
 from tasks.contamination import ContaminationConfig, contamination
@@ -23,6 +23,7 @@ from tasks.duplicates import duplicates
 from tasks.evaluate import EvaluateConfig, evaluate
 from tasks.evaluation_sets import EvaluationData
 from tasks.language import language, model_digest
+from tasks.language.confusion import threshold
 from tasks.pretrain import pretrain
 from tasks.quality import QualitySignals, quality
 from tasks.release import release
@@ -34,17 +35,17 @@ from tasks.tokens import tokens
 
 CRAWL = Stage("crawl", crawl)
 CLEAN = Stage("clean", clean, version=2, libraries=["ftfy"])
-LANGUAGE = Stage("language", language, libraries=["fasttext"])
-QUALITY = Stage("quality", quality)
+LANGUAGE = Stage("language", language, version=2)
+QUALITY = Stage("quality", quality, version=2)
 DUPLICATES = Stage("duplicates", duplicates, version=2)
 CONTAMINATION = Stage("contamination", contamination, version=2)
-SELECT = Stage("select", select)
+SELECT = Stage("select", select, version=2)
 CORPUS = Stage("corpus", corpus)
 TOKENIZER = Stage("tokenizer", tokenizer, libraries=["sentencepiece", "tokenizers"])
 TOKENS = Stage("tokens", tokens, libraries=["sentencepiece"])
 PRETRAIN = Stage("pretrain", pretrain, libraries=["torch"])
 EVALUATE = Stage("evaluate", evaluate, libraries=["transformers", "scikit-learn"])
-CARDS = Stage("cards", cards, libraries=["matplotlib"])
+CARDS = Stage("cards", cards, version=2, libraries=["matplotlib"])
 RELEASE = Stage("release", release)
 
 
@@ -79,10 +80,10 @@ def build_lm(config: LanguageConfig, given: Given, run: Run) -> Output:
         for source in config.crawl.sources
     }
     documents = run(CLEAN, config.clean, raw)
-    labels = run(LANGUAGE, config.language, {"clean": documents}, model_digest(config.language))
+    labels = run(LANGUAGE, _identification(config), {"clean": documents}, model_digest(config.language))
     annotations = {
         "language": labels,
-        "quality": run(QUALITY, QualitySignals(label=config.label), {"clean": documents, "language": labels}),
+        "quality": run(QUALITY, QualitySignals(label=config.language.label or config.label), {"clean": documents, "language": labels}),
         "duplicates": run(DUPLICATES, config.duplicates, {"clean": documents}),
         "contamination": run(
             CONTAMINATION,
@@ -108,7 +109,14 @@ def build_lm(config: LanguageConfig, given: Given, run: Run) -> Output:
 
 
 def _selection(config: LanguageConfig, forgotten: BlockList) -> SelectConfig:
-    return SelectConfig(label=config.label, quality=config.quality, rule=config.select, forgotten=forgotten)
+    rule = config.select
+    if rule.min_language_score is None:
+        rule = rule.model_copy(update={"min_language_score": threshold(config.language, config.label)})
+    return SelectConfig(label=config.language.label or config.label, quality=config.quality, rule=rule, forgotten=forgotten)
+
+
+def _identification(config: LanguageConfig) -> LanguageId:
+    return config.language.model_copy(update={"label": config.language.label or config.label})
 
 
 def _sets(config: LanguageConfig) -> list[EvaluationSet]:

@@ -146,10 +146,13 @@ class LastRun:
     def _checks(self, row: Row) -> list[Row]:
         """Every signal that has a threshold, in the order in which select looks at them."""
         rule = self.rules["rule"]
+        unsure = row["affinity"] if row["language_score"] < rule["sure_language_score"] else None
         checks = [
             ("source", "source weight", rule["sources"].get(row["source"], 1.0), "above", 0),
             ("language", "language", row["language"], "equal to", self.rules["label"]),
             ("language_score", "language_score", row["language_score"], "at least", rule["min_language_score"]),
+            ("language_affinity", "affinity", unsure, "at least", rule["min_affinity"]),
+            ("language_lines", "line_share", row["line_share"], "at least", rule["min_line_share"]),
         ]
         for name, threshold in self.thresholds.items():
             kind, _, signal = name.partition("_")

@@ -132,6 +132,7 @@ class LanguageId(Strict):
         None, description="fastText .bin or .ftz: a path or an address; default: the packaged model", exclude=True
     )
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="Checksum of the model; required for an address")
+    label: str | None = Field(None, description="What the model calls the language; default: code and script, e.g. swh_Latn")
 
 
 Share = Annotated[float | None, Field(ge=0, le=1)]
@@ -234,7 +235,17 @@ class EvaluationSet(Strict):
 class Select(Strict):
     """The decision about each document."""
 
-    min_language_score: float = Field(0.5, ge=0, le=1, description="Lowest confidence that counts as this language")
+    min_language_score: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Lowest confidence that counts as this language; default: measured for the model, 0.5 where it was not",
+    )
+    min_affinity: float = Field(
+        0.05, ge=0, le=1, description="Share of words that hardly occur in other languages; asked below sure_language_score"
+    )
+    sure_language_score: float = Field(0.95, ge=0, le=1, description="Confidence from which on the words are not asked")
+    min_line_share: float = Field(0.2, ge=0, le=1, description="Share of a document's lines that are in its language")
     validation: float = Field(0.01, gt=0, lt=0.5, description="Share of the kept documents held out for validation")
     validation_bytes: int = Field(2_000_000, ge=1000, description="Most text held out, in bytes")
     sources: dict[str, float] = Field({}, description="Weight of a source's documents in training; 0 drops them")

@@ -24,7 +24,7 @@ SELECT decision, documents, bytes, 100.0 * documents / sum(documents) OVER () AS
        100.0 * bytes / sum(bytes) OVER () AS bytes_percent
 FROM funnel
 ORDER BY CASE WHEN decision = 'forgotten' THEN 0 WHEN decision = 'contamination' THEN 1 WHEN decision = 'source' THEN 2 WHEN decision = 'empty' THEN 3
-              WHEN decision = 'language' THEN 4 WHEN decision = 'language_score' THEN 5 WHEN decision LIKE 'quality%' THEN 6
+              WHEN decision = 'language' THEN 4 WHEN decision IN ('language_score', 'language_affinity', 'language_lines') THEN 5 WHEN decision LIKE 'quality%' THEN 6
               WHEN decision = 'exact_duplicate' THEN 7 WHEN decision = 'near_duplicate' THEN 8 WHEN decision = 'keep' THEN 10
               ELSE 9 END, documents DESC, decision;
 
@@ -60,6 +60,24 @@ FROM decisions GROUP BY language ORDER BY documents DESC, label LIMIT 10;
 
 -- row labels_found
 SELECT count(DISTINCT language) AS labels FROM decisions;
+
+-- row identification
+SELECT metrics->'$.identification'->>'label' AS label, (metrics->'$.identification'->>'known')::BOOLEAN AS known,
+       (metrics->'$.identification'->>'lines')::BIGINT AS lines, (metrics->'$.identification'->>'others')::BIGINT AS others,
+       (metrics->'$.identification'->>'threshold')::DOUBLE AS threshold,
+       (metrics->'$.identification'->>'separable')::BOOLEAN AS separable,
+       100 * (metrics->'$.identification'->>'recall')::DOUBLE AS recall_percent,
+       100 * (metrics->'$.identification'->>'false_positives')::DOUBLE AS false_positives_percent
+FROM stages WHERE stage = 'language';
+
+-- rows look_alikes
+WITH found AS (
+    SELECT 'taken for' AS way, unnest((metrics->'$.identification.taken_for')::JSON[]) AS entry FROM stages WHERE stage = 'language'
+    UNION ALL
+    SELECT 'taken for it', unnest((metrics->'$.identification.mistaken')::JSON[]) FROM stages WHERE stage = 'language'
+)
+SELECT way, entry->>0 AS label, (entry->>1)::BIGINT AS lines, 100 * (entry->>2)::DOUBLE AS percent
+FROM found ORDER BY way, percent DESC, label;
 
 -- row duplicates
 SELECT (metrics->>'exact')::BIGINT AS exact, (metrics->>'near')::BIGINT AS near,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ REASONS = {
     "empty": "has no words",
     "language": "is in another language",
     "language_score": "language score below {min_language_score}",
+    "language_affinity": "words of this language alone below {min_affinity}, and language score below {sure_language_score}",
+    "language_lines": "share of lines in the language below {min_line_share}",
     "exact_duplicate": "same words as an earlier document",
     "near_duplicate": "nearly the same words as an earlier document",
 }
@@ -116,9 +119,7 @@ def reason(decision: str, settings: list[dict[str, Any]], thresholds: list[dict[
         threshold = decision.removeprefix("quality_")
         kind, _, signal = threshold.partition("_")
         return f"{signal.replace('_', ' ')} {'below' if kind == 'min' else 'above'} {values.get(threshold, DASH)}"
-    return REASONS.get(decision, decision.replace("_", " ")).format_map(
-        {"min_language_score": values.get("min_language_score", DASH)}
-    )
+    return REASONS.get(decision, decision.replace("_", " ")).format_map(defaultdict(lambda: DASH, values))
 
 
 def score_table(scores: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -1,44 +1,48 @@
 """Which language each document is in, by a fastText classifier of words and character n-grams (Joulin et al. 2017).
 
 The packaged model `lid.ftz` knows about 400 languages, many of them African; `lid_card.md` says what it was trained on and how
-well it does. It reads three short windows of a document: n-grams cost time in proportion to the text, and a page whose parts
-are in different languages gets a low score instead of a confident guess.
+well it does, `lid_confusion.json` the same for programs. It reads three short windows of a document, and a page whose parts
+are in different languages gets a low score instead of a confident guess; a few lines are classified one by one beside them.
 """
 
 from __future__ import annotations
 
-import functools
 import os
-import subprocess
-import sys
-import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import regex
 
 from lang_configs.schema import LanguageId
 from tasks.documents import batches, shards, write_table
+from tasks.language.confusion import PACKAGED, beside, facts
+from tasks.language.model import Classifier, classifier
+from tasks.language.pieces import WINDOW, Pieces, as_column, normalise, pieces, script_name, script_of, windows
+from tasks.language.words import affinity, lists_beside
 from tasks.stage import Metrics, StageError, Work, sha256
 
-PACKAGED = Path(__file__).with_name("lid.ftz")
-WINDOW = 170
-"""Characters in a window: about 28 words, as long as the longest text that the packaged model was trained on."""
+__all__ = [
+    "PACKAGED",
+    "SCHEMA",
+    "WINDOW",
+    "Identification",
+    "identify",
+    "language",
+    "model_digest",
+    "normalise",
+    "script_of",
+    "windows",
+]
+
 CANDIDATES = 8
 """Labels that are looked at in each window."""
 MAX_MODEL_BYTES = 2 << 30
-ROOT = str(Path(__file__).parents[2])
 
-SCRIPTS = (
-    "Latn Ethi Arab Cyrl Deva Beng Hani Hang Hira Kana Thai Grek Hebr Armn Geor Taml Telu Knda Mlym Gujr Guru Orya Sinh Mymr"
-    " Khmr Laoo Tibt Thaa Tfng Nkoo Vaii Adlm Syrc Cher Cans Mong Bopo Yiii Java Bali Sund Cakm Lana Gran Tavt Copt Bamu Mend"
-    " Olck Mtei Bugi Batk Rohg Osge Goth"
-)
-"""ISO 15924 codes that are told apart, the frequent ones first; letters of any other script count as Zzzz."""
 JOINED_SCRIPTS = {"Hans": "Hani", "Hant": "Hani", "Jpan": "Hani Hira Kana", "Kore": "Hang Hani"}
 """Codes of writing systems that Unicode knows only by their parts."""
 
@@ -50,12 +54,10 @@ SCHEMA = pa.schema(
         pa.field("runner_up", pa.string(), nullable=False),
         pa.field("runner_up_score", pa.float32(), nullable=False),
         pa.field("script", pa.string(), nullable=False),
+        pa.field("line_share", pa.float32()),
+        pa.field("affinity", pa.float32()),
     ]
 )
-
-_NOT_WORDS = regex.compile(r"[^\p{L}\p{M}'’ʼʻꞌ\u200c\u200d]+")
-_LETTERS = regex.compile(r"(?![\p{Script=Zyyy}\p{Script=Zinh}])\p{L}")
-_SCRIPT = {code: regex.compile(rf"\p{{Script={code}}}") for code in SCRIPTS.split()}
 
 
 class Identification(NamedTuple):
@@ -75,150 +77,121 @@ class Identification(NamedTuple):
 def language(inputs: Mapping[str, Path], config: LanguageId, out: Path, work: Work) -> Metrics:
     """Annotate each document of `inputs["clean"]` with the columns of `SCHEMA`; one file per shard.
 
-    Raises StageError if the model cannot be had or is no fastText classifier, or if its checksum is another one.
+    `line_share` is the share of up to six sampled lines (four words or more, their first 90 characters) whose best label is
+    that of the document; of its windows if it has fewer than three such lines; null if it has no letters. `affinity` is the
+    share of the words of its windows that are in the list of its label (`tasks.language.words`); null where there is no list.
+    The metrics tell what the model is known to confuse with `config.label`. Raises StageError if the model cannot be had or is
+    no fastText classifier, or if its checksum is another one.
     """
-    model = str(_model_file(config))
-    if config.model and not config.sha256:
-        _survive(model)
-    classifier(model)  # a model that cannot be used is one error, not one for each shard
-    found = work.units(partial(_annotate, model), {shard.stem: str(shard) for shard in shards(inputs["clean"])}, out)
+    model = _model_file(config)
+    classifier(str(model))  # a model that cannot be used is one error, not one for each shard
+    found = work.units(partial(_annotate, str(model)), {shard.stem: str(shard) for shard in shards(inputs["clean"])}, out)
     labels: Counter[str] = Counter()
     for unit in found.values():
         labels.update(unit["labels"])
     most = sorted(labels.items(), key=lambda entry: (-entry[1], entry[0]))[:20]
-    return {"documents": labels.total(), "labels": dict(most)}
+    return {"documents": labels.total(), "labels": dict(most), "identification": facts(model, config.label)}
 
 
 def model_digest(config: LanguageId) -> str:
-    """SHA-256 of the model file in use, for the fingerprint of the stage; nothing is downloaded for it.
+    """SHA-256 of the model file in use and of what lies beside it, for the fingerprint of the stage; downloads nothing.
 
     Raises StageError as `language` does.
     """
     if _is_address(config.model):
         return _stated_checksum(config)
-    return sha256(_model_file(config))
+    model = _model_file(config)
+    return "-".join(sha256(path) for path in (model, beside(model), lists_beside(model)) if path.is_file())
 
 
 def identify(texts: Sequence[str], model: str | Path = PACKAGED) -> list[Identification]:
     """The language of each text; empty text is und_Zzzz with score 0. Never raises on any text."""
+    found = identify_column(as_column(texts), model, lines=False)
+    columns = [found.column(name).to_pylist() for name in Identification._fields]
+    return [Identification(*row) for row in zip(*columns, strict=True)]
+
+
+def identify_column(texts: pa.Array, model: str | Path = PACKAGED, lines: bool = True) -> pa.Table:
+    """The columns of `SCHEMA` without the id for each text (NFC); `line_share` is of the windows where `lines` is false."""
     known = classifier(str(model))
-    pieces = [[words for window in windows(text) if (words := normalise(window))] for text in texts]
-    predicted = iter(known.predict([piece for group in pieces for piece in group]))
-    found = []
-    for group in pieces:
-        script = script_of("".join(group))
-        found.append(_decide([next(predicted) for _ in group], script, known.scripts))
-    return found
-
-
-def windows(text: str) -> list[str]:
-    """Start, middle and end of `text`, at most WINDOW characters each, cut at spaces; one window if that is all of it."""
-    if len(text) <= 3 * WINDOW:
-        return [text]
-    middle = (len(text) - WINDOW) // 2
-    return [_whole_words(text, start) for start in (0, middle, len(text) - WINDOW)]
-
-
-def normalise(text: str) -> str:
-    """Text as the model was trained on it: NFC, lower case, and a space for anything but letters, marks and apostrophes."""
-    return _NOT_WORDS.sub(" ", unicodedata.normalize("NFC", text).lower()).strip(" '’")
-
-
-def script_of(text: str) -> str:
-    """ISO 15924 code of most letters of `text`; Zzzz if it has none. Of equally frequent ones, the first in `SCRIPTS`."""
-    counts: Counter[str] = Counter()
-    for character, count in Counter(text).items():
-        if script := _script(character):
-            counts[script] += count
-    order = [*_SCRIPT, "Zzzz"]
-    return min(counts, key=lambda script: (-counts[script], order.index(script)), default="Zzzz")
-
-
-class Classifier:
-    """A fastText model that was checked to be a classifier."""
-
-    def __init__(self, path: str) -> None:
-        import fasttext
-
-        try:
-            self._model = fasttext.load_model(path)
-            self._model.predict(["a"])
-            labels = self._model.get_labels()
-        except (ValueError, RuntimeError, MemoryError) as error:
-            raise StageError(f"{path}: no fastText classifier ({error}); give language.model a .bin or .ftz file") from error
-        named = [regex.search(r"_([A-Z][a-z]{3})$", label) for label in labels]
-        self.scripts: set[str] | None = None
-        """Scripts of the labels; None if the labels do not name any."""
-        if all(named):
-            codes = [match.group(1) for match in named if match]
-            self.scripts = {script for code in codes for script in JOINED_SCRIPTS.get(code, code).split()}
-
-    def predict(self, texts: list[str]) -> list[list[tuple[str, float]]]:
-        """The best labels of each normalised text with their probabilities, best first."""
-        if not texts:
-            return []
-        # a list, also for one text: fasttext 0.9.3 does not work with numpy 2 on a single string
-        labels, scores = self._model.predict(texts, k=CANDIDATES)
-        return [
-            [(label.removeprefix("__label__"), min(float(score), 1.0)) for label, score in zip(*pair, strict=True)]
-            for pair in zip(labels, scores, strict=True)
-        ]
-
-
-@functools.lru_cache(maxsize=2)
-def classifier(path: str) -> Classifier:
-    """The model in the file `path`, loaded once in a process. Raises StageError if it is no fastText classifier."""
-    return Classifier(path)
-
-
-def _survive(model: str) -> None:
-    """Load a file of unknown origin in another process first: fastText checks little, and a cut file kills the process."""
-    trial = f"from tasks.language import classifier; classifier({model!r})"
-    ended = subprocess.run(
-        [sys.executable, "-c", trial], capture_output=True, check=False, env=os.environ | {"PYTHONPATH": ROOT}
-    )
-    if ended.returncode < 0:
-        raise StageError(f"{model}: no fastText classifier, or a damaged one; give language.model a whole .bin or .ftz file")
+    parts = pieces(texts, lines)
+    places, scores = known.predict(parts.data, parts.ends, CANDIDATES)
+    best, best_scores = _averaged(parts, places, scores, len(texts), len(known.labels))
+    scripts = [script_name(place) for place in parts.script.tolist()]
+    allowed = _scripts(known)
+    names = [*known.labels, ""]
+    undetermined = [
+        script == "Zzzz" or (allowed is not None and script not in allowed) or place < 0
+        for script, place in zip(scripts, best[:, 0].tolist(), strict=True)
+    ]
+    label = [
+        f"und_{script}" if unknown else names[place]
+        for script, unknown, place in zip(scripts, undetermined, best[:, 0].tolist(), strict=True)
+    ]
+    runner_up = ["" if unknown else names[place] for unknown, place in zip(undetermined, best[:, 1].tolist(), strict=True)]
+    best_scores[np.array(undetermined, bool)] = 0
+    shares = _line_shares(parts, places[:, 0], np.where(undetermined, -1, best[:, 0]))
+    affinities = pa.array(affinity(parts, label, Path(model)), from_pandas=True)
+    columns = [label, best_scores[:, 0], runner_up, best_scores[:, 1], scripts, pa.array(shares, from_pandas=True), affinities]
+    return pa.table([pa.array(c, f.type) for c, f in zip(columns, SCHEMA.remove(0), strict=True)], SCHEMA.remove(0))
 
 
 def _annotate(model: str, shard: str, out: Path) -> Metrics:
     path = Path(shard)
-    rows: list[dict[str, Any]] = []
+    tables = []
     for batch in batches(path, ["id", "text"]):
-        found = identify(batch.column("text").to_pylist(), model)
-        ids = batch.column("id").to_pylist()
-        rows.extend({"id": identity} | entry._asdict() for identity, entry in zip(ids, found, strict=True))
-    write_table(pa.Table.from_pylist(rows, SCHEMA), out / path.name)
-    return {"labels": Counter(row["label"] for row in rows)}
+        found = identify_column(batch.column("text"), model)
+        tables.append(found.add_column(0, SCHEMA.field("id"), batch.column("id").cast(pa.binary(16))))
+    table = pa.concat_tables(tables) if tables else SCHEMA.empty_table()
+    write_table(table.combine_chunks(), out / path.name)
+    counts = table.column("label").value_counts().to_pylist()
+    return {"labels": {entry["values"]: entry["counts"] for entry in counts}}
 
 
-def _whole_words(text: str, start: int) -> str:
-    """The window that begins at `start`, without the words that its ends cut; as it is where no spaces are written."""
-    end = start + WINDOW
-    piece = text[start:end]
-    first = 0 if start == 0 or text[start - 1].isspace() else next((i for i, c in enumerate(piece) if c.isspace()), -1)
-    last = WINDOW if end >= len(text) or text[end].isspace() else max(piece.rfind(" "), piece.rfind("\n"))
-    return piece[first:last] if 0 <= first < last else piece
+def _averaged(
+    parts: Pieces, places: np.ndarray, scores: np.ndarray, documents: int, labels: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The two best labels of each document (places, -1 for none) and their probabilities averaged over its windows."""
+    best, best_scores = np.full((documents, 2), -1), np.zeros((documents, 2), np.float32)
+    chosen = ~parts.line
+    of_document = np.repeat(parts.document[chosen].astype(np.int64), places.shape[1])
+    seen = places[chosen].ravel() >= 0
+    keys, inverse = np.unique((of_document * labels + places[chosen].ravel())[seen], return_inverse=True)
+    sums = np.bincount(inverse, scores[chosen].ravel()[seen], len(keys))
+    document, label = np.divmod(keys, labels)
+    # of equally good labels the first in the model's order
+    order = np.lexsort((label, -sums, document))
+    document, label, sums = document[order], label[order], sums[order]
+    first = np.searchsorted(document, np.arange(documents))
+    number = np.bincount(parts.document[chosen], minlength=documents)
+    for rank in (0, 1):
+        at = np.minimum(first + rank, max(0, len(document) - 1))
+        found = (first + rank < len(document)) & (number > 0)
+        if len(document):
+            found &= document[at] == np.arange(documents)
+            best[found, rank] = label[at[found]]
+            best_scores[found, rank] = sums[at[found]] / number[found]
+    return best, np.minimum(best_scores, 1)
 
 
-def _decide(predictions: Iterable[Sequence[tuple[str, float]]], script: str, scripts: set[str] | None) -> Identification:
-    predictions = list(predictions)
-    sums: dict[str, float] = {}
-    for prediction in predictions:
-        for label, score in prediction:
-            sums[label] = sums.get(label, 0.0) + score
-    if not sums or script == "Zzzz" or (scripts is not None and script not in scripts):
-        return Identification(f"und_{script}", 0.0, "", 0.0, script)
-    ranked = sorted(sums.items(), key=lambda entry: (-entry[1], entry[0]))
-    (label, best), (runner_up, second) = (*ranked, ("", 0.0))[:2]
-    return Identification(label, best / len(predictions), runner_up, second / len(predictions), script)
+def _line_shares(parts: Pieces, labels: np.ndarray, of_document: np.ndarray) -> np.ndarray:
+    """Share of the lines of each document, or of its windows if there are none, whose label is its own; NaN for neither."""
+    documents = len(of_document)
+    same = labels == of_document[parts.document]
+    lines = np.bincount(parts.document[parts.line], minlength=documents)
+    read = parts.line == (lines[parts.document] > 0)
+    number = np.bincount(parts.document[read], minlength=documents)
+    hits = np.bincount(parts.document[read & same], minlength=documents)
+    return np.where(number > 0, hits / np.maximum(number, 1), np.nan).astype(np.float32)
 
 
-@functools.lru_cache(maxsize=1 << 16)
-def _script(character: str) -> str | None:
-    if not _LETTERS.match(character):
+def _scripts(model: Classifier) -> set[str] | None:
+    """Scripts of the labels; None if the labels do not name any."""
+    named = [regex.search(r"_([A-Z][a-z]{3})$", label) for label in model.labels]
+    if not all(named):
         return None
-    return next((code for code, pattern in _SCRIPT.items() if pattern.match(character)), "Zzzz")
+    codes = [match.group(1) for match in named if match]
+    return {script for code in codes for script in JOINED_SCRIPTS.get(code, code).split()}
 
 
 def _model_file(config: LanguageId) -> Path:

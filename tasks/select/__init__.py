@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lang_configs.schema import Quality, Select
 from tasks.documents import shards, write_table
+from tasks.language.confusion import UNMEASURED_SCORE
 from tasks.select.forgotten import BlockList
 from tasks.select.thresholds import Threshold, resolve
 from tasks.stage import Metrics, StageError, Work
@@ -94,10 +95,14 @@ def _blocked(database: Any, forgotten: BlockList) -> pa.Table:
 
 
 def _parameters(config: SelectConfig, thresholds: list[Threshold]) -> dict[str, Any]:
+    score = config.rule.min_language_score
     return {
         **{threshold.name: threshold.value for threshold in thresholds},
         "label": config.label,
-        "min_language_score": config.rule.min_language_score,
+        "min_language_score": UNMEASURED_SCORE if score is None else score,
+        "min_affinity": config.rule.min_affinity,
+        "sure_language_score": config.rule.sure_language_score,
+        "min_line_share": config.rule.min_line_share,
         "validation": config.rule.validation,
         "validation_bytes": config.rule.validation_bytes,
         "least_bytes": LEAST_VALIDATION_BYTES,

@@ -3,7 +3,7 @@
 -- a changed threshold costs this query, nothing else.
 WITH measured AS (
     SELECT d.position, d.id, d.source, d.license, d.url, d.title, d.bytes,
-           l.label AS language, l.score AS language_score,
+           l.label AS language, l.score AS language_score, l.line_share, l.affinity,
            q.* EXCLUDE (id),
            u.duplicate_of, u.kind, u.jaccard, u.copies, u.related,
            c.item, c.coverage,
@@ -25,6 +25,8 @@ judged AS (
                WHEN words = 0 THEN 'empty'
                WHEN language <> $label THEN 'language'
                WHEN language_score < $min_language_score THEN 'language_score'
+               WHEN affinity < $min_affinity AND language_score < $sure_language_score THEN 'language_affinity'
+               WHEN line_share < $min_line_share THEN 'language_lines'
                WHEN words < $min_words THEN 'quality_min_words'
                WHEN words > $max_words THEN 'quality_max_words'
                WHEN mean_word_length < $min_mean_word_length THEN 'quality_min_mean_word_length'

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -15,7 +16,20 @@ from hypothesis import strategies as st
 from lang_configs.schema import LanguageId
 from tasks.documents import Document, to_table, write_table
 from tasks.engines import Processes
-from tasks.language import PACKAGED, SCHEMA, WINDOW, identify, language, model_digest, normalise, script_of, windows
+from tasks.language import (
+    PACKAGED,
+    SCHEMA,
+    WINDOW,
+    identify,
+    identify_column,
+    language,
+    model_digest,
+    normalise,
+    script_of,
+    windows,
+)
+from tasks.language.confusion import SCORES, measured, threshold
+from tasks.language.train import documents
 from tasks.stage import StageError, Work, sha256
 
 TEXTS = {
@@ -140,6 +154,51 @@ def test_one_row_for_each_document_in_a_file_of_the_same_name(tmp_path: Path) ->
         assert (tmp_path / "one" / shard.name).read_bytes() == (tmp_path / "two" / shard.name).read_bytes()
 
 
+def test_the_share_of_lines_shows_a_mixed_page(tmp_path: Path) -> None:
+    swahili, english = (TEXTS[label].replace(". ", ".\n").replace(", ", ",\n") for label in ("swh_Latn", "eng_Latn"))
+    texts = [f"{swahili}\n{swahili}", f"{swahili}\n{swahili}\n{english}", TEXTS["swh_Latn"], "Habari\nKaribu\nSokoni", "2026"]
+    found = identify_column(pa.array(texts))
+    assert found.column("label").to_pylist()[:3] == ["swh_Latn"] * 3
+    whole, mixed, one_line, short_lines, nothing = found.column("line_share").to_pylist()
+    assert whole == one_line == short_lines == 1.0
+    assert 0.5 <= mixed < 0.9
+    assert nothing is None
+
+
+def test_the_metrics_tell_what_is_confused_with_the_language(tmp_path: Path) -> None:
+    clean, out = tmp_path / "clean", tmp_path / "out"
+    clean.mkdir()
+    out.mkdir()
+    known = language({"clean": clean}, LanguageId(label="swh_Latn"), out, Work())["identification"]
+    assert known["known"]
+    assert known["threshold"] == threshold(LanguageId(), "swh_Latn")
+    assert known["recall"] > 0.9
+    assert known["false_positives"] <= 0.001
+    assert all(len(entry) == 3 for entry in known["mistaken"])
+    other = language({"clean": clean}, LanguageId(label="xyz_Latn"), out, Work())["identification"]
+    assert (other["known"], other["threshold"]) == (False, threshold(LanguageId(), "xyz_Latn")) == (False, 0.5)
+
+
+def test_the_threshold_is_the_least_score_that_keeps_neighbours_out() -> None:
+    lines = {
+        "swh_Latn": [("swh_Latn", 0.9)] * 95 + [("swh_Latn", 0.45)] * 5,
+        "swb_Latn": [("swb_Latn", 0.9)] * 96 + [("swh_Latn", 0.52)] * 4,
+        **{f"a{number:02}_Latn": [(f"a{number:02}_Latn", 1.0)] * 20 for number in range(60)},
+        "few_Latn": [("few_Latn", 0.9)] * 19,
+    }
+    rows = measured(lines)
+    assert "few_Latn" not in rows
+    row = rows["swh_Latn"]
+    assert row["threshold"] == 0.55  # at 0.5 four of a hundred lines of one neighbour get in
+    assert row["recall"][SCORES.index(0.45)] == 1.0
+    assert row["recall"][SCORES.index(0.55)] == 0.95
+    assert row["mistaken"] == [["swb_Latn", 100, 0.04]]
+    assert rows["swb_Latn"]["taken_for"] == [["swh_Latn", 100, 0.04]]
+    assert rows["a00_Latn"]["threshold"] == 0.2
+    lines["run_Latn"] = [("swh_Latn", 0.99)] * 20
+    assert [measured(lines)["swh_Latn"][key] for key in ("threshold", "separable")] == [0.5, False]
+
+
 def test_a_model_of_ones_own_may_have_any_labels(tmp_path: Path) -> None:
     own = tmp_path / "own.ftz"
     own.write_bytes(PACKAGED.read_bytes().replace(b"__label__swh_Latn\0", b"__label__kiswahili"[:17] + b"\0"))
@@ -196,8 +255,8 @@ def test_a_model_at_an_address_is_downloaded_once_and_checked(
     with pytest.raises(StageError, match="SHA-256"):
         language(inputs, LanguageId(model=server, sha256="0" * 64), out, Work())
     good = LanguageId(model=server, sha256=hashlib.sha256(PACKAGED.read_bytes()).hexdigest())
-    assert model_digest(good) == model_digest(LanguageId())
-    assert language(inputs, good, out, Work()) == {"documents": 0, "labels": {}}
+    assert model_digest(LanguageId()).startswith(model_digest(good))
+    assert language(inputs, good, out, Work())["documents"] == 0
     (tmp_path / "web" / "lid.ftz").unlink()
     language(inputs, good, out, Work())
 
@@ -207,12 +266,17 @@ def test_the_packaged_model_is_small_and_the_one_its_card_describes() -> None:
     assert sha256(PACKAGED) in PACKAGED.with_name("lid_card.md").read_text("utf-8")
 
 
-def _test_lines(bundle: Path) -> dict[str, list[str]]:
+def _lines(bundle: Path, *splits: str) -> dict[str, list[str]]:
     lines: dict[str, list[str]] = {}
-    for line in (bundle / "lid" / "test.txt").read_text("utf-8").splitlines():
-        label, _, text = line.removeprefix("__label__").partition(" ")
-        lines.setdefault(label, []).append(text)
+    for split in splits:
+        for line in (bundle / "lid" / f"{split}.txt").read_text("utf-8").splitlines():
+            label, _, text = line.removeprefix("__label__").partition(" ")
+            lines.setdefault(label, []).append(text)
     return lines
+
+
+def _share(texts: list[str], label: str, score: float) -> float:
+    return sum(entry.label == label and entry.score >= score for entry in identify(texts)) / len(texts)
 
 
 def test_finds_swahili_news(bundle: Path) -> None:
@@ -220,23 +284,29 @@ def test_finds_swahili_news(bundle: Path) -> None:
     for split in ("dev", "test"):
         with open(bundle / "eval" / "masakhanews" / "swa" / f"{split}.tsv", encoding="utf-8", newline="") as handle:
             articles += [f"{row['headline']}\n{row['text']}" for row in csv.DictReader(handle, delimiter="\t")]
-    found = identify(articles)
-    assert sum(entry.label == "swh_Latn" and entry.score >= 0.5 for entry in found) / len(articles) >= 0.98
+    assert _share(articles, "swh_Latn", threshold(LanguageId(), "swh_Latn")) >= 0.98
+
+
+def test_finds_short_lines_of_stories_that_it_was_not_trained_on(bundle: Path) -> None:
+    stories = [document for name, document in documents(bundle / "raw" / "swahili") if name.startswith("african_storybook")]
+    lines = [line for story in stories if "NC" in story["license"] for line in story["text"].split("\n") if line.split()]
+    assert len(lines) > 200
+    assert _share(lines, "swh_Latn", threshold(LanguageId(), "swh_Latn")) >= 0.85
 
 
 def test_takes_few_other_languages_for_swahili(bundle: Path) -> None:
-    wrong = {
-        label: sum(entry.label == "swh_Latn" and entry.score >= 0.5 for entry in identify(lines)) / len(lines)
-        for label, lines in _test_lines(bundle).items()
-        if label != "swh_Latn"
-    }
+    least = threshold(LanguageId(), "swh_Latn")
+    lines = _lines(bundle, "dev", "test")
+    wrong = {label: _share(lines[label], "swh_Latn", least) for label in lines if label != "swh_Latn"}
     assert len(wrong) > 300
     assert sum(wrong.values()) / len(wrong) <= 0.001
-    assert max(wrong["swb_Latn"], wrong["zdj_Latn"]) <= 0.05
+    comorian = lines["swb_Latn"] + lines["zdj_Latn"]
+    # the one of 48 is a heading of five words, one of them the same in both
+    assert _share(comorian, "swh_Latn", least) <= 0.03
 
 
 def test_finds_the_other_languages_of_the_configs(bundle: Path) -> None:
-    lines = _test_lines(bundle)
+    lines = _lines(bundle, "test")
     for label, least in {"swh_Latn": 0.93, "amh_Ethi": 0.98, "hau_Latn": 0.95}.items():
         found = identify(lines[label])
         assert sum(entry.label == label for entry in found) / len(found) >= least, label

@@ -5,8 +5,14 @@ from pathlib import Path
 
 import pytest
 import zstandard
+from test_language import TEXTS
+from test_model import windows_of_words
 
-from tasks.language.train import collect, training_windows
+from lang_configs.schema import LanguageId
+from tasks.language import identify
+from tasks.language.confusion import beside, facts, threshold
+from tasks.language.train import collect, train_own, training_windows
+from tasks.stage import StageError
 
 LICENCES = {
     "CC0 (repository LICENSE)": True,
@@ -71,7 +77,69 @@ def test_training_windows_are_the_same_every_time_and_lose_some_diacritics() -> 
     windows = training_windows(text)
     assert windows == training_windows(text)
     assert {line.split()[0] for line in windows} == {"__label__yor_Latn", "__label__swh_Latn"}
-    assert all(3 <= len(line.split()) - 1 <= 30 for line in windows)
+    assert all(3 <= len(line.split()) - 1 <= 30 for line in windows)  # too little text for short windows
     yoruba = [line for line in windows if any(word in line.split() for word in ("oṣù", "oṣu", "osu"))]
     bare = sum("oṣù" not in line.split() for line in yoruba)
     assert 0.1 < bare / len(yoruba) < 0.4
+
+
+def test_a_larger_label_gets_short_windows_too() -> None:
+    windows = training_windows({"swh_Latn": _lines("mstari") * 100, "yor_Latn": _lines("ọ̀rọ̀")})
+    lengths = {label: [len(line.split()) - 1 for line in windows if label in line] for label in ("swh_Latn", "yor_Latn")}
+    assert min(lengths["swh_Latn"]) == 1
+    assert min(lengths["yor_Latn"]) >= 3
+
+
+def test_a_document_in_another_language_than_its_source_says_is_left_out(tmp_path: Path) -> None:
+    documents = [
+        {"id": "asp-myx-0121_x", "text": " ".join(_lines("mzee")), "license": "CC0", "lang_hint": "myx_Latn"},
+        {"id": "asp-myx-0122_y", "text": " ".join(_lines("mlosi")), "license": "CC0", "lang_hint": "myx_Latn"},
+    ]
+    lid, raw = _bundle(tmp_path, documents, [f"__label__myx_Latn {line}" for line in _lines("mzee") + _lines("mlosi")], [])
+    used = " ".join(collect(lid, raw).train["myx_Latn"])
+    assert "mlosi" in used
+    assert "mzee" not in used
+
+
+def test_a_model_of_ones_own_from_fasttext_lines(tmp_path: Path) -> None:
+    (tmp_path / "train.txt").write_text("\n".join(windows_of_words(500)), "utf-8")
+    (tmp_path / "test.txt").write_text("\n".join(windows_of_words(700)[500:]), "utf-8")
+    model = tmp_path / "own" / "mine.ftz"
+    found = train_own(tmp_path, model)
+    assert (found["labels"], found["held_out_lines"]) == (7, 200)
+    assert [entry.label for entry in identify(list(TEXTS.values()), model)] == list(TEXTS)
+    row = facts(model, "swh_Latn")
+    assert row["known"]
+    assert row["threshold"] == threshold(LanguageId(model=str(model)), "swh_Latn")
+    assert "| swh_Latn |" in beside(model).with_suffix(".md").read_text()
+    again = tmp_path / "again" / "mine.ftz"
+    train_own(tmp_path / "train.txt", again, test=tmp_path / "test.txt")
+    assert again.read_bytes() == model.read_bytes()
+    assert beside(again).read_bytes() == beside(model).read_bytes()
+
+
+def test_without_test_lines_some_are_held_out(tmp_path: Path) -> None:
+    (tmp_path / "lines.txt").write_text("\n".join(windows_of_words(700)), "utf-8")
+    found = train_own(tmp_path / "lines.txt", tmp_path / "mine.ftz")
+    assert 60 <= found["held_out_lines"] <= 80
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "the file is empty"),
+        ("__label__swh_Latn habari za leo\nhabari\n", "line 2 has no label or no text"),
+        ("__label__swh_Latn\n", "line 1 has no label or no text"),
+        ("__label__swh_Latn a b\n__label__swh_Latn c d\n__label__kam_Latn e f\n", "kam_Latn has a single line"),
+        ("__label__swh_Latn a b\n__label__swh_Latn c d\n", "all lines have the label swh_Latn"),
+        (b"__label__swh_Latn \xff\xfe\n", "cannot be read"),
+    ],
+)
+def test_lines_that_cannot_be_used_are_one_clear_sentence(content: str | bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / "lines.txt").write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(StageError, match=message):
+        train_own(tmp_path / "lines.txt", tmp_path / "mine.ftz")
+    with pytest.raises(StageError, match="cannot be read"):
+        train_own(tmp_path / "missing.txt", tmp_path / "mine.ftz")
+    with pytest.raises(StageError, match=r"ends in \.ftz"):
+        train_own(tmp_path / "lines.txt", tmp_path / "mine.bin")

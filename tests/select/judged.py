@@ -29,6 +29,7 @@ def world(folder: Path, notes: list[dict[str, Any]], shard_bytes: int = 1 << 20,
     for number, note in enumerate(notes):
         key = {"id": ids[number]}
         tables["language"].append(key | {"label": note.get("label", "swh_Latn"), "score": note.get("score", 0.99)})
+        tables["language"][-1] |= {"line_share": note.get("line_share", 1.0), "affinity": note.get("affinity", 0.3)}
         tables["quality"].append(key | {name: note.get(name, GOOD[name]) for name in SIGNALS})
         of = note.get("of")
         copies = sum(other.get("of") == number for other in notes) + 1
@@ -52,7 +53,7 @@ def world(folder: Path, notes: list[dict[str, Any]], shard_bytes: int = 1 << 20,
 def _schema(name: str) -> pa.Schema:
     identity = pa.field("id", pa.binary(16))
     columns = {
-        "language": [("label", pa.string()), ("score", pa.float32())],
+        "language": [("label", pa.string()), ("score", pa.float32()), ("line_share", pa.float32()), ("affinity", pa.float32())],
         "quality": [(signal, pa.float32()) for signal in SIGNALS],
         "duplicates": [
             ("duplicate_of", pa.binary(16)), ("kind", pa.string()), ("jaccard", pa.float32()), ("copies", pa.int32()),
