@@ -152,7 +152,7 @@ def test_killed_ten_times_it_completes_with_the_same_corpus_tokenizer_and_tokens
             command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
         )
         try:
-            process.wait(timeout=generator.uniform(2, seconds / 2))
+            process.wait(timeout=generator.uniform(1.5, seconds / 5))
         except subprocess.TimeoutExpired:
             os.kill(process.pid, signal.SIGKILL)
             process.wait()
