@@ -146,7 +146,7 @@ class LastRun:
     def _checks(self, row: Row) -> list[Row]:
         """Every signal that has a threshold, in the order in which select looks at them."""
         rule = self.rules["rule"]
-        unsure = row["affinity"] if row["language_score"] < rule["sure_language_score"] else None
+        unsure = row["affinity"] if row["language_score"] < rule["sure_language_score"] and row["words"] >= 5 else None
         checks = [
             ("source", "source weight", rule["sources"].get(row["source"], 1.0), "above", 0),
             ("language", "language", row["language"], "equal to", self.rules["label"]),
