@@ -80,10 +80,11 @@ def build_lm(config: LanguageConfig, given: Given, run: Run) -> Output:
         for source in config.crawl.sources
     }
     documents = run(CLEAN, config.clean, raw)
-    labels = run(LANGUAGE, _identification(config), {"clean": documents}, model_digest(config.language))
+    identification = _identification(config)
+    labels = run(LANGUAGE, identification, {"clean": documents}, model_digest(identification))
     annotations = {
         "language": labels,
-        "quality": run(QUALITY, QualitySignals(label=config.language.label or config.label), {"clean": documents, "language": labels}),
+        "quality": run(QUALITY, QualitySignals(label=identification.label), {"clean": documents, "language": labels}),
         "duplicates": run(DUPLICATES, config.duplicates, {"clean": documents}),
         "contamination": run(
             CONTAMINATION,
