@@ -17,7 +17,7 @@ from lang_configs.schema import EvaluationSet, LanguageId, Tokens
 from tasks.cards import CardsConfig, cards
 from tasks.clean import clean
 from tasks.contamination import ContaminationConfig, contamination
-from tasks.corpus import CorpusConfig, corpus
+from tasks.corpus import corpus
 from tasks.crawl import crawl, external
 from tasks.duplicates import duplicates
 from tasks.evaluate import EvaluateConfig, evaluate
@@ -40,7 +40,7 @@ QUALITY = Stage("quality", quality, version=2)
 DUPLICATES = Stage("duplicates", duplicates, version=2)
 CONTAMINATION = Stage("contamination", contamination, version=2)
 SELECT = Stage("select", select, version=2)
-CORPUS = Stage("corpus", corpus)
+CORPUS = Stage("corpus", corpus, version=2)
 TOKENIZER = Stage("tokenizer", tokenizer, libraries=["sentencepiece", "tokenizers"])
 TOKENS = Stage("tokens", tokens, libraries=["sentencepiece"])
 PRETRAIN = Stage("pretrain", pretrain, libraries=["torch"])
@@ -94,7 +94,7 @@ def build_lm(config: LanguageConfig, given: Given, run: Run) -> Output:
         ),
     }
     selected = run(SELECT, _selection(config, given.forgotten), {"clean": documents, **annotations}, given.forgotten.digest())
-    text = run(CORPUS, CorpusConfig(), {"clean": documents, "select": selected})
+    text = run(CORPUS, config.corpus, {"clean": documents, "select": selected})
 
     pieces = run(TOKENIZER, config.tokenizer, {"corpus": text})
     encoded = run(TOKENS, Tokens(), {"corpus": text, "tokenizer": pieces})

@@ -249,7 +249,19 @@ class Select(Strict):
     validation: float = Field(0.01, gt=0, lt=0.5, description="Share of the kept documents held out for validation")
     validation_bytes: int = Field(2_000_000, ge=1000, description="Most text held out, in bytes")
     sources: dict[str, float] = Field({}, description="Weight of a source's documents in training; 0 drops them")
+    source_bytes: dict[str, int] = Field({}, description="Most text kept of a source, in bytes; a hash chooses the documents")
+    rehydration: dict[int, float] = Field(
+        {}, description="Number of copies a document stands for, itself included -> weight from there on, e.g. {2: 1.5, 5: 2}"
+    )
     seed: int = 1
+
+
+class Corpus(Strict):
+    """The text that is trained on."""
+
+    drop_repeated_paragraphs: bool = Field(
+        False, description="Keep each line of 100 characters or more only where it stands first, in the order of the documents"
+    )
 
 
 # --- tokenizer and model --------------------------------------------------------------------------------------------
@@ -386,6 +398,7 @@ class LanguageConfig(Strict):
     contamination: Contamination = Contamination()
     evaluation: list[EvaluationSet] = []
     select: Select = Select()
+    corpus: Corpus = Corpus()
     tokenizer: Tokenizer = Tokenizer()
     pretrain: Pretrain = Pretrain()
     evaluate: Evaluate = Evaluate()

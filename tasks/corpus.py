@@ -2,53 +2,118 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pydantic import BaseModel
+import xxhash
 
-from tasks.documents import batches, shards, write_table
-from tasks.stage import Metrics, Work
+from lang_configs.schema import Corpus
+from tasks.documents import SCHEMA, batches, shards, write_table
+from tasks.stage import Metrics, Work, replacing
+
+PARAGRAPH = 100
+"""Characters of a line from which on it is a paragraph that may be dropped: shorter ones are verses, turns and headings."""
 
 
-class CorpusConfig(BaseModel):
-    """Nothing to configure: select has decided."""
-
-
-def corpus(inputs: Mapping[str, Path], config: CorpusConfig, out: Path, work: Work) -> Metrics:
+def corpus(inputs: Mapping[str, Path], config: Corpus, out: Path, work: Work) -> Metrics:
     """Write `train-*.parquet` and `validation-*.parquet`: the documents of `inputs["clean"]` that `inputs["select"]` keeps,
     in their order, with the column `weight` added. A shard of documents without any such document gives no file.
+
+    Repeated paragraphs are dropped here, where that is wanted: in `clean` it would hide near-duplicates from `duplicates`.
+    A document of nothing but repeated paragraphs keeps its first one.
     """
     paths = shards(inputs["clean"])
     decisions = str(inputs["select"] / "decisions.parquet")
-    items = {f"{number:05d}": (f"{number:05d}", str(path), decisions) for number, path in enumerate(paths)}
+    names = {f"{number:05d}": str(path) for number, path in enumerate(paths)}
+    if config.drop_repeated_paragraphs:
+        (out / ".paragraphs").mkdir(exist_ok=True)
+        work.units(_hash_paragraphs, {f"paragraphs-{n}": (n, path, decisions) for n, path in names.items()}, out)
+        _find_repeated(out / ".paragraphs", list(names))
+    items = {n: (n, path, decisions, config.drop_repeated_paragraphs) for n, path in names.items()}
     parts = work.units(_filter, items, out)
-    return {
+    found = {
         f"{split}_{count}": sum(part[split][count] for part in parts.values())
         for split in ("train", "validation")
         for count in ("documents", "bytes")
     }
+    return found | {"repeated_paragraphs": sum(part["repeated_paragraphs"] for part in parts.values())}
 
 
-def _filter(unit: tuple[str, str, str], out: Path) -> Metrics:
-    number, path, decisions = unit[0], Path(unit[1]), Path(unit[2])
+def _kept(path: Path, decisions: str) -> Iterator[pa.Table]:
+    """The documents of a shard that are kept, with the columns `weight` and `split`."""
     kept = pq.read_table(decisions, columns=["id", "split", "weight"], filters=[("decision", "=", "keep")])
     ids = kept.column("id").combine_chunks()
-    pieces: dict[str, list[pa.Table]] = {"train": [], "validation": []}
     for batch in batches(path):
         place = pc.index_in(batch.column("id"), value_set=ids)
         rows = place.is_valid()
         chosen = pa.Table.from_batches([batch]).filter(rows)
-        if not chosen.num_rows:
-            continue
-        attributes = kept.take(place.filter(rows))
-        chosen = chosen.append_column("weight", attributes.column("weight").cast(pa.float32()))
+        if chosen.num_rows:
+            attributes = kept.take(place.filter(rows))
+            chosen = chosen.append_column("weight", attributes.column("weight").cast(pa.float32()))
+            yield chosen.append_column("split", attributes.column("split"))
+
+
+def _hash_paragraphs(unit: tuple[str, str, str], out: Path) -> Metrics:
+    number, path, decisions = unit
+    hashes = [_paragraph_hash(line) for table in _kept(Path(path), decisions) for line in _paragraphs(table)]
+    with replacing(out / ".paragraphs" / f"{number}.npy") as temporary, open(temporary, "wb") as file:
+        np.save(file, np.array(hashes, np.uint64), allow_pickle=False)
+    return {}
+
+
+def _paragraphs(table: pa.Table) -> Iterator[str]:
+    for text in table.column("text").to_pylist():
+        yield from (line for line in text.split("\n") if len(line) >= PARAGRAPH)
+
+
+def _paragraph_hash(line: str) -> int:
+    return xxhash.xxh3_64_intdigest(" ".join(line.lower().split()).encode())
+
+
+def _find_repeated(folder: Path, shards: list[str]) -> None:
+    """Write for each shard which of its paragraphs, by their place, stood before."""
+    hashes = [np.load(folder / f"{shard}.npy") for shard in shards]
+    together = np.concatenate([np.zeros(0, np.uint64), *hashes])
+    repeated = np.ones(len(together), np.bool_)
+    repeated[np.unique(together, return_index=True)[1]] = False
+    ends = np.cumsum([0, *(len(part) for part in hashes)])
+    for shard, start, end in zip(shards, ends[:-1], ends[1:], strict=True):
+        with replacing(folder / f"{shard}.repeated") as temporary, open(temporary, "wb") as file:
+            np.save(file, repeated[start:end], allow_pickle=False)
+
+
+def _without_repeated(table: pa.Table, repeated: Iterator[bool]) -> tuple[pa.Table, int]:
+    texts, dropped = [], 0
+    for text in table.column("text").to_pylist():
+        lines = [(line, len(line) >= PARAGRAPH and next(repeated)) for line in text.split("\n")]
+        kept = [line for line, stood_before in lines if not stood_before]
+        if not any(line.strip() for line in kept):
+            kept = [lines[0][0]]
+        dropped += len(lines) - len(kept)
+        texts.append("\n".join(kept).strip("\n"))
+    sizes = [len(text.encode()) for text in texts]
+    for name, values in (("text", texts), ("bytes", sizes)):
+        place = table.schema.get_field_index(name)
+        table = table.set_column(place, SCHEMA.field(name), pa.array(values, SCHEMA.field(name).type))
+    return table, dropped
+
+
+def _filter(unit: tuple[str, str, str, bool], out: Path) -> Metrics:
+    number, path, decisions, without_repeated = unit
+    repeated = iter(np.load(out / ".paragraphs" / f"{number}.repeated").tolist() if without_repeated else [])
+    pieces: dict[str, list[pa.Table]] = {"train": [], "validation": []}
+    dropped = 0
+    for chosen in _kept(Path(path), decisions):
+        if without_repeated:
+            chosen, of_batch = _without_repeated(chosen, repeated)
+            dropped += of_batch
         for split, found in pieces.items():
-            found.append(chosen.filter(pc.equal(attributes.column("split"), split)))
-    counts = {}
+            found.append(chosen.filter(pc.equal(chosen.column("split"), split)).drop_columns(["split"]))
+    counts: Metrics = {"repeated_paragraphs": dropped}
     for split, found in pieces.items():
         table = pa.concat_tables(found) if found else None
         counts[split] = {"documents": 0, "bytes": 0}

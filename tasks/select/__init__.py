@@ -74,9 +74,14 @@ def decide(inputs: Mapping[str, Path], config: SelectConfig) -> tuple[pa.Table, 
             "UPDATE documents SET position = numbered.n FROM (SELECT id, row_number() OVER (ORDER BY filename, row) AS n"
             " FROM documents) numbered WHERE documents.id = numbered.id"
         )
-        database.execute("CREATE TEMP TABLE source_weights (source VARCHAR, weight DOUBLE)")
-        for source, weight in sorted(config.rule.sources.items()):
-            database.execute("INSERT INTO source_weights VALUES (?, ?)", [source, weight])
+        for table, columns, entries in (
+            ("source_weights", "source VARCHAR, weight DOUBLE", config.rule.sources),
+            ("source_bytes", "source VARCHAR, bytes BIGINT", config.rule.source_bytes),
+            ("rehydration", "copies BIGINT, weight DOUBLE", config.rule.rehydration),
+        ):
+            database.execute(f"CREATE TEMP TABLE {table} ({columns})")
+            for key, value in sorted(entries.items()):
+                database.execute(f"INSERT INTO {table} VALUES (?, ?)", [key, value])
         database.register("blocked", _blocked(database, config.forgotten))
         database.execute("CREATE TEMP TABLE forgotten AS SELECT id FROM blocked")
         statement = (Path(__file__).parent / "select.sql").read_text(encoding="utf-8")

@@ -7,13 +7,15 @@ WITH measured AS (
            q.* EXCLUDE (id),
            u.duplicate_of, u.kind, u.jaccard, u.copies, u.related,
            c.item, c.coverage,
-           coalesce(w.weight, 1.0) AS source_weight, f.id IS NOT NULL AS forgotten
+           coalesce(w.weight, 1.0) AS source_weight, b.bytes AS source_bytes, f.id IS NOT NULL AS forgotten,
+           count(*) OVER (PARTITION BY coalesce(u.duplicate_of, d.id)) AS cluster
     FROM documents d
     JOIN language l USING (id)
     JOIN quality q USING (id)
     JOIN duplicates u USING (id)
     JOIN contamination c USING (id)
     LEFT JOIN source_weights w ON w.source = d.source
+    LEFT JOIN source_bytes b ON b.source = d.source
     LEFT JOIN forgotten f ON f.id = d.id
 ),
 judged AS (
@@ -70,9 +72,16 @@ ranked AS (
     SELECT *, row_number() OVER (PARTITION BY coalesce(duplicate_of, id), fault IS NULL ORDER BY position) AS rank
     FROM judged
 ),
-decided AS (
-    SELECT *, coalesce(fault, CASE WHEN rank > 1 THEN kind || '_duplicate' ELSE 'keep' END) AS decision
+single AS (
+    SELECT *, coalesce(fault, CASE WHEN rank > 1 THEN kind || '_duplicate' ELSE 'keep' END) AS verdict
     FROM ranked
+),
+-- Of a source with a limit, documents in the order of a hash stay until their text fills it.
+decided AS (
+    SELECT *, CASE
+        WHEN verdict = 'keep' AND source_bytes < sum(bytes) OVER (PARTITION BY source, verdict ORDER BY md5(hex(id) || $seed::VARCHAR), id)
+        THEN 'source_limit' ELSE verdict END AS decision
+    FROM single
 ),
 -- Related documents stay on one side of the split; whole groups go to validation, in the order of a hash, until it is full.
 -- A group larger than a tenth of the validation set stays in training: one chain of boilerplate must not fill it.
@@ -87,9 +96,12 @@ lots AS (
     SELECT g.related, sum(g.bytes) OVER (ORDER BY g.lot, g.related) AS filled
     FROM groups g, target t WHERE g.bytes <= greatest(t.bytes / 10, 2000)
 )
-SELECT d.* EXCLUDE (position, fault, rank, source_weight, forgotten),
+SELECT d.* EXCLUDE (position, fault, rank, verdict, source_weight, source_bytes, forgotten, cluster),
        CASE WHEN decision <> 'keep' THEN NULL WHEN o.filled <= t.bytes THEN 'validation' ELSE 'train' END AS split,
-       CASE WHEN decision <> 'keep' THEN 0.0 WHEN o.filled <= t.bytes THEN 1.0 ELSE source_weight END AS weight
+       CASE WHEN decision <> 'keep' THEN 0.0 WHEN o.filled <= t.bytes THEN 1.0
+            ELSE source_weight * coalesce(r.weight, 1.0) END AS weight
 FROM decided d CROSS JOIN target t
 LEFT JOIN lots o ON o.related = d.related AND d.decision = 'keep'
+-- What many sites repeat is read more often (rehydration: FineWeb-2, arXiv 2506.20920): the weight of the largest step reached.
+ASOF LEFT JOIN rehydration r ON r.copies <= d.cluster
 ORDER BY d.position

@@ -14,12 +14,12 @@ import pytest
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-from lang_configs.schema import Clean, Duplicates, FilesSource, Quality, Release, Select, WebSource
+from lang_configs.schema import Clean, Corpus, Duplicates, FilesSource, Quality, Release, Select, WebSource
 from tasks import ledger
 from tasks.cards import CardsConfig, cards
 from tasks.cards.plots import PLOTS
 from tasks.cards.render import block, cell, count, decimal, duration, percent, render, size
-from tasks.corpus import CorpusConfig, corpus
+from tasks.corpus import corpus
 from tasks.documents import Document, to_table, write_table
 from tasks.quality import SIGNALS
 from tasks.select import SelectConfig, select
@@ -228,7 +228,7 @@ def build(workspace: Path, number: int = 400) -> Run:
     annotators = ("clean", "language", "quality", "duplicates", "contamination")
     rule = Select(validation=0.05, min_language_score=0.75)
     run.add("select", select, SelectConfig(label="swh_Latn", quality=Quality(), rule=rule), annotators)
-    run.add("corpus", corpus, CorpusConfig(), ("clean", "select"))
+    run.add("corpus", corpus, Corpus(), ("clean", "select"))
     exactness = {"lines": 512, "id_mismatches": 0, "equal_score_ties": 0, "round_trip_failures": 0}
     fertility = {"fertility": 1.512, "bytes_per_token": 3.871}
     by_source = [{"source": name, "documents": 10, **fertility} for name in ("files", "web")]

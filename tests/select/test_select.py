@@ -9,12 +9,14 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from judged import decisions, world
-from pipeline import publish, rows, run
+from pipeline import publish, rows, run, texts
 
-from lang_configs.schema import Quality, Select
-from tasks.corpus import CorpusConfig, corpus
+from lang_configs.schema import Corpus, Quality, Select
+from tasks.corpus import corpus
+from tasks.documents import write_table
+from tasks.engines import make_engine
 from tasks.select import SelectConfig, select
-from tasks.stage import StageError
+from tasks.stage import StageError, Work
 
 
 @pytest.mark.parametrize(
@@ -126,7 +128,7 @@ def test_a_large_family_does_not_fill_the_validation_set(tmp_path: Path) -> None
 def test_the_corpus_is_what_was_kept(tmp_path: Path) -> None:
     inputs = world(tmp_path, [{"words": 5 if number % 3 else 100} for number in range(300)], shard_bytes=20_000)
     folder, _ = publish(select, tmp_path / "w", SelectConfig(label="swh_Latn", quality=Quality(), rule=Select()), inputs)
-    metrics = run(corpus, tmp_path / "corpus", CorpusConfig(), {"clean": inputs["clean"], "select": folder})
+    metrics = run(corpus, tmp_path / "corpus", Corpus(), {"clean": inputs["clean"], "select": folder})
     split = {row["id"]: row["split"] for row in rows(folder)}
     texts_of = {row["id"]: row["text"] for row in rows(inputs["clean"])}
     found = rows(tmp_path / "corpus")
@@ -139,3 +141,45 @@ def test_the_corpus_is_what_was_kept(tmp_path: Path) -> None:
         assert {split[row["id"]] for row in documents} == {side}
         assert metrics[f"{side}_documents"] == len(documents)
         assert metrics[f"{side}_bytes"] == sum(row["bytes"] for row in documents)
+
+
+def test_a_limit_on_a_source_keeps_a_fixed_choice_of_its_text(tmp_path: Path) -> None:
+    found = decisions(tmp_path / "a", [{} for _ in range(100)], Select(source_bytes={"test": 40_000}))
+    kept = sum(row["bytes"] for row in found if row["decision"] == "keep")
+    assert 39_000 < kept <= 40_000
+    assert {row["decision"] for row in found} == {"keep", "source_limit"}
+    chosen = {row["id"] for row in found if row["decision"] == "keep"}
+    less = decisions(tmp_path / "b", [{} for _ in range(100)], Select(source_bytes={"test": 20_000}))
+    assert {row["id"] for row in less if row["decision"] == "keep"} < chosen
+
+
+def test_documents_that_stand_for_many_copies_weigh_more(tmp_path: Path) -> None:
+    notes = [{}, {"of": 0}, {}, *({"of": 2} for _ in range(5)), {}]
+    found = decisions(tmp_path, notes, Select(rehydration={2: 1.5, 5: 3.0}, sources={"test": 2.0}, validation=0.0001))
+    assert found[0]["decision"] == "keep"
+    weights = [row["weight"] for row in found[: len(notes)] if row["decision"] == "keep" and row["split"] == "train"]
+    assert weights == [3.0, 6.0, 2.0]
+
+
+LONG = "Wakazi wa Mtwara walikutana jana kujadili bei ya korosho, na mkutano uliendelea hadi saa kumi jioni bila mapumziko."
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_repeated_paragraphs_are_kept_once(tmp_path: Path, workers: int) -> None:
+    other = LONG.replace("korosho", "mahindi")
+    items = [f"Kwanza\n{LONG}", f"{LONG.upper()}\nfupi\n{other}", LONG, f"fupi\n{other}\nfupi", "fupi"]
+    clean = texts(tmp_path / "clean", *items, shard_bytes=150)
+    assert len(list(clean.glob("*.parquet"))) > 2
+    table = [{"id": row["id"], "decision": "keep", "split": "train", "weight": 1.0} for row in rows(clean)]
+    (tmp_path / "select").mkdir()
+    write_table(pa.Table.from_pylist(table, schema=DECISIONS), tmp_path / "select" / "decisions.parquet")
+    inputs = {"clean": clean, "select": tmp_path / "select"}
+    work = Work(make_engine("processes", workers))
+    metrics = run(corpus, tmp_path / "out", Corpus(drop_repeated_paragraphs=True), inputs, work)
+    assert [row["text"] for row in rows(tmp_path / "out")] == [f"Kwanza\n{LONG}", f"fupi\n{other}", LONG, "fupi\nfupi", "fupi"]
+    assert [row["bytes"] for row in rows(tmp_path / "out")] == [len(row["text"].encode()) for row in rows(tmp_path / "out")]
+    assert metrics["repeated_paragraphs"] == 2
+    assert metrics["train_documents"] == 5
+
+
+DECISIONS = pa.schema([("id", pa.binary(16)), ("decision", pa.string()), ("split", pa.string()), ("weight", pa.float64())])
