@@ -135,6 +135,9 @@ class LastRun:
             return {"item": row["item"], "coverage": row["coverage"], "threshold": self._threshold("contamination")}
         if decision == "forgotten":
             return self._blocked(row) or {}
+        if decision == "source_limit":
+            limit = self.rules["rule"]["source_bytes"][row["source"]]
+            return {"signal": "bytes of its source that come first by a hash", "bound": "at most", "threshold": limit}
         if decision == "empty":
             return {"signal": "words", "value": row["words"], "bound": "at least", "threshold": 1}
         return next((check for check in self._checks(row) if check["decision"] == decision), {})

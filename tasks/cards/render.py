@@ -22,6 +22,7 @@ REASONS = {
     "language_score": "language score below {min_language_score}",
     "language_affinity": "words of this language alone below {min_affinity}, and language score below {sure_language_score}",
     "language_lines": "share of lines in the language below {min_line_share}",
+    "source_limit": "its source has a limit, which other documents fill",
     "exact_duplicate": "same words as an earlier document",
     "near_duplicate": "nearly the same words as an earlier document",
 }

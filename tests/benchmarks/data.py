@@ -94,6 +94,7 @@ def main() -> None:
         print("\n" + _refresh(cost, scratch / "runs" / "refresh"), flush=True)
     if not given.no_flow:
         settings = ["--workers=2", f"--evaluation={given.bundle / 'eval'}"]
+        measure([sys.executable, own, *settings, "flow", warm.jsonl], scratch / "runs" / "flow")
         cost = measure([sys.executable, own, *settings, "flow", corpus.jsonl], scratch / "runs" / "flow")
         print("\n" + _flow(cost, scratch / "runs" / "flow", given.documents))
     print(f"load after: {' '.join(f'{load:.2f}' for load in os.getloadavg())}")
