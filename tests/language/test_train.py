@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import zstandard
 from test_language import TEXTS
-from test_model import windows_of_words
+from test_classifier import windows_of_words
 
 from lang_configs.schema import LanguageId
 from tasks.language import identify
