@@ -154,6 +154,7 @@ class Quality(Strict):
     max_symbols: Share = Field(None, description="Share of #, {, }, <, >, |, = and their like")
     min_alpha_words: Share = Field(None, description="Share of words with a letter (Gopher: 0.8)")
     max_capital_words: Share = Field(None, description="Share of words that begin with a capital")
+    max_single_letter_words: Share = Field(None, description="Share of words that are one small letter between blanks")
     max_punctuation: float | None = Field(None, ge=0, description="Punctuation marks and symbols per word")
     max_hash_words: float | None = Field(None, ge=0, description="# per word (Gopher: 0.1)")
     max_ellipsis_words: float | None = Field(None, ge=0, description="Ellipses per word (Gopher: 0.1)")

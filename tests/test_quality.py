@@ -55,6 +55,14 @@ def words_of(text: str) -> list[str]:
     return found
 
 
+def single_letters(text: str) -> int:
+    """Letters that are no capitals, with a blank or an end on both sides."""
+    padded = f" {text} "
+    return sum(
+        kind(c) == LETTER and small(c) == c and kind(padded[at]) == SPACE == kind(padded[at + 2]) for at, c in enumerate(text)
+    )
+
+
 def reference(text: str) -> dict[str, float]:
     """The signals as their docstring words them, character by character; those of the language's usage left out."""
     written = words_of(text)
@@ -77,6 +85,7 @@ def reference(text: str) -> dict[str, float]:
         **{name: seen(text)[wanted] / max(1, len(visible)) for name, wanted in sizes.items()},
         "alpha_words": len(alpha) / number,
         "capital_words": sum(small(word[0]) != word[0] for word in alpha) / max(1, len(alpha)),
+        "single_letter_words": single_letters(text) / number if words else 0,
         "punctuation": (marks - joiners) / number if words else 0,
         "hash_words": outside.count("#") / number if words else 0,
         "ellipsis_words": (len(re.findall(r"\.\.\.", text)) + text.count("…")) / number if words else 0,

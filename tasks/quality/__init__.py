@@ -42,7 +42,8 @@ def quality(inputs: Mapping[str, Path], config: QualitySignals, out: Path, work:
 
     Sizes: `words`; `mean_word_length` in characters; `lines` that are not empty.
     Shares of the characters that are not white space: `letters` (and marks), `digits`, `symbols` (of markup, code, emoji).
-    Shares of the words: `alpha_words` with a letter; `capital_words` of those, that begin with a capital.
+    Shares of the words: `alpha_words` with a letter; `capital_words` of those, that begin with a capital;
+    `single_letter_words`, one small letter between blanks, as in text that was set with wide letter spacing.
     Per word: `punctuation` (runs of one character), `hash_words` (#), `ellipsis_words` (... and …), `newlines` (line breaks).
     Among the first 1,000 words: `unique_words`, distinct words over words; `top_word`, share of the most frequent.
     Shares of the lines: `stop_lines` ending in sentence punctuation, `bullet_lines`, `ellipsis_lines`, `short_lines` of at

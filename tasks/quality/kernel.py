@@ -21,6 +21,7 @@ SIGNALS = (
     "symbols",
     "alpha_words",
     "capital_words",
+    "single_letter_words",
     "punctuation",
     "hash_words",
     "ellipsis_words",
@@ -125,11 +126,11 @@ def scan(
     of line breaks.
     """
     count = line_count = paragraph_count = characters = newlines = 0
-    visible = letters = digits = symbols = alpha = capitals = punctuation = hashes = ellipses = 0
+    visible = letters = digits = symbols = alpha = capitals = singles = punctuation = hashes = ellipses = 0
     stop_lines = bullets = ellipsis_lines = short = 0
     word, head = np.uint64(0), np.uint64(0)
     size = word_characters = 0
-    in_word = has_letter = capital = False
+    in_word = has_letter = capital = set_off = False
     line, paragraph = np.uint64(0), np.uint64(0)
     line_length = line_size = paragraph_size = 0
     bullet = line_stop = ellipsis_end = False
@@ -150,7 +151,7 @@ def scan(
         if kind == LETTER or kind == DIGIT:
             small = lower[code] if code < TABLE_SIZE else code
             if not in_word:
-                in_word, has_letter, capital = True, False, small != code
+                in_word, has_letter, capital, set_off = True, False, small != code, previous_kind == SPACE
                 begins[count] = position - length
             word = (word ^ np.uint64(small)) * _PRIME
             size += 1
@@ -165,6 +166,7 @@ def scan(
             ends[count] = word_characters
             alpha += has_letter
             capitals += has_letter and capital
+            singles += size == 1 and has_letter and not capital and set_off and kind == SPACE
             word, head, size, in_word = np.uint64(0), np.uint64(0), 0, False
         if code == 10:
             newlines += position <= end
@@ -208,8 +210,8 @@ def scan(
     row[0] = count
     if count:
         row[1] = word_characters / count
-        row[5], row[6] = alpha / count, capitals / max(1, alpha)
-        row[7], row[8], row[9] = punctuation / count, hashes / count, ellipses / count
+        row[5], row[6], row[7] = alpha / count, capitals / max(1, alpha), singles / count
+        row[8], row[9], row[10] = punctuation / count, hashes / count, ellipses / count
         row[_FIRST_LINE + 1] = newlines / count
     if visible:
         row[2], row[3], row[4] = letters / visible, digits / visible, symbols / visible
@@ -289,7 +291,7 @@ def _repetition(
     window = min(count, WORD_WINDOW)
     stamp += 1
     most, _, distinct = _most(words[:window], mask, slots, stamps, counts, firsts, stamp)
-    row[10], row[11] = distinct / window, most / window
+    row[11], row[12] = distinct / window, most / window
     grams = words.copy()
     for n in range(2, 11):
         grams = grams[: count - n + 1]

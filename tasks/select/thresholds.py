@@ -15,6 +15,11 @@ TAIL = 0.005
 """Share of the reference documents on the bad side of each measured threshold."""
 LEAST_DOCUMENTS = 500
 """From so many reference documents on a quantile is used; with fewer the loose bound holds."""
+COMMON = {"max_single_letter_words": (0.9, 2.0)}
+"""Junk that can be more than the tail: one large collection has 4 % of letter-spaced text. Twice what this quantile is."""
+RATIO_WORDS = 40
+"""Words from which on rules on the most frequent word or n-gram, on punctuation, on single letters and on function words apply:
+rhymes and briefs of 30 words break them, and are good."""
 LEAST_SCORE = 0.8
 """Confidence in the language from which on a document counts for the quantiles."""
 
@@ -26,6 +31,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "max_symbols": (0.15, 0.1),
     "min_alpha_words": (0.6, 0.8),
     "max_capital_words": (0.95, 0.75),
+    "max_single_letter_words": (0.5, 0.1),
     "max_punctuation": (1.2, 0.9),
     "max_hash_words": (0.2, 0.1),
     "max_ellipsis_words": (0.2, 0.1),
@@ -46,7 +52,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "max_duplicate_9_grams": (0.22, 0.11),
     "max_duplicate_10_grams": (0.2, 0.1),
     "min_function_words": (0.02, 0.12),
-    "min_word_order": (0.0, 0.1),
+    "min_word_order": (-0.05, 0.0),
 }
 """Threshold -> (loose, tight). The tight ones are those of Gopher (Rae et al. 2021, A1.1) where good text passes them; the
 others were set by reading what they drop of Swahili, Hausa, Yoruba and Amharic news, stories, verse, speeches and tweets."""
@@ -74,8 +80,10 @@ def resolve(database: Any, config: Quality, label: str) -> list[Threshold]:
     """
     stated = config.model_dump()
     open_ones = [name for name, value in stated.items() if value is None]
-    quantiles = {name: TAIL if name.startswith("min_") else 1 - TAIL for name in open_ones}
-    columns = "".join(f", quantile_cont({name[4:]}, {quantile})" for name, quantile in quantiles.items())
+    tails = {name: (TAIL if name.startswith("min_") else 1 - TAIL, 1.0) for name in open_ones}
+    tails |= {name: common for name, common in COMMON.items() if name in tails}
+    quantiles = {name: quantile for name, (quantile, _) in tails.items()}
+    columns = "".join(f", {times} * quantile_cont({name[4:]}, {quantile})" for name, (quantile, times) in tails.items())
     (counted,) = database.execute(
         f"SELECT count(*){columns} FROM quality JOIN language l USING (id) JOIN duplicates u USING (id)"
         " WHERE l.label = $label AND l.score >= $score AND words BETWEEN $least AND $most AND u.kind IS DISTINCT FROM 'exact'",

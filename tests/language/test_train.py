@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import zstandard
-from test_language import TEXTS
 from test_classifier import windows_of_words
+from test_language import TEXTS
 
 from lang_configs.schema import LanguageId
 from tasks.language import identify

@@ -42,8 +42,8 @@ def test_the_bounds_hold_whatever_the_corpus_is(tmp_path: Path, name: str) -> No
     assert loose != tight
     worse = loose - 1 if kind == "min" else loose + 1
     better = tight + 1 if kind == "min" else tight - 1
-    # a tenth junk (in documents that are kept for the split's sake by nothing else) and none at all
-    dirty = thresholds(tmp_path / "dirty", [{signal: worse} if i % 10 == 0 else {} for i in range(LEAST_DOCUMENTS)])[name]
+    # a fifth junk (in documents that are kept for the split's sake by nothing else) and none at all
+    dirty = thresholds(tmp_path / "dirty", [{signal: worse} if i % 5 == 0 else {} for i in range(LEAST_DOCUMENTS)])[name]
     clean = thresholds(tmp_path / "clean", [{signal: better} for _ in range(LEAST_DOCUMENTS)])[name]
     assert (dirty["how"], dirty["value"]) == ("loose", loose)
     assert (clean["how"], clean["value"]) == ("tight", tight)
