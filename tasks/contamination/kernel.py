@@ -14,8 +14,9 @@ VERBATIM = 0.8
 """Share of an item's n-grams from which on a document holds the item itself, however common its phrases are."""
 VERBATIM_NGRAMS = 20
 """n-grams that such an item has at least: about 40 letters. Shorter ones may be sayings."""
-EVIDENCE = 5
-"""n-grams that are not common, and that a document must share with an item (all of them, if the item has fewer)."""
+EVIDENCE = 15
+"""n-grams that are not common, and that a document must share with an item: 34 letters. Of a shorter item all of them.
+With fewer, phrases such as "with full military honours" are taken for items."""
 
 
 @numba.njit(cache=True, nogil=True)

@@ -31,7 +31,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "max_symbols": (0.15, 0.1),
     "min_alpha_words": (0.6, 0.8),
     "max_capital_words": (0.95, 0.75),
-    "max_single_letter_words": (0.5, 0.1),
+    "max_single_letter_words": (0.5, 0.07),
     "max_punctuation": (1.2, 0.9),
     "max_hash_words": (0.2, 0.1),
     "max_ellipsis_words": (0.2, 0.1),
