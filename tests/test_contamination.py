@@ -68,12 +68,14 @@ def test_training_splits_are_not_protected(tmp_path: Path) -> None:
 
 def test_part_of_an_item_below_the_threshold_is_left(tmp_path: Path) -> None:
     evaluation = data(tmp_path / "eval", [ITEM])
-    assert found(tmp_path / "a", [ITEM[:36]], evaluation) == [(None, 0.0)]
-    assert found(tmp_path / "b", [ITEM[:36]], evaluation, threshold=0.1)[0][0] == "news/test/0"
+    assert found(tmp_path / "a", [ITEM[:46]], evaluation, threshold=0.5) == [(None, 0.0)]
+    assert found(tmp_path / "b", [ITEM[:46]], evaluation)[0][0] == "news/test/0"
+    # 34 letters are asked for, whatever the threshold
+    assert found(tmp_path / "c", [ITEM[:36]], evaluation, threshold=0.01) == [(None, 0.0)]
 
 
 def test_a_common_phrase_speaks_for_no_item_and_a_copy_always_does(tmp_path: Path) -> None:
-    phrase = "rais wa jamhuri ya muungano wa Tanzania"
+    phrase = "rais wa jamhuri ya muungano wa Tanzania bara"
     item = f"Waziri alimkaribisha {phrase} uwanjani"
     others = [
         f"{start} {phrase} {end}"
