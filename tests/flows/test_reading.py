@@ -61,7 +61,7 @@ def test_reading_the_corpus_is_not_reading_the_validation_set(run: LastRun) -> N
     kept = run.sample(None, True, None, 10_000, 1)
     held_out = [document["split"] for document in kept].count("validation")
     for seed in (1, 2, 3):  # 1 is the seed of the split
-        first = run.sample(None, True, None, 100, seed)
+        first = run.sample(None, True, None, len(kept) // 4, seed)
         expected = len(first) * held_out / len(kept)
         deviation = (expected * (1 - held_out / len(kept)) * (1 - len(first) / len(kept))) ** 0.5
         assert abs([document["split"] for document in first].count("validation") - expected) <= 4 * deviation
