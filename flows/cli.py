@@ -28,6 +28,10 @@ Documents = Annotated[list[str] | None, typer.Option(help="Use these files, fold
 Evaluation = Annotated[str | None, typer.Option(help="Folder with evaluation sets; default: `eval` beside the documents.")]
 Snapshot = Annotated[str | None, typer.Option(help="Name of the crawl; default: the current month.")]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. pretrain.steps=500.")]
+EvaluationTexts = Annotated[
+    Path | None, typer.Option("--evaluation", help="Folder with evaluation sets; default: `evaluation` in the workspace.")
+]
+Characters = Annotated[int, typer.Option(min=1, help="Characters of a text that are shown.")]
 Workspace = Annotated[Path | None, typer.Option(help="Where everything is kept; default: $LUGHA_WORKSPACE or ./workspace.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
@@ -145,8 +149,10 @@ def sample(
     kept: Annotated[bool, typer.Option("--kept", help="Only documents of the corpus.")] = False,
     dropped: Annotated[str | None, typer.Option(metavar="REASON", help="Only documents with this decision.")] = None,
     count: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 20,
-    source: Annotated[str | None, typer.Option(help="Only documents of this source.")] = None,
+    source: Annotated[str | None, typer.Option(help="Only documents of this source; a part of its name will do.")] = None,
     seed: Annotated[int, typer.Option(help="Another seed, another choice; the same seed, the same one.")] = 1,
+    characters: Characters = 800,
+    evaluation: EvaluationTexts = None,
     workspace: Workspace = None,
     as_json: AsJson = False,
 ) -> None:
@@ -158,7 +164,8 @@ def sample(
 
     if kept and dropped:
         raise ConfigError("sample: --kept and --dropped exclude each other; give one of them")
-    documents = LastRun(workspace or default_workspace(), language).sample(dropped, kept, source, count, seed)
+    run = LastRun(workspace or default_workspace(), language, evaluation)
+    documents = run.sample(dropped, kept, source, count, seed, characters)
     if as_json:
         _print_json(documents)
     else:
@@ -168,7 +175,11 @@ def sample(
 @app.command()
 def explain(
     language: Language,
-    document: Annotated[str, typer.Argument(metavar="ID|URL", help="As `lugha sample` shows them.")],
+    document: Annotated[
+        str, typer.Argument(metavar="ID|URL", help="As `lugha sample` shows them; the first six digits of an id may do.")
+    ],
+    characters: Characters = 800,
+    evaluation: EvaluationTexts = None,
     workspace: Workspace = None,
     as_json: AsJson = False,
 ) -> None:
@@ -177,7 +188,7 @@ def explain(
     from flows.report import print_story
     from flows.request import default_workspace
 
-    stories = LastRun(workspace or default_workspace(), language).stories(document)
+    stories = LastRun(workspace or default_workspace(), language, evaluation).stories(document, characters)
     if as_json:
         _print_json(stories)
         return
@@ -331,7 +342,16 @@ def _print_query(workspace: Path | None, statement: str, as_json: bool) -> None:
 
 
 def _print_json(value: Any) -> None:
-    print(json.dumps(value, default=_plain, ensure_ascii=False, indent=1))
+    print(json.dumps(_rounded(value), default=_plain, ensure_ascii=False, indent=1))
+
+
+def _rounded(value: Any) -> Any:
+    """The value with its floats, which were measured in single precision, rounded to four digits after the point."""
+    if isinstance(value, dict):
+        return {key: _rounded(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_rounded(entry) for entry in value]
+    return round(value, 4) if isinstance(value, float) else value
 
 
 def _plain(value: Any) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from tasks.stage import Output
@@ -54,8 +56,12 @@ def print_sample(documents: Iterable[Mapping[str, Any]]) -> None:
     for number, document in enumerate(documents, 1):
         print(f"{number}. {document['url'] or 'no address'}")
         print(f"   {document['id']}, source {document['source']}, {document['label']} {document['score']:.3f}")
-        print(f"   {_decided(document)}\n")
-        print(_indented(document["text"]), end="\n\n")
+        print(f"   {_decided(document)}")
+        if others := [check for check in document["fails"] if check["decision"] != document["decision"]]:
+            print(f"   fails, too: {'; '.join(_check(check) for check in others)}")
+        if document["because"].get("item_text"):
+            print(f"   {document['because']['item']}: {_line(document['because']['item_text'])}")
+        print(f"\n{_excerpt(document)}\n")
 
 
 def print_story(story: Mapping[str, Any]) -> None:
@@ -71,23 +77,23 @@ def print_story(story: Mapping[str, Any]) -> None:
         "stands for": _copies(story["duplicates"]),
         "kept of these": story["kept_of_these"] or "none",
         "related": f"{story['related_documents']:,} more on its side of the split",
-        "evaluation": f"{story['item']}, coverage {story['coverage']:.3f}" if story["item"] else "no item",
+        "evaluation": _item(story["evaluation"]) if story["evaluation"] else "no item",
+        "item text": _line((story["evaluation"] or {}).get("item_text") or ""),
         "block list": _entry(story["block_list"], story["decision"]),
     }
     if not story["duplicate_of"] and not story["duplicates"]:
         del facts["kept of these"]
+    if not facts["item text"]:
+        del facts["item text"]
     for name, value in facts.items():
         print(f"{name:<14} {value}")
     print()
-    signals = [
-        (check["signal"], check["value"], f"{check['bound']} {check['threshold']}", "" if check["holds"] else "fails")
-        for check in story["signals"]
-    ]
+    signals = [_signal(list(checks)) for _, checks in groupby(story["signals"], key=itemgetter("signal"))]
     signals += [(name, value, "no threshold", "") for name, value in story["signals_without_threshold"].items()]
     table(["signal", "value", "threshold", ""], signals)
     print()
     table(["stage", "fingerprint", "says"], [(s["stage"], s["fingerprint"], s["says"]) for s in story["stages"]])
-    print(f"\n{_indented(story['text'])}\n")
+    print(f"\n{_excerpt(story)}\n")
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -111,15 +117,36 @@ def _decided(document: Mapping[str, Any]) -> str:
     """A decision with the numbers behind it, in one line."""
     because, decision = document["because"], document["decision"]
     if decision == "keep":
-        return f"keep: {document['split']}, weight {document['weight']:g}"
+        held_out = " (held out: not for tuning)" if document["split"] == "validation" else ""
+        return f"keep: {document['split']}{held_out}, weight {document['weight']:g}"
     if "jaccard" in because:
-        copy = f"Jaccard {because['jaccard']:.3f} with {because['duplicate_of']}, at least {because['threshold']:g}"
+        copy = f"the same words as {because['duplicate_of']}"
+        if "threshold" in because:
+            copy = f"Jaccard {because['jaccard']:.3f} with {because['duplicate_of']}, at least {because['threshold']:g}"
         return f"{decision}: {copy}; {because['kept']} is kept"
     if "item" in because:
-        return f"{decision}: {because['item']}, coverage {because['coverage']:.3f}, at least {because['threshold']:g}"
+        return f"{decision}: {_item(because)}"
     if "signal" in because:
-        return f"{decision}: {because['signal']} {_cell(because['value'])}, must be {because['bound']} {because['threshold']}"
+        return f"{decision}: {_check(because)}"
     return f"{decision}: {_entry(because if because.get('date') is not None else None, decision)}"
+
+
+def _check(check: Mapping[str, Any]) -> str:
+    measured = f" {_cell(check['value'])}" if "value" in check else ""  # a source's limit is held against no value
+    return f"{check['signal']}{measured}, must be {check['bound']} {check['threshold']}"
+
+
+def _signal(checks: Sequence[Mapping[str, Any]]) -> tuple[str, Any, str, str]:
+    """A row about one signal and all its thresholds."""
+    first = checks[0]
+    value = "not measured" if first["value"] is None else first["value"]
+    fails = "" if all(check["holds"] for check in checks) else "fails"
+    thresholds = ", ".join(f"{check['bound']} {check['threshold']}" for check in checks)
+    return first["signal"], value, thresholds, fails or first["note"]
+
+
+def _item(evidence: Mapping[str, Any]) -> str:
+    return f"{evidence['item']}, coverage {evidence['coverage']:.3f}; it has {evidence['rule']}"
 
 
 def _entry(entry: Mapping[str, Any] | None, decision: str) -> str:
@@ -133,17 +160,29 @@ def _entry(entry: Mapping[str, Any] | None, decision: str) -> str:
 
 
 def _copies(copies: Sequence[Mapping[str, Any]], most: int = 10) -> str:
-    lines = [f"{c['id']} ({c['kind']}, Jaccard {c['jaccard']:.3f}, {c['decision']}) {c['url'] or ''}" for c in copies[:most]]
+    lines = [f"{copy['id']} ({_alike(copy)}, {copy['decision']}) {copy['url'] or ''}" for copy in copies[:most]]
     more = [f"and {len(copies) - most:,} more"] if len(copies) > most else []
     return f"\n{'':<15}".join(lines + more) or "none"
+
+
+def _alike(copy: Mapping[str, Any]) -> str:
+    return f"near, Jaccard {copy['jaccard']:.3f}" if copy["kind"] == "near" else str(copy["kind"])
 
 
 def _day(time: Any) -> str:
     return f"{time:%Y-%m-%d}" if time else "not stated"
 
 
-def _indented(text: str) -> str:
-    return "\n".join(f"   | {line}" for line in text.splitlines())
+def _excerpt(document: Mapping[str, Any]) -> str:
+    """The text, indented; a mark where it is cut, with its full length in characters."""
+    lines = [f"   | {line}" for line in document["text"].splitlines()]
+    if (shown := len(document["text"])) < document["characters"]:
+        lines.append(f"   [cut: {shown:,} of {document['characters']:,} characters; --characters N shows more]")
+    return "\n".join(lines)
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _cell(value: Any) -> str:

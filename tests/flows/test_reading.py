@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pipeline import rows
+from pipeline import publish, rows
 from starter import TINY, lugha, query
 
-from flows.reading import EXCERPT, LastRun
-from tasks.stage import StageError
+from flows.reading import EXCERPT, ITEM_EXCERPT, SHORTEST_PREFIX, LastRun
+from lang_configs import ConfigError
+from tasks.contamination import ContaminationConfig, contamination
+from tasks.select import SelectConfig, select
+from tasks.stage import Output, StageError
 
 SITE = "https://starter.lugha.example"
 OLD, NEW = f"{SITE}/zamani/toleo-la-kwanza/makande-ya-bweni.html", f"{SITE}/mapishi/makande-ya-bweni.html"
@@ -48,9 +51,51 @@ def test_a_sample_shows_the_text_that_the_stages_read(run: LastRun) -> None:
     for document in run.sample(None, False, None, 50, 3):
         row = decisions[document["id"]]
         assert document["text"] == texts[document["id"]][:EXCERPT]
+        assert document["characters"] == len(texts[document["id"]])
         assert (document["url"], document["source"], document["decision"]) == (row["url"], row["source"], row["decision"])
         assert (document["label"], document["score"]) == (row["language"], row["language_score"])
         assert bool(document["because"]) == (row["decision"] != "keep")
+
+
+def test_reading_the_corpus_is_not_reading_the_validation_set(run: LastRun) -> None:
+    kept = run.sample(None, True, None, 10_000, 1)
+    held_out = [document["split"] for document in kept].count("validation")
+    for seed in (1, 2, 3):  # 1 is the seed of the split
+        first = run.sample(None, True, None, len(kept) // 4, seed)
+        expected = len(first) * held_out / len(kept)
+        deviation = (expected * (1 - held_out / len(kept)) * (1 - len(first) / len(kept))) ** 0.5
+        assert abs([document["split"] for document in first].count("validation") - expected) <= 4 * deviation
+    # those that the split took are not those that the sample begins with, nor those that it ends with
+    places = [place for place, document in enumerate(kept) if document["split"] == "validation"]
+    assert 0.25 < sum(places) / len(places) / len(kept) < 0.75
+
+
+def test_a_sample_names_every_rule_that_a_document_fails(run: LastRun) -> None:
+    for document in run.sample(None, False, None, 10_000, 1):
+        signals = [story for story in run.stories(document["id"]) for story in story["signals"]] if document["fails"] else []
+        assert document["fails"] == [check for check in signals if not check["holds"]]
+        if document["decision"] == "keep":
+            assert not document["fails"]
+        if document["decision"].startswith(("language", "quality")):
+            assert document["fails"][0] == document["because"]
+
+
+@pytest.mark.parametrize("part", ["starter", "STARTER", "art"])
+def test_a_source_is_found_by_a_part_of_its_name(run: LastRun, part: str) -> None:
+    assert run.sample(None, False, part, 5, 1) == run.sample(None, False, None, 5, 1)
+
+
+def test_an_ambiguous_or_unknown_source_is_one_sentence_with_the_names(run: LastRun) -> None:
+    sources = ["Habari", "habari za leo", "Habari za jana", *(f"kitabu {number}" for number in range(8))]
+    for number, source in enumerate(sources):
+        run._database.execute("UPDATE decisions SET source = $s WHERE rowid = $n", {"s": source, "n": number})
+    assert [d["source"] for d in run.sample(None, False, "habari", 5, 1)] == ["Habari"]
+    assert [d["source"] for d in run.sample(None, False, "ZA JANA", 5, 1)] == ["Habari za jana"]
+    with pytest.raises(StageError, match=r'^za: 2 sources have this in their names; .*: "Habari za jana", "habari za leo"$'):
+        run.sample(None, False, "za", 5, 1)
+    with pytest.raises(StageError, match=r'^vitabu: no source has this .* of 12 the most alike are: "kitabu 0", ') as error:
+        run.sample(None, False, "vitabu", 5, 1)
+    assert str(error.value).count('"') == 2 * 5
 
 
 def test_each_reason_comes_with_its_numbers(run: LastRun) -> None:
@@ -65,7 +110,7 @@ def test_each_reason_comes_with_its_numbers(run: LastRun) -> None:
             because = document["because"]
             assert because["kept"] in kept
             assert least <= because["jaccard"] <= 1
-            assert because["threshold"] == 0.7
+            assert because.get("threshold") == (0.7 if reason == "near_duplicate" else None)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +121,7 @@ def test_each_reason_comes_with_its_numbers(run: LastRun) -> None:
             None,
             "quality_max_digits: no document of the last complete run has this decision; there are: e",
         ),
-        (None, "gazeti", "gazeti: no document of the last complete run has this source; there are: starter"),
+        (None, "gazeti", 'gazeti: no source has this in its name; of 1 the most alike are: "starter"'),
     ],
 )
 def test_what_no_document_has_is_said(run: LastRun, decision: str | None, source: str | None, message: str) -> None:
@@ -111,10 +156,78 @@ def test_a_story_is_found_by_id_and_by_address_and_names_the_stages(run: LastRun
     assert all(check["holds"] for check in document["signals"])
 
 
-@pytest.mark.parametrize("name", ["https://example.org/hakuna", "0" * 32, "hakuna", ""])
+@pytest.mark.parametrize("name", ["https://example.org/hakuna", "0" * 32, "0" * 12, "hakuna", ""])
 def test_an_unknown_document_is_one_sentence(run: LastRun, name: str) -> None:
-    with pytest.raises(StageError, match=r"no document of the last complete run of swahili has this (id|address)$"):
+    has = r"has (this id|this address|an id that begins so)$"
+    with pytest.raises(StageError, match=f"^{name}: no document of the last complete run of swahili {has}"):
         run.stories(name)
+
+
+def test_a_document_is_found_by_how_its_id_begins(run: LastRun) -> None:
+    document = story(run, NEW)
+    for digits in (SHORTEST_PREFIX, 20):
+        assert story(run, document["id"][:digits]) == story(run, document["id"][:digits].upper()) == document
+    with pytest.raises(StageError, match="too short; give the first 6 digits"):
+        run.stories(document["id"][: SHORTEST_PREFIX - 1])
+    first, second = (bytes.fromhex(f"abcdef{number:026x}") for number in (1, 2))
+    run._database.execute(
+        "UPDATE decisions SET id = CASE rowid WHEN 0 THEN $a ELSE $b END WHERE rowid < 2", {"a": first, "b": second}
+    )
+    with pytest.raises(StageError, match=f"^abcdef0: 2 ids begin so; give more digits of one: {first.hex()}, {second.hex()}$"):
+        run.stories("abcdef0")
+
+
+def test_a_text_is_cut_where_it_is_asked_to_be(run: LastRun) -> None:
+    (document,) = run.stories(NEW, characters=100_000)
+    (cut,) = run.stories(NEW, characters=50)
+    assert len(document["text"]) == document["characters"] == cut["characters"] > 50
+    assert cut["text"] == document["text"][:50]
+
+
+@pytest.fixture
+def evaluation(run: LastRun, built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The decisions of the last run, made anew with a set that holds the beginning of one document and a half of another."""
+    first, second = (document["text"] for document in run.sample(None, True, None, 2, 1))
+    other = "Wanasayansi wamegundua sayari mpya iliyo mbali mno na jua letu kuliko zote zilizojulikana hapo awali duniani"
+    items = [" ".join(first.split())[:500], f"{' '.join(second.split())[:100]} {other}"]
+    file = tmp_path / "eval" / "afrisenti" / "swa" / "test.tsv"
+    file.parent.mkdir(parents=True)
+    file.write_text("\n".join(["tweet\tlabel", *(f"{item}\tneutral" for item in items)]) + "\n")
+    settings = run.manifests["contamination"]["config"]
+    settings["data"]["folder"] = tmp_path / "eval"
+    inputs = {label: output.folder for label, output in run.stages.items()}
+    made = dict(run.stages)
+    for function, config in (
+        (contamination, ContaminationConfig.model_validate(settings)),
+        (select, SelectConfig.model_validate(run.rules)),
+    ):
+        folder, _ = publish(function, tmp_path / "w", config, inputs)
+        inputs[function.__name__], made[function.__name__] = folder, Output(function.__name__, folder.name, folder)
+    monkeypatch.setattr("flows.reading.last_run", lambda workspace, language: made)
+    return tmp_path / "eval"
+
+
+def test_an_evaluation_item_comes_with_its_text_and_the_rule_that_decided(built: Path, evaluation: Path) -> None:
+    lines = (evaluation / "afrisenti" / "swa" / "test.tsv").read_text().splitlines()[1:]
+    run = LastRun(built, "swahili", evaluation)
+    found = {document["because"]["item"]: document["because"] for document in run.sample("contamination", False, None, 9, 1)}
+    whole, half = (found[f"afrisenti/test/{number}"] for number in range(2))
+    assert [because["item_text"] for because in (whole, half)] == [line.split("\t")[0][:ITEM_EXCERPT] for line in lines]
+    assert (whole["coverage"], whole["threshold"], half["threshold"]) == (1, 0.8, 0.3)
+    assert 0.3 < half["coverage"] < 0.8
+    assert ("however common" in whole["rule"], half["rule"].endswith("n-grams that are not common")) == (True, True)
+    for document in run.sample("contamination", False, None, 9, 1):
+        assert story(run, document["id"])["evaluation"] == document["because"]
+
+
+def test_the_text_of_an_item_that_is_not_the_one_measured_is_not_shown(built: Path, evaluation: Path) -> None:
+    assert {d["because"]["item_text"] for d in LastRun(built, "swahili").sample("contamination", False, None, 9, 1)} == {None}
+    file = evaluation / "afrisenti" / "swa" / "test.tsv"
+    file.write_text("tweet\tlabel\n" + "Habari nyingine kabisa ambayo haimo katika matini yoyote\tneutral\n")
+    run = LastRun(built, "swahili", evaluation)
+    assert {d["because"]["item_text"] for d in run.sample("contamination", False, None, 9, 1)} == {None}
+    with pytest.raises(ConfigError, match=r"hakuna: there is no such folder$"):
+        LastRun(built, "swahili", evaluation / "hakuna")
 
 
 def test_the_commands_print_for_people_and_for_programs(built: Path) -> None:
@@ -124,9 +237,16 @@ def test_the_commands_print_for_people_and_for_programs(built: Path) -> None:
     for document in documents:
         assert f"Jaccard {document['because']['jaccard']:.3f} with {document['because']['duplicate_of']}" in printed
         assert document["text"].splitlines()[-1] in printed
+        marked = f"[cut: {EXCERPT:,} of {document['characters']:,} characters"
+        assert (marked in printed) == (document["characters"] > EXCERPT)
+        assert document["because"]["jaccard"] == round(document["because"]["jaccard"], 4)
+    short = lugha(built, *arguments, "--characters", "40").stdout
+    assert all(f"[cut: 40 of {document['characters']:,} characters" in short for document in documents)
     (told,) = json.loads(lugha(built, "explain", "swahili", OLD, "--json").stdout)
     lines = lugha(built, "explain", "swahili", OLD).stdout.splitlines()
     assert any(line.split() == ["symbols", "0", "at", "most", "0.15"] for line in lines)
+    words = [line for line in lines if line.startswith("words ")]
+    assert len(words) == 1 and words[0].count("at least") == words[0].count("at most") == 1
     assert any(line.startswith("duplicate of") and told["duplicate_of"]["id"] in line for line in lines)
     assert all(any(said["fingerprint"] in line for line in lines) for said in told["stages"])
 
