@@ -14,6 +14,7 @@ from lang_configs import ConfigError, find, stem
 from tasks.documents import shards
 from tasks.evaluation_sets import EvaluationData, Item
 from tasks.select.forgotten import FORGOTTEN, BlockList, Entry, add, read, remove
+from tasks.select.thresholds import RATIO_WORDS, RATIOS
 from tasks.stage import StageError
 
 EXCERPT = 800
@@ -242,8 +243,13 @@ class LastRun:
         """Every signal that has a threshold, in the order in which select looks at them."""
         rule = self.rules["rule"]
         sure = rule["sure_language_score"]
-        skipped = f"not asked from language_score {sure} on" if row["language_score"] >= sure else ""
-        skipped = "not asked of fewer than 5 words" if row["words"] < 5 else skipped
+        skipped = {}
+        if row["language_score"] >= sure:
+            skipped["affinity"] = f"not asked from language_score {sure} on"
+        if row["words"] < 5:
+            skipped["affinity"] = "not asked of fewer than 5 words"
+        if row["words"] < RATIO_WORDS:
+            skipped |= dict.fromkeys(RATIOS, f"not asked of fewer than {RATIO_WORDS} words")
         checks = [
             ("source", "source weight", rule["sources"].get(row["source"], 1.0), "above", 0),
             ("language", "language", row["language"], "equal to", self.rules["label"]),
@@ -257,7 +263,7 @@ class LastRun:
         names = ("decision", "signal", "value", "bound", "threshold")
         found = [dict(zip(names, check, strict=True)) | {"holds": _holds(*check[2:]), "note": ""} for check in checks]
         return [
-            check | {"holds": True, "note": skipped} if skipped and check["signal"] == "affinity" else check for check in found
+            check | {"holds": True, "note": skipped[name]} if (name := check["signal"]) in skipped else check for check in found
         ]
 
     def _threshold(self, stage: str) -> float:

@@ -18,8 +18,10 @@ LEAST_DOCUMENTS = 500
 COMMON = {"max_single_letter_words": (0.9, 2.0)}
 """Junk that can be more than the tail: one large collection has 4 % of letter-spaced text. Twice what this quantile is."""
 RATIO_WORDS = 40
-"""Words from which on rules on the most frequent word or n-gram, on punctuation, on single letters and on function words apply:
-rhymes and briefs of 30 words break them, and are good."""
+RATIOS = (
+    "punctuation", "single_letter_words", "top_word", "top_2_grams", "top_3_grams", "top_4_grams", "function_words",
+)  # fmt: skip
+"""Signals whose thresholds hold from so many words on: rhymes and briefs of 30 words break them, and are good."""
 LEAST_SCORE = 0.8
 """Confidence in the language from which on a document counts for the quantiles."""
 
