@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import codecs
 import logging
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.message import Message
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from tasks.crawl.addresses import normalise
+from tasks.crawl.charset import decode
 
 if TYPE_CHECKING:
     from lxml.html import HtmlElement
@@ -21,8 +20,6 @@ AGENT = "lugha"
 
 MAX_LINKS = 5000
 
-_ASCII = bytes(range(128))
-_NO_LETTERS = bytes(byte for byte in range(256) if not chr(byte).isascii() or not chr(byte).isalpha())
 _BOILERPLATE = [
     "//nav",
     "//*[@role='navigation' or @role='contentinfo' or @role='banner']",
@@ -90,35 +87,6 @@ def outline(html: bytes, url: str, content_type: str | None = None) -> Outline:
         return Outline()
 
 
-def decode(html: bytes, content_type: str | None = None) -> str:
-    """The page as text; bytes that its charset does not know become U+FFFD."""
-    return html.decode(charset(html, content_type), "replace").removeprefix("\ufeff")
-
-
-def charset(html: bytes, content_type: str | None = None) -> str:
-    """Python's name of a page's encoding by the order of the HTML standard (13.2.3.2): BOM, header, meta, detection."""
-    from resiliparse.parse.encoding import detect_encoding
-
-    for mark, name in ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be")):
-        if html.startswith(mark):
-            return name
-    header = Message()
-    header["Content-Type"] = content_type or ""
-    if declared := _codec(str(header.get_param("charset") or "")):
-        return declared
-    if declared := _codec(_meta_charset(html[:1024])):
-        return "utf-8" if declared.startswith("utf-16") else declared  # the tag could not have been read in UTF-16
-    try:
-        html.decode("utf-8")
-        return "utf-8"  # hardly any other text is valid UTF-8 by chance
-    except UnicodeDecodeError:
-        pass
-    text = re.sub(rb"<[^<>]*>", b"", html)
-    high, letters = len(text.translate(None, _ASCII)), len(text.translate(None, _NO_LETTERS))
-    # a few marked letters tell a detector nothing: then the standard's default, else (another script) detection
-    return "cp1252" if high < 0.1 * (high + letters) else _codec(detect_encoding(html) or "") or "cp1252"
-
-
 def license_id(url: str) -> str | None:
     """SPDX id of a Creative Commons address; ports to a jurisdiction count as the licence that they port."""
     match = re.match(r"https?://(?:www\.)?creativecommons\.org/(licenses|publicdomain)/([a-z-]+)/(\d\.\d)", url.lower())
@@ -131,27 +99,6 @@ def license_id(url: str) -> str | None:
     if parts <= {"by", "nc", "nd", "sa"} and "by" in parts:
         return "-".join(["CC", *(part.upper() for part in ("by", "nc", "nd", "sa") if part in parts), number])
     return None
-
-
-def _meta_charset(start: bytes) -> str:
-    """The label in the first meta tag that declares a charset; comments do not count (the standard's prescan)."""
-    start = re.sub(rb"<!--.*?(?:-->|\Z)", b"", start, flags=re.S)
-    match = re.search(rb"<meta\s[^>]*?charset\s*=\s*[\"']?\s*([\w:.-]+)", start, re.I)
-    return match[1].decode("ascii", "replace") if match else ""
-
-
-def _codec(label: str) -> str | None:
-    """Python's codec for a WHATWG encoding label, None if there is none."""
-    from resiliparse.parse.encoding import map_encoding_to_html5
-
-    label = label.strip().strip("\"'").lower()
-    if label == "x-user-defined":
-        return "cp1252"
-    name = map_encoding_to_html5(label, False) if label else None
-    try:
-        return codecs.lookup(name).name if name else None
-    except LookupError:
-        return None
 
 
 def _parse(text: str) -> HtmlElement:
