@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import re
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from tasks.crawl.addresses import normalise
 from tasks.crawl.charset import decode
+from tasks.crawl.metadata import Metadata, metadata
 
 if TYPE_CHECKING:
     from lxml.html import HtmlElement
@@ -26,18 +26,14 @@ _BOILERPLATE = [
     "//footer",
     "//header[not(ancestor::main or ancestor::article)]",
 ]
-_DATES = {"original_date": True, "extensive_search": False, "outputformat": "%Y-%m-%dT%H:%M:%S%z"}
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """What a corpus needs of a page. `text` has one paragraph a line; `license` is an SPDX id; `published_at` is UTC."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page(Metadata):
+    """What a corpus needs of a page. `text` has one paragraph a line; `links` are addresses in document order."""
 
     text: str
-    title: str | None
-    license: str | None
-    published_at: datetime | None
-    links: tuple[str, ...]
+    links: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,19 +55,11 @@ def extract(html: bytes, url: str, content_type: str | None = None) -> Page | No
     logging.getLogger("trafilatura").setLevel(logging.CRITICAL)  # it warns of every page without text
     try:
         tree = _parse(decode(html, content_type))
-        links, license_id = _links(tree, url), _license(tree)
-        document = trafilatura.bare_extraction(
-            tree,
-            url=url,
-            fast=True,
-            include_comments=False,
-            with_metadata=True,
-            prune_xpath=_BOILERPLATE,
-            date_extraction_params=dict(_DATES),
-        )
+        links, about = _links(tree, url), metadata(tree, url)
+        document = trafilatura.bare_extraction(tree, fast=True, include_comments=False, prune_xpath=_BOILERPLATE)
         if document is None or isinstance(document, dict) or not (text := _lines(document.text or "")):
             return None
-        return Page(text, " ".join((document.title or "").split()) or None, license_id, _date(document.date), links)
+        return Page(text=text, links=links, **asdict(about))
     except Exception as error:  # pages are hostile, and the libraries below raise whatever they like on them
         logging.getLogger(__name__).debug("%s: %s: %s", url, type(error).__name__, error)
         return None
@@ -85,20 +73,6 @@ def outline(html: bytes, url: str, content_type: str | None = None) -> Outline:
     except Exception as error:  # as in extract
         logging.getLogger(__name__).debug("%s: %s: %s", url, type(error).__name__, error)
         return Outline()
-
-
-def license_id(url: str) -> str | None:
-    """SPDX id of a Creative Commons address; ports to a jurisdiction count as the licence that they port."""
-    match = re.match(r"https?://(?:www\.)?creativecommons\.org/(licenses|publicdomain)/([a-z-]+)/(\d\.\d)", url.lower())
-    if match is None:
-        return None
-    folder, kind, number = match.groups()
-    if folder == "publicdomain":
-        return {"zero": f"CC0-{number}", "mark": f"CC-PDM-{number}"}.get(kind)
-    parts = set(kind.split("-"))
-    if parts <= {"by", "nc", "nd", "sa"} and "by" in parts:
-        return "-".join(["CC", *(part.upper() for part in ("by", "nc", "nd", "sa") if part in parts), number])
-    return None
 
 
 def _parse(text: str) -> HtmlElement:
@@ -129,13 +103,6 @@ def _directives(tree: HtmlElement) -> frozenset[str]:
     return frozenset(word for tag in tags for word in re.split(r"[\s,]+", (tag.get("content") or "").lower()) if word)
 
 
-def _license(tree: HtmlElement) -> str | None:
-    """The licence that the page states for itself; None if it states none, or several (then it is not known which)."""
-    links = (element for element in tree.iter("a", "link", "area") if "license" in _words(element.get("rel")))
-    found = {license_id(element.get("href") or "") for element in links}
-    return found.pop() if len(found) == 1 else None
-
-
 def _words(value: str | None) -> list[str]:
     return (value or "").lower().split()
 
@@ -143,12 +110,3 @@ def _words(value: str | None) -> list[str]:
 def _lines(text: str) -> str:
     """One paragraph a line: no trailing white space, no empty lines."""
     return "\n".join(line for line in (line.strip() for line in text.splitlines()) if line)
-
-
-def _date(date: str | None) -> datetime | None:
-    """A date as htmldate writes it, in UTC; one without a zone is taken as UTC."""
-    try:
-        moment = datetime.fromisoformat(date or "")
-        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-    except (ValueError, OverflowError):
-        return None

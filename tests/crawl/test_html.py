@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,7 @@ from hypothesis import strategies as st
 from real_pages import real_pages
 
 from tasks.crawl.addresses import Scope, normalise
-from tasks.crawl.html import MAX_LINKS, extract, license_id, outline
+from tasks.crawl.html import MAX_LINKS, extract, outline
 
 URL = "https://mfano.or.tz/habari/mvua/"
 PAGE = """<!DOCTYPE html><html lang="sw"><head>{head}<title>Mvua kubwa Dodoma</title></head><body>
@@ -33,46 +32,6 @@ def test_main_text_without_navigation_header_and_footer() -> None:
     assert page.title == "Mvua kubwa Dodoma"
     assert page.license == "CC0-1.0"
     assert page.links[:3] == ("https://mfano.or.tz/", "https://mfano.or.tz/habari/", f"{URL}siku.html")
-
-
-@pytest.mark.parametrize(
-    ("head", "date"),
-    [
-        (
-            '<meta property="article:published_time" content="2025-03-04T01:06:07+03:00">',
-            datetime(2025, 3, 3, 22, 6, 7, tzinfo=UTC),
-        ),
-        ('<meta name="date" content="2025-03-04">', datetime(2025, 3, 4, tzinfo=UTC)),
-        ("", None),
-    ],
-)
-def test_publication_date_in_utc(head: str, date: datetime | None) -> None:
-    page = extract(PAGE.format(head=head).encode(), URL)
-    assert page is not None
-    assert page.published_at == date
-
-
-@pytest.mark.parametrize(
-    ("url", "spdx"),
-    [
-        ("https://creativecommons.org/licenses/by-sa/4.0/", "CC-BY-SA-4.0"),
-        ("http://creativecommons.org/licenses/by-nc-nd/2.5/za/deed.sw", "CC-BY-NC-ND-2.5"),
-        ("https://creativecommons.org/licenses/by-nd-nc/1.0/", "CC-BY-NC-ND-1.0"),
-        ("https://creativecommons.org/publicdomain/zero/1.0/", "CC0-1.0"),
-        ("https://creativecommons.org/publicdomain/mark/1.0/", "CC-PDM-1.0"),
-        ("https://creativecommons.org/licenses/", None),
-        ("https://mfano.or.tz/licenses/by/4.0/", None),
-    ],
-)
-def test_spdx_id_of_a_licence_address(url: str, spdx: str | None) -> None:
-    assert license_id(url) == spdx
-
-
-def test_two_licences_are_no_licence() -> None:
-    link = '<link rel="license" href="https://creativecommons.org/licenses/by/4.0/">'
-    page = extract(PAGE.format(head=link).encode(), URL)
-    assert page is not None
-    assert page.license is None
 
 
 def test_outline_links_and_directives() -> None:
