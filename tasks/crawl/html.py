@@ -1,9 +1,10 @@
-"""From the bytes of a web page to its text: charset, links, wishes of the publisher, main text, licence and date."""
+"""From the bytes of a web page to its text: charset, links, wishes of the publisher, language, main text and metadata."""
 
 from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -19,6 +20,12 @@ AGENT = "lugha"
 """Product token: the name by which robots.txt, meta tags and X-Robots-Tag address this crawler."""
 
 MAX_LINKS = 5000
+
+LEAST_SHARE = 0.2
+"""Probability from which on the second language of a page counts: the model reads three pieces, so it is in one of them."""
+
+LEAST_MAIN_TEXT = 60
+"""Characters from which on a language can be told of what looks like the main text; less is a heading or a button."""
 
 _BOILERPLATE = [
     "//nav",
@@ -45,24 +52,35 @@ class Outline:
 
 
 def extract(html: bytes, url: str, content_type: str | None = None) -> Page | None:
-    """Main text and metadata of a page; None if it cannot be parsed or holds no text. Never raises on hostile input.
+    """Main text and metadata of a page; None if it cannot be parsed or holds no text. Never raises on hostile input."""
+    found = page(html, url, content_type)
+    return None if isinstance(found, str) else found
 
-    `content_type` is the header of the answer that brought the page. Main text by trafilatura (Barbaresi, ACL 2021),
-    with navigation, page headers and footers taken out first: on short pages its fallback would return them.
+
+def page(html: bytes, url: str, content_type: str | None = None, languages: Collection[str] = ()) -> Page | str:
+    """Main text and metadata of a page, or why there are none: `no_text`, or `language_<label>`. Never raises.
+
+    `content_type` is the header of the answer that brought the page. With `languages` (labels such as swh_Latn) a page in
+    which none of them is found is not extracted. Main text by trafilatura (Barbaresi, ACL 2021), with navigation, page
+    headers and footers taken out first: on short pages its fallback would return them. It may take minutes on a page made
+    for that, or made by a machine: see `tasks.crawl.extraction`.
     """
     import trafilatura
 
     logging.getLogger("trafilatura").setLevel(logging.CRITICAL)  # it warns of every page without text
     try:
-        tree = _parse(decode(html, content_type))
+        source = decode(html, content_type)
+        if languages and (other := _other_language(source, languages)):
+            return f"language_{other}"
+        tree = _parse(source)
         links, about = _links(tree, url), metadata(tree, url)
         document = trafilatura.bare_extraction(tree, fast=True, include_comments=False, prune_xpath=_BOILERPLATE)
         if document is None or isinstance(document, dict) or not (text := _lines(document.text or "")):
-            return None
+            return "no_text"
         return Page(text=text, links=links, **asdict(about))
     except Exception as error:  # pages are hostile, and the libraries below raise whatever they like on them
         logging.getLogger(__name__).debug("%s: %s: %s", url, type(error).__name__, error)
-        return None
+        return "no_text"
 
 
 def outline(html: bytes, url: str, content_type: str | None = None) -> Outline:
@@ -73,6 +91,44 @@ def outline(html: bytes, url: str, content_type: str | None = None) -> Outline:
     except Exception as error:  # as in extract
         logging.getLogger(__name__).debug("%s: %s: %s", url, type(error).__name__, error)
         return Outline()
+
+
+def _other_language(source: str, languages: Collection[str]) -> str | None:
+    """The language of a page in none of `languages`; None also where the model knows none of them.
+
+    By all the text that a reader would see. Where a wanted language is only the second in it, which is a page in that
+    language between menus in another one as often as the reverse, what looks like the main text decides.
+    """
+    from tasks.language import PACKAGED
+    from tasks.language.model import classifier
+
+    wanted = set(languages).intersection(classifier(str(PACKAGED)).labels)
+    if not wanted:
+        return None
+    first, second = _two_languages(_visible(source))
+    if first in wanted:
+        return None
+    if second in wanted and len(text := _visible(source, main_content=True)) >= LEAST_MAIN_TEXT:
+        return None if wanted.intersection(_two_languages(text)) else first
+    return first
+
+
+def _visible(source: str, main_content: bool = False) -> str:
+    """The text of a page without its markup, or what a quick look takes for its main text (resiliparse)."""
+    from resiliparse.extract.html2text import extract_plain_text
+
+    text: str = extract_plain_text(
+        source, main_content=main_content, links=False, alt_texts=False, form_fields=False, noscript=False
+    )
+    return text
+
+
+def _two_languages(text: str) -> tuple[str, str]:
+    """The best label of a text, and the second if it is likely enough."""
+    from tasks.language import identify
+
+    found = identify([text])[0]
+    return found.label, found.runner_up if found.runner_up_score >= LEAST_SHARE else ""
 
 
 def _parse(text: str) -> HtmlElement:

@@ -175,7 +175,7 @@ def parse_date(value: str) -> datetime | None:
     except ValueError:
         try:
             if match := _WORDY_DATE.match(value.strip()):
-                moment = datetime(*(int(part) for part in match.groups()))
+                moment = datetime(int(match[1]), int(match[2]), int(match[3]))
             else:
                 moment = parsedate_to_datetime(value)
         except (ValueError, TypeError, IndexError, OverflowError):
