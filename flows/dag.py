@@ -13,7 +13,7 @@ from typing import Protocol
 from pydantic import BaseModel
 
 from lang_configs import LanguageConfig
-from lang_configs.schema import EvaluationSet, LanguageId, Tokens
+from lang_configs.schema import EvaluationSet, LanguageId, Source, Tokens
 from tasks.cards import CardsConfig, cards
 from tasks.clean import clean
 from tasks.contamination import ContaminationConfig, contamination
@@ -33,7 +33,7 @@ from tasks.stage import Output, Stage
 from tasks.tokenizer import tokenizer
 from tasks.tokens import tokens
 
-CRAWL = Stage("crawl", crawl)
+CRAWL = Stage("crawl", crawl, version=2)
 CLEAN = Stage("clean", clean, version=2, libraries=["ftfy"])
 LANGUAGE = Stage("language", language, version=2)
 QUALITY = Stage("quality", quality, version=3)
@@ -76,7 +76,7 @@ def build_lm(config: LanguageConfig, given: Given, run: Run) -> Output:
     held_out = EvaluationData(sets=_sets(config), folder=given.evaluation)
 
     raw = {
-        source.name: run(CRAWL, source, {}, external(source, given.snapshot), f"crawl-{source.name}")
+        source.name: run(CRAWL, _source(config, source), {}, external(source, given.snapshot), f"crawl-{source.name}")
         for source in config.crawl.sources
     }
     documents = run(CLEAN, config.clean, raw)
@@ -107,6 +107,12 @@ def build_lm(config: LanguageConfig, given: Given, run: Run) -> Output:
     described = run(CARDS, _card(config, given.command), everything)
     finished = {"cards": described, "corpus": text, "tokenizer": pieces, "pretrain": model, "evaluate": measured}
     return run(RELEASE, config.release, finished)
+
+
+def _source(config: LanguageConfig, source: Source) -> Source:
+    """A source of pages in many languages gives those in the language of the config, unless it names others."""
+    unsaid = getattr(source, "languages", []) is None
+    return source.model_copy(update={"languages": [config.label]}) if unsaid else source
 
 
 def _selection(config: LanguageConfig, forgotten: BlockList) -> SelectConfig:

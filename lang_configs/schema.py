@@ -23,6 +23,14 @@ class Strict(BaseModel):
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="Short name, used for folders")]
 
 
+Languages = Annotated[
+    list[str] | None,
+    Field(
+        description="Labels (swh_Latn) of languages whose pages are extracted, others are counted; default: this one; []: all"
+    ),
+]
+
+
 class FilesSource(Strict):
     """Local files: JSON lines (also .gz, .zst), Parquet, plain text or HTML, chosen by the ending of each name."""
 
@@ -39,6 +47,7 @@ class WebSource(Strict):
     name: Name = "web"
     sites: list[str] = Field(min_length=1, description="Start addresses; the crawl stays on their hosts and below their paths")
     license: str | None = Field(None, description="SPDX id for pages that state none")
+    languages: Languages = None
     max_pages: int = Field(10_000, ge=1, description="Pages to fetch from each site")
     delay: float = Field(1.0, ge=0, description="Seconds between two requests to one host, unless robots.txt asks for more")
     max_bytes: int = Field(5 << 20, ge=1024, description="Largest page, in bytes after decompression")
@@ -91,6 +100,7 @@ class CommonCrawlSource(Strict):
     first_only: bool = Field(False, description="Only pages in which the language comes first, not just among the first three")
     base: str = Field("https://data.commoncrawl.org/", description="Address of Common Crawl, of a mirror, or a local folder")
     license: str | None = Field(None, description="SPDX id for pages that state none")
+    languages: Languages = None
     max_pages: int = Field(100_000, ge=1)
 
 

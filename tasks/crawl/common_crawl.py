@@ -40,8 +40,8 @@ def documents(source: CommonCrawlSource, state: Path, report: Counter[str]) -> I
     The parts of the index (Parquet, about 1 GB each and 300 to a crawl) are fetched one after the other, only as far as
     `max_pages` needs; of each the rows of the language are kept in `state` and the rest is deleted. They are sorted by
     host, so a crawl that stops at `max_pages` knows nothing of the hosts behind.
-    `report` counts `documents`, `no_text`, `missing` (no such file or range), `damaged` (not a WARC response) and
-    `too_large`. Raises StageError when Common Crawl cannot be reached or the crawl does not exist.
+    `report` counts `documents`, `missing` (no such file or range), `damaged` (not a WARC response), `too_large` and the
+    reasons of `extraction.page`. Raises StageError when Common Crawl cannot be reached or the crawl does not exist.
     """
     yield from resumable(state / "pages", lambda cursor: _pages(source, state, cursor), report, outcomes=_WINDOW * 8)
 
@@ -138,7 +138,7 @@ def _rows_of_language(source: CommonCrawlSource, store: _Store, name: str, path:
 
 def _page(source: CommonCrawlSource, store: _Store, row: dict[str, Any]) -> Document | str:
     """The document of one row of the index, or why there is none."""
-    from tasks.crawl.html import extract
+    from tasks.crawl import extraction
 
     offset, length = row["warc_record_offset"], row["warc_record_length"]
     if not (isinstance(row["url"], str) and isinstance(row["warc_filename"], str) and offset >= 0 and length > 0):
@@ -152,9 +152,9 @@ def _page(source: CommonCrawlSource, store: _Store, row: dict[str, Any]) -> Docu
     if isinstance(record, str):
         return record
     body, content_type = record
-    page = extract(body, row["url"], content_type)
-    if page is None:
-        return "no_text"
+    page = extraction.page(body, row["url"], content_type, source.languages or ())
+    if isinstance(page, str):
+        return page
     return Document(
         text=page.text,
         source=source.name,

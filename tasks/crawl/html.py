@@ -1,17 +1,17 @@
-"""From the bytes of a web page to its text: charset, links, wishes of the publisher, main text, licence and date."""
+"""From the bytes of a web page to its text: charset, links, wishes of the publisher, language, main text and metadata."""
 
 from __future__ import annotations
 
-import codecs
 import logging
 import re
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.message import Message
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from tasks.crawl.addresses import normalise
+from tasks.crawl.charset import decode
+from tasks.crawl.metadata import Metadata, metadata
 
 if TYPE_CHECKING:
     from lxml.html import HtmlElement
@@ -21,26 +21,26 @@ AGENT = "lugha"
 
 MAX_LINKS = 5000
 
-_ASCII = bytes(range(128))
-_NO_LETTERS = bytes(byte for byte in range(256) if not chr(byte).isascii() or not chr(byte).isalpha())
+LEAST_SHARE = 0.2
+"""Probability from which on the second language of a page counts: the model reads three pieces, so it is in one of them."""
+
+LEAST_MAIN_TEXT = 60
+"""Characters from which on a language can be told of what looks like the main text; less is a heading or a button."""
+
 _BOILERPLATE = [
     "//nav",
     "//*[@role='navigation' or @role='contentinfo' or @role='banner']",
     "//footer",
     "//header[not(ancestor::main or ancestor::article)]",
 ]
-_DATES = {"original_date": True, "extensive_search": False, "outputformat": "%Y-%m-%dT%H:%M:%S%z"}
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """What a corpus needs of a page. `text` has one paragraph a line; `license` is an SPDX id; `published_at` is UTC."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page(Metadata):
+    """What a corpus needs of a page. `text` has one paragraph a line; `links` are addresses in document order."""
 
     text: str
-    title: str | None
-    license: str | None
-    published_at: datetime | None
-    links: tuple[str, ...]
+    links: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,32 +52,35 @@ class Outline:
 
 
 def extract(html: bytes, url: str, content_type: str | None = None) -> Page | None:
-    """Main text and metadata of a page; None if it cannot be parsed or holds no text. Never raises on hostile input.
+    """Main text and metadata of a page; None if it cannot be parsed or holds no text. Never raises on hostile input."""
+    found = page(html, url, content_type)
+    return None if isinstance(found, str) else found
 
-    `content_type` is the header of the answer that brought the page. Main text by trafilatura (Barbaresi, ACL 2021),
-    with navigation, page headers and footers taken out first: on short pages its fallback would return them.
+
+def page(html: bytes, url: str, content_type: str | None = None, languages: Collection[str] = ()) -> Page | str:
+    """Main text and metadata of a page, or why there are none: `no_text`, or `language_<label>`. Never raises.
+
+    `content_type` is the header of the answer that brought the page. With `languages` (labels such as swh_Latn) a page in
+    which none of them is found is not extracted. Main text by trafilatura (Barbaresi, ACL 2021), with navigation, page
+    headers and footers taken out first: on short pages its fallback would return them. It may take minutes on a page made
+    for that, or made by a machine: see `tasks.crawl.extraction`.
     """
     import trafilatura
 
     logging.getLogger("trafilatura").setLevel(logging.CRITICAL)  # it warns of every page without text
     try:
-        tree = _parse(decode(html, content_type))
-        links, license_id = _links(tree, url), _license(tree)
-        document = trafilatura.bare_extraction(
-            tree,
-            url=url,
-            fast=True,
-            include_comments=False,
-            with_metadata=True,
-            prune_xpath=_BOILERPLATE,
-            date_extraction_params=dict(_DATES),
-        )
+        source = decode(html, content_type)
+        if languages and (other := _other_language(source, languages)):
+            return f"language_{other}"
+        tree = _parse(source)
+        links, about = _links(tree, url), metadata(tree, url)
+        document = trafilatura.bare_extraction(tree, fast=True, include_comments=False, prune_xpath=_BOILERPLATE)
         if document is None or isinstance(document, dict) or not (text := _lines(document.text or "")):
-            return None
-        return Page(text, " ".join((document.title or "").split()) or None, license_id, _date(document.date), links)
+            return "no_text"
+        return Page(text=text, links=links, **asdict(about))
     except Exception as error:  # pages are hostile, and the libraries below raise whatever they like on them
         logging.getLogger(__name__).debug("%s: %s: %s", url, type(error).__name__, error)
-        return None
+        return "no_text"
 
 
 def outline(html: bytes, url: str, content_type: str | None = None) -> Outline:
@@ -90,68 +93,42 @@ def outline(html: bytes, url: str, content_type: str | None = None) -> Outline:
         return Outline()
 
 
-def decode(html: bytes, content_type: str | None = None) -> str:
-    """The page as text; bytes that its charset does not know become U+FFFD."""
-    return html.decode(charset(html, content_type), "replace").removeprefix("\ufeff")
+def _other_language(source: str, languages: Collection[str]) -> str | None:
+    """The language of a page in none of `languages`; None also where the model knows none of them.
 
+    By all the text that a reader would see. Where a wanted language is only the second in it, which is a page in that
+    language between menus in another one as often as the reverse, what looks like the main text decides.
+    """
+    from tasks.language import PACKAGED
+    from tasks.language.model import classifier
 
-def charset(html: bytes, content_type: str | None = None) -> str:
-    """Python's name of a page's encoding by the order of the HTML standard (13.2.3.2): BOM, header, meta, detection."""
-    from resiliparse.parse.encoding import detect_encoding
-
-    for mark, name in ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be")):
-        if html.startswith(mark):
-            return name
-    header = Message()
-    header["Content-Type"] = content_type or ""
-    if declared := _codec(str(header.get_param("charset") or "")):
-        return declared
-    if declared := _codec(_meta_charset(html[:1024])):
-        return "utf-8" if declared.startswith("utf-16") else declared  # the tag could not have been read in UTF-16
-    try:
-        html.decode("utf-8")
-        return "utf-8"  # hardly any other text is valid UTF-8 by chance
-    except UnicodeDecodeError:
-        pass
-    text = re.sub(rb"<[^<>]*>", b"", html)
-    high, letters = len(text.translate(None, _ASCII)), len(text.translate(None, _NO_LETTERS))
-    # a few marked letters tell a detector nothing: then the standard's default, else (another script) detection
-    return "cp1252" if high < 0.1 * (high + letters) else _codec(detect_encoding(html) or "") or "cp1252"
-
-
-def license_id(url: str) -> str | None:
-    """SPDX id of a Creative Commons address; ports to a jurisdiction count as the licence that they port."""
-    match = re.match(r"https?://(?:www\.)?creativecommons\.org/(licenses|publicdomain)/([a-z-]+)/(\d\.\d)", url.lower())
-    if match is None:
+    wanted = set(languages).intersection(classifier(str(PACKAGED)).labels)
+    if not wanted:
         return None
-    folder, kind, number = match.groups()
-    if folder == "publicdomain":
-        return {"zero": f"CC0-{number}", "mark": f"CC-PDM-{number}"}.get(kind)
-    parts = set(kind.split("-"))
-    if parts <= {"by", "nc", "nd", "sa"} and "by" in parts:
-        return "-".join(["CC", *(part.upper() for part in ("by", "nc", "nd", "sa") if part in parts), number])
-    return None
-
-
-def _meta_charset(start: bytes) -> str:
-    """The label in the first meta tag that declares a charset; comments do not count (the standard's prescan)."""
-    start = re.sub(rb"<!--.*?(?:-->|\Z)", b"", start, flags=re.S)
-    match = re.search(rb"<meta\s[^>]*?charset\s*=\s*[\"']?\s*([\w:.-]+)", start, re.I)
-    return match[1].decode("ascii", "replace") if match else ""
-
-
-def _codec(label: str) -> str | None:
-    """Python's codec for a WHATWG encoding label, None if there is none."""
-    from resiliparse.parse.encoding import map_encoding_to_html5
-
-    label = label.strip().strip("\"'").lower()
-    if label == "x-user-defined":
-        return "cp1252"
-    name = map_encoding_to_html5(label, False) if label else None
-    try:
-        return codecs.lookup(name).name if name else None
-    except LookupError:
+    first, second = _two_languages(_visible(source))
+    if first in wanted:
         return None
+    if second in wanted and len(text := _visible(source, main_content=True)) >= LEAST_MAIN_TEXT:
+        return None if wanted.intersection(_two_languages(text)) else first
+    return first
+
+
+def _visible(source: str, main_content: bool = False) -> str:
+    """The text of a page without its markup, or what a quick look takes for its main text (resiliparse)."""
+    from resiliparse.extract.html2text import extract_plain_text
+
+    text: str = extract_plain_text(
+        source, main_content=main_content, links=False, alt_texts=False, form_fields=False, noscript=False
+    )
+    return text
+
+
+def _two_languages(text: str) -> tuple[str, str]:
+    """The best label of a text, and the second if it is likely enough."""
+    from tasks.language import identify
+
+    found = identify([text])[0]
+    return found.label, found.runner_up if found.runner_up_score >= LEAST_SHARE else ""
 
 
 def _parse(text: str) -> HtmlElement:
@@ -182,13 +159,6 @@ def _directives(tree: HtmlElement) -> frozenset[str]:
     return frozenset(word for tag in tags for word in re.split(r"[\s,]+", (tag.get("content") or "").lower()) if word)
 
 
-def _license(tree: HtmlElement) -> str | None:
-    """The licence that the page states for itself; None if it states none, or several (then it is not known which)."""
-    links = (element for element in tree.iter("a", "link", "area") if "license" in _words(element.get("rel")))
-    found = {license_id(element.get("href") or "") for element in links}
-    return found.pop() if len(found) == 1 else None
-
-
 def _words(value: str | None) -> list[str]:
     return (value or "").lower().split()
 
@@ -196,12 +166,3 @@ def _words(value: str | None) -> list[str]:
 def _lines(text: str) -> str:
     """One paragraph a line: no trailing white space, no empty lines."""
     return "\n".join(line for line in (line.strip() for line in text.splitlines()) if line)
-
-
-def _date(date: str | None) -> datetime | None:
-    """A date as htmldate writes it, in UTC; one without a zone is taken as UTC."""
-    try:
-        moment = datetime.fromisoformat(date or "")
-        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-    except (ValueError, OverflowError):
-        return None

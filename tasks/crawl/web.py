@@ -12,16 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from lang_configs.schema import WebSource
-from tasks.crawl import robots
+from tasks.crawl import extraction, robots
 from tasks.crawl.addresses import Scope, normalise, origin
 from tasks.crawl.fetch import Answer, Fetcher
 from tasks.crawl.frontier import Entry, Frontier
-from tasks.crawl.html import AGENT, extract, outline
+from tasks.crawl.html import AGENT, outline
 from tasks.documents import Document
 from tasks.stage import StageError, replacing
 
 Counts = Counter[str]
 """How many addresses ended how: `fetched` (a document), `not_modified` (a document, unchanged), `no_text`,
+`language_<label>` (a page in another language than the wanted ones), `extraction_timeout`,
 `http_<status>`, `disallowed_by_robots`, `redirected`, `too_large`, ... ; every address met counts once."""
 
 HTML_TYPES = ("text/html", "application/xhtml+xml")
@@ -55,10 +56,10 @@ def documents(
             _crawl(source, frontier, allow_loopback, served_at or {})
             report.update(frontier.outcomes())
             for outcome, page in frontier.pages():
-                content = extract(page.body, page.url, page.content_type)
-                if content is None:
+                content = extraction.page(page.body, page.url, page.content_type, source.languages or ())
+                if isinstance(content, str):
                     report[outcome] -= 1
-                    report["no_text"] += 1
+                    report[content] += 1
                     continue
                 yield Document(
                     text=content.text,

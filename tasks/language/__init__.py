@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -185,13 +185,14 @@ def _line_shares(parts: Pieces, labels: np.ndarray, of_document: np.ndarray) -> 
     return np.where(number > 0, hits / np.maximum(number, 1), np.nan).astype(np.float32)
 
 
-def _scripts(model: Classifier) -> set[str] | None:
+@lru_cache(maxsize=2)
+def _scripts(model: Classifier) -> frozenset[str] | None:
     """Scripts of the labels; None if the labels do not name any."""
     named = [regex.search(r"_([A-Z][a-z]{3})$", label) for label in model.labels]
     if not all(named):
         return None
     codes = [match.group(1) for match in named if match]
-    return {script for code in codes for script in JOINED_SCRIPTS.get(code, code).split()}
+    return frozenset(script for code in codes for script in JOINED_SCRIPTS.get(code, code).split())
 
 
 def _model_file(config: LanguageId) -> Path:

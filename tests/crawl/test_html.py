@@ -1,17 +1,14 @@
 from __future__ import annotations
 
-import io
-import json
-import re
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from real_pages import real_pages
 
 from tasks.crawl.addresses import Scope, normalise
-from tasks.crawl.html import MAX_LINKS, charset, decode, extract, license_id, outline
+from tasks.crawl.html import MAX_LINKS, extract, outline
 
 URL = "https://mfano.or.tz/habari/mvua/"
 PAGE = """<!DOCTYPE html><html lang="sw"><head>{head}<title>Mvua kubwa Dodoma</title></head><body>
@@ -35,83 +32,6 @@ def test_main_text_without_navigation_header_and_footer() -> None:
     assert page.title == "Mvua kubwa Dodoma"
     assert page.license == "CC0-1.0"
     assert page.links[:3] == ("https://mfano.or.tz/", "https://mfano.or.tz/habari/", f"{URL}siku.html")
-
-
-@pytest.mark.parametrize(
-    ("head", "date"),
-    [
-        (
-            '<meta property="article:published_time" content="2025-03-04T01:06:07+03:00">',
-            datetime(2025, 3, 3, 22, 6, 7, tzinfo=UTC),
-        ),
-        ('<meta name="date" content="2025-03-04">', datetime(2025, 3, 4, tzinfo=UTC)),
-        ("", None),
-    ],
-)
-def test_publication_date_in_utc(head: str, date: datetime | None) -> None:
-    page = extract(PAGE.format(head=head).encode(), URL)
-    assert page is not None
-    assert page.published_at == date
-
-
-@pytest.mark.parametrize("encoding", ["utf-8", "windows-1252", "utf-16", "windows-1250", "shift_jis", "iso-8859-15"])
-def test_charset_of_the_header(encoding: str) -> None:
-    text = PAGE.format(head="").replace("“njiani” — café", "njiani €" if encoding == "iso-8859-15" else "njiani")
-    assert decode(text.encode(encoding), f'text/html; charset="{encoding.upper()}"') == text
-
-
-@pytest.mark.parametrize(
-    ("html", "content_type", "expected"),
-    [
-        (b"\xef\xbb\xbf<meta charset=windows-1252>", "text/html; charset=windows-1252", "utf-8"),
-        ("<p>Habari".encode("utf-16"), "text/html; charset=utf-8", "utf-16-le"),
-        (b"<meta charset=utf-8>caf\xe9", "text/html; charset=latin1", "cp1252"),
-        (b'<meta http-equiv="Content-Type" content="text/html; charset=windows-1250">', "text/html", "cp1250"),
-        (b"<!-- <meta charset=koi8-r> --><meta charset='windows-1252'>", None, "cp1252"),
-        (b"<meta charset=utf-16>Habari", None, "utf-8"),
-        (b"<meta charset=si-charset>Habari \xe2\x80\x99", "text/html; charset=hakuna", "utf-8"),
-        (b" " * 1024 + b"<meta charset=koi8-r>Habari", None, "utf-8"),
-        ("<p>Mama alisema: “café” – bei ni £5, ng’ombe".encode("cp1252"), None, "cp1252"),
-        (("<p>Все люди рождаются свободными и равными в своём достоинстве и правах. " * 3).encode("koi8-r"), None, "koi8-r"),
-    ],
-    ids=[
-        "bom-first",
-        "bom-utf-16",
-        "header",
-        "http-equiv",
-        "comment",
-        "meta-utf-16",
-        "unknown-labels",
-        "meta-too-late",
-        "default",
-        "detected",
-    ],
-)
-def test_charset_order(html: bytes, content_type: str | None, expected: str) -> None:
-    assert charset(html, content_type) == expected
-
-
-@pytest.mark.parametrize(
-    ("url", "spdx"),
-    [
-        ("https://creativecommons.org/licenses/by-sa/4.0/", "CC-BY-SA-4.0"),
-        ("http://creativecommons.org/licenses/by-nc-nd/2.5/za/deed.sw", "CC-BY-NC-ND-2.5"),
-        ("https://creativecommons.org/licenses/by-nd-nc/1.0/", "CC-BY-NC-ND-1.0"),
-        ("https://creativecommons.org/publicdomain/zero/1.0/", "CC0-1.0"),
-        ("https://creativecommons.org/publicdomain/mark/1.0/", "CC-PDM-1.0"),
-        ("https://creativecommons.org/licenses/", None),
-        ("https://mfano.or.tz/licenses/by/4.0/", None),
-    ],
-)
-def test_spdx_id_of_a_licence_address(url: str, spdx: str | None) -> None:
-    assert license_id(url) == spdx
-
-
-def test_two_licences_are_no_licence() -> None:
-    link = '<link rel="license" href="https://creativecommons.org/licenses/by/4.0/">'
-    page = extract(PAGE.format(head=link).encode(), URL)
-    assert page is not None
-    assert page.license is None
 
 
 def test_outline_links_and_directives() -> None:
@@ -196,30 +116,6 @@ def test_scope(site: str, inside: list[str], outside: list[str]) -> None:
     scope = Scope.below(site)
     assert all(url in scope for url in inside)
     assert not any(url in scope for url in outside)
-
-
-def real_pages(bundle: Path) -> list[dict[str, str]]:
-    import zstandard
-
-    with open(bundle / "html" / "pages.jsonl.zst", "rb") as handle:
-        return [json.loads(line) for line in io.TextIOWrapper(zstandard.ZstdDecompressor().stream_reader(handle))]
-
-
-def test_charsets_of_real_pages(bundle: Path) -> None:
-    pages = real_pages(bundle)
-    guesses = []
-    for page in pages:
-        assert decode(page["html"].encode()) == page["html"]
-    for page in pages[::10]:
-        html = re.sub(r"(?i)\bcharset\s*=\s*[\"']?[\w-]+", "", page["html"])
-        html += "<p>Alisema: “café naïve señor” – bei ni £5 hadi €10, ng’ombe wa Müller</p>"
-        for encoding in ("utf-8", "windows-1252", "windows-1250", "iso-8859-1", "utf-16", "shift_jis"):
-            data = html.encode(encoding, "ignore")
-            text = data.decode("cp1252" if encoding == "iso-8859-1" else encoding)  # the label means this on the web
-            assert decode(data, f"text/html; charset={encoding}") == text
-            if encoding != "shift_jis":  # a Latin text in it has too little to tell
-                guesses.append(decode(data) == text)
-    assert sum(guesses) >= 0.95 * len(guesses)
 
 
 @pytest.mark.parametrize("step", [9, pytest.param(1, marks=pytest.mark.slow)])

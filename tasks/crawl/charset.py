@@ -1,0 +1,94 @@
+"""Which encoding the bytes of a page are in, by the order of the standards that browsers follow.
+
+HTML 13.2.3 (determining the character encoding) and the WHATWG Encoding Standard (labels).
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from email.message import Message
+
+PRESCAN = 1024
+"""Bytes in which a meta tag may declare the encoding (HTML 13.2.3.2)."""
+
+_MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+_ASCII = bytes(range(128))
+_NO_LETTERS = bytes(byte for byte in range(256) if not chr(byte).isascii() or not chr(byte).isalpha())
+_TAG = re.compile(
+    rb"""<!--(?:>|->|.*?(?:-->|\Z))                                    # a comment, also one that is not closed
+    |<(?P<name>/?[a-z][^\s/>]*)(?P<attributes>(?:[^>"'=]|=\s*(?:"[^"]*"|'[^']*'|[^\s>"'][^\s>]*)?|["'])*)>?""",
+    re.I | re.S | re.X,
+)
+_ATTRIBUTE = re.compile(rb"""([^\s/>=][^\s/>=]*)(?:\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>"'][^\s>]*)))?""")
+_IN_CONTENT = re.compile(r"""charset\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s;"']+))""", re.I)
+
+
+def decode(html: bytes, content_type: str | None = None) -> str:
+    """The page as text; bytes that its charset does not know become U+FFFD. Never raises."""
+    return html.decode(charset(html, content_type), "replace").removeprefix("\ufeff")
+
+
+def charset(html: bytes, content_type: str | None = None) -> str:
+    """Python's name of a page's encoding: by byte order mark, Content-Type header, meta tag, or detection.
+
+    What is left undeclared is UTF-8 if it is valid UTF-8, what a detector says if it is not in Latin script, and
+    windows-1252, the default of the standard, else.
+    """
+    for mark, name in _MARKS:
+        if html.startswith(mark):
+            return name
+    if declared := codec(_of_header(content_type or "")):
+        return declared
+    if declared := codec(_of_meta(html[:PRESCAN])):
+        return "utf-8" if declared.startswith("utf-16") else declared  # the tag could not have been read in UTF-16
+    return _detected(html)
+
+
+def codec(label: str) -> str | None:
+    """Python's codec for a label of the Encoding Standard, None if there is none."""
+    from resiliparse.parse.encoding import map_encoding_to_html5
+
+    label = label.strip().strip("\"'").lower()
+    if label == "x-user-defined":
+        return "cp1252"  # as the standard says of meta tags
+    name = map_encoding_to_html5(label, False) if label.isascii() and label else None
+    try:
+        return codecs.lookup(name).name if name else None
+    except LookupError:
+        return None
+
+
+def _of_header(content_type: str) -> str:
+    header = Message()
+    header["Content-Type"] = re.sub(r"[\r\n]+", " ", content_type)
+    return str(header.get_param("charset") or "")
+
+
+def _of_meta(start: bytes) -> str:
+    """The label of the first meta tag that declares an encoding: `charset`, or `content` beside http-equiv=content-type."""
+    for tag in _TAG.finditer(start):
+        if (tag["name"] or b"").lower() != b"meta":
+            continue
+        values: dict[str, str] = {}
+        for name, *value in _ATTRIBUTE.findall(tag["attributes"]):
+            values.setdefault(name.decode("latin-1").lower(), b"".join(value).decode("latin-1"))
+        if values.get("charset"):
+            return values["charset"]
+        if values.get("http-equiv", "").lower() == "content-type" and (found := _IN_CONTENT.search(values.get("content", ""))):
+            return next(label for label in found.groups() if label is not None)
+    return ""
+
+
+def _detected(html: bytes) -> str:
+    from resiliparse.parse.encoding import detect_encoding
+
+    try:
+        html.decode("utf-8")
+        return "utf-8"  # hardly any other text is valid UTF-8 by chance
+    except UnicodeDecodeError:
+        pass
+    text = re.sub(rb"<[^<>]*>", b"", html)
+    high, letters = len(text.translate(None, _ASCII)), len(text.translate(None, _NO_LETTERS))
+    # a few marked letters tell a detector nothing: then the standard's default, else (another script) detection
+    return "cp1252" if high < 0.1 * (high + letters) else codec(detect_encoding(html) or "") or "cp1252"

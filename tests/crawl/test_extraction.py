@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+from real_pages import real_pages
+
+from tasks.crawl import extraction, html
+from tasks.crawl.html import Page
+
+URL = "https://mfano.or.tz/habari/"
+SWAHILI = (
+    "Mvua kubwa imenyesha leo mjini Dodoma na maeneo ya jirani, na wakulima wamesema kwamba wanashukuru sana kwa sababu mazao "
+    "yao yalikuwa yanakauka. Serikali ya mkoa imewataka wananchi wachukue tahadhari wanapovuka mito na mabonde."
+)
+ENGLISH = (
+    "Heavy rain has fallen today in the town of Dodoma and the areas around it, and farmers said that they are very grateful "
+    "because their crops were drying up. The regional government asked people to take care when they cross rivers and valleys."
+)
+MENU = "".join(
+    f"<li><a href='/{word}'>{word} and more of the news about it</a></li>" for word in ("Sports", "Business", "Weather")
+)
+ENDLESS = b"<html><body><article><p>" + b"<span>habari</span> " * 100_000
+"""trafilatura 2.1 takes minutes for this, in C code that no signal interrupts."""
+
+
+def made(text: str, around: str = "") -> bytes:
+    return f"<html><body><ul>{around}</ul><main><article><p>{text}</p></article></main></body></html>".encode()
+
+
+@pytest.mark.parametrize(
+    ("page", "languages", "expected"),
+    [
+        (made(SWAHILI), ["swh_Latn"], "text"),
+        (made(ENGLISH), ["swh_Latn"], "language_eng_Latn"),
+        (made(ENGLISH), ["swh_Latn", "eng_Latn"], "text"),
+        (made(ENGLISH), [], "text"),
+        (made(ENGLISH), ["xyz_Latn"], "text"),
+        (made(SWAHILI, MENU), ["swh_Latn"], "text"),
+        (made(SWAHILI, MENU * 5), ["swh_Latn"], "text"),
+        (made(ENGLISH * 3, "<li><a href='/'>Habari za michezo na siasa</a></li>"), ["swh_Latn"], "language_eng_Latn"),
+        (b"<html><body><script>var a = 1</script></body></html>", ["swh_Latn"], "language_und_Zzzz"),
+        (b"\xff\xfe\x00\xd8" * 50, ["swh_Latn"], "language_und_Zzzz"),
+    ],
+    ids=["wanted", "other", "one-of-two", "all", "unknown", "menu", "long-menu", "menu-only", "no-text", "no-characters"],
+)
+def test_only_pages_in_a_wanted_language_are_extracted(page: bytes, languages: list[str], expected: str) -> None:
+    found = html.page(page, URL, "text/html; charset=utf-8", languages)
+    assert (found if isinstance(found, str) else "text") == expected
+
+
+def test_a_page_that_takes_too_long_is_counted_and_the_next_ones_are_read() -> None:
+    assert extraction.page(ENDLESS, URL, limit=0.5) == "extraction_timeout"
+    found = extraction.page(made(SWAHILI), URL)
+    assert isinstance(found, Page)
+    assert found == html.page(made(SWAHILI), URL)
+
+
+def test_threads_get_the_answers_to_their_own_pages() -> None:
+    def ask(number: int) -> Page | str:
+        if number % 10 == 0:
+            return extraction.page(ENDLESS, URL, limit=0.2)
+        return extraction.page(made(f"{SWAHILI} Namba {number}."), URL, None, ["swh_Latn"])
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(ask, range(40)))
+    for number, page in enumerate(found):
+        if number % 10 == 0:
+            assert page == "extraction_timeout"
+        else:
+            assert isinstance(page, Page)
+            assert page.text.endswith(f"Namba {number}.")
+
+
+def test_a_worker_that_dies_is_counted_and_replaced() -> None:
+    extraction.page(made(SWAHILI), URL)
+    before = [child.pid for child in psutil.Process().children() if "_serve" in " ".join(child.cmdline())]
+    results: list[Page | str] = []
+    thread = threading.Thread(target=lambda: results.append(extraction.page(ENDLESS, URL, limit=60)))
+    thread.start()
+    time.sleep(0.5)  # it has the page by now, and the others are idle
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+    thread.join()
+    assert results == ["extraction_failed"]
+    assert isinstance(extraction.page(made(SWAHILI), URL), Page)
+
+
+def test_workers_end_with_the_process_that_started_them() -> None:
+    program = (
+        "import os, psutil; from tasks.crawl import extraction; extraction.page(b'<p>Habari', 'http://a.b/');"
+        "print(psutil.Process().children()[0].pid, flush=True); os.kill(os.getpid(), 9)"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    worker = int(ended.stdout)
+    for _ in range(100):
+        if not psutil.pid_exists(worker) or psutil.Process(worker).status() == psutil.STATUS_ZOMBIE:
+            return
+        time.sleep(0.1)
+    pytest.fail("the worker outlives its parent")
+
+
+@pytest.mark.slow
+def test_no_page_whose_main_text_is_in_the_language_is_left_out(bundle: Path) -> None:
+    from tasks.language import identify
+
+    pages = real_pages(bundle)
+    texts = [html.extract(page["html"].encode(), page["url"]) for page in pages]
+    labels = [found.label for found in identify([text.text if text else "" for text in texts])]
+    kept = [not isinstance(html.page(page["html"].encode(), page["url"], None, ["swh_Latn"]), str) for page in pages]
+    wanted = [label == "swh_Latn" for label in labels]
+    assert sum(wanted) > 100
+    assert not [page["url"] for page, want, keep in zip(pages, wanted, kept, strict=True) if want and not keep]
+    assert sum(kept) < 1.3 * sum(wanted)
