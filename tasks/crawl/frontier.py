@@ -40,6 +40,7 @@ CREATE TABLE IF NOT EXISTS addresses (
     fetched_at TEXT,                     -- UTC, when the body came
     body BLOB                            -- zlib
 );
+CREATE TABLE IF NOT EXISTS holds (host TEXT PRIMARY KEY, until REAL NOT NULL);  -- Unix time
 CREATE INDEX IF NOT EXISTS waiting ON addresses (origin, outcome, is_sitemap DESC, place);
 CREATE INDEX IF NOT EXISTS by_site ON addresses (site, status, outcome);
 """
@@ -87,8 +88,21 @@ class Frontier:
         row = self._database.execute("SELECT value FROM crawl WHERE key = ?", [key]).fetchone()
         return row[0] if row else None
 
+    @property
+    def begun(self) -> bool:
+        """Whether this crawl knows any address yet."""
+        return self._database.execute("SELECT 1 FROM addresses LIMIT 1").fetchone() is not None
+
     def set_note(self, key: str, value: str) -> None:
         self._database.execute("INSERT OR REPLACE INTO crawl VALUES (?, ?)", [key, value])
+
+    def hold(self, host: str, until: float) -> None:
+        """Remember that a host must not be asked again before a Unix time."""
+        self._database.execute("INSERT OR REPLACE INTO holds VALUES (?, ?)", [host, until])
+
+    def holds(self) -> dict[str, float]:
+        """Until when which host must be left alone; times may have passed."""
+        return dict(self._database.execute("SELECT host, until FROM holds").fetchall())
 
     def add(self, urls: Iterable[str], hops: int = 0) -> None:
         """Remember the addresses that lie within the sites, unless they are known."""
@@ -190,6 +204,7 @@ class Frontier:
         with closing(sqlite3.connect(previous)) as earlier:
             earlier.backup(self._database)
         self._database.execute("DELETE FROM crawl")
+        self._database.execute("DELETE FROM holds")
         self._database.execute("UPDATE addresses SET outcome = NULL, status = NULL, hops = 0")
 
     def outcomes(self) -> Counter[str]:

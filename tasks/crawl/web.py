@@ -103,6 +103,7 @@ def _crawl(source: WebSource, frontier: Frontier, allow_loopback: bool, served_a
     if frontier.note("ended") == wanted:
         return
     scopes = _scopes(source)
+    begun = frontier.begun
     frontier.retry_failed()
     frontier.add(scope.start for scope in scopes)
     origins = list(dict.fromkeys(scope.origin for scope in scopes))
@@ -111,7 +112,8 @@ def _crawl(source: WebSource, frontier: Frontier, allow_loopback: bool, served_a
         turns = asyncio.Semaphore(HOSTS_AT_ONCE)
         if not source.contact and not allow_loopback:
             log.warning("crawl.%s: set `contact` to an address of yours, so that site owners know whom to ask", source.name)
-        async with Fetcher(source.contact, source.delay, allow_loopback, served_at) as fetcher:
+        holds, hold = frontier.holds(), frontier.hold
+        async with Fetcher(source.contact, source.delay, allow_loopback, served_at, begun, holds, hold) as fetcher:
 
             async def one(site: str) -> bool:
                 async with turns:
