@@ -141,8 +141,8 @@ class Fetcher:
         """One GET, without following redirects; repeated after errors of the network, 429 and 5xx.
 
         Of a 200 the body comes back, decompressed, if its media type is one of `types` (empty: any). A body above
-        `max_bytes` gives the error `too_large`, or is cut there if `cut`. Other errors: `wrong_type`, `failed`, `refused`
-        (the address is not public). Never raises on what a server does.
+        `max_bytes` gives the error `too_large`, or is cut there if `cut`. Other errors: `wrong_type`, `failed`,
+        `unknown_encoding` (one we did not ask for), `refused` (the address is not public). Never raises on what a server does.
         """
         pace = self._paces[host := _host(url)]
         for attempt in range(ATTEMPTS):
@@ -165,7 +165,7 @@ class Fetcher:
             async with asyncio.timeout(REQUEST_SECONDS), self._client.stream("GET", target, headers=dict(headers)) as response:
                 body, error = b"", None
                 if response.status_code == 200:
-                    body, error = await _body(response, max_bytes, types, cut)
+                    body, error = await _body(response, max_bytes, types, cut, self._client.headers["accept-encoding"])
                 return Answer(url, response.status_code, response.headers, body, error)
         except AddressRefused:
             return Answer(url, error="refused")
@@ -194,11 +194,20 @@ def user_agent(contact: str | None) -> str:
     return f"{AGENT}/{number} (+{contact})" if contact else f"{AGENT}/{number}"
 
 
-async def _body(response: httpx2.Response, max_bytes: int, types: frozenset[str], cut: bool) -> tuple[bytes, str | None]:
+def media_type(answer: Answer | httpx2.Response) -> str:
+    """What the server says that the body is, in lower case and without parameters."""
+    return answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def _body(
+    response: httpx2.Response, max_bytes: int, types: frozenset[str], cut: bool, accepted: str
+) -> tuple[bytes, str | None]:
     """The decompressed body and the error; httpx2 inflates at most 1 MiB at a time, so that a bomb is noticed early."""
-    media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if types and media_type not in types:
+    if types and media_type(response) not in types:
         return b"", "wrong_type"
+    codings = {coding.strip().lower() for line in response.headers.get_list("content-encoding") for coding in line.split(",")}
+    if codings - {"", "identity", *accepted.replace(" ", "").split(",")}:  # httpx2 would give the packed bytes as the body
+        return b"", "unknown_encoding"
     length = response.headers.get("content-length", "")
     if not cut and length.isascii() and length.isdigit() and int(length[:20]) > max_bytes:
         return b"", "too_large"
