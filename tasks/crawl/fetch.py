@@ -215,7 +215,8 @@ async def _body(
     async for piece in response.aiter_bytes():
         body += piece
         if len(body) > max_bytes:
-            return (bytes(body[:max_bytes]), None) if cut else (b"", "too_large")
+            del body[max_bytes:]
+            return (bytes(body), None) if cut else (b"", "too_large")
     return bytes(body), None
 
 

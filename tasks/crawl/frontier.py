@@ -311,7 +311,7 @@ class Frontier:
         return Counter(dict(rows.fetchall()))
 
     def kept_despite(self) -> Counter[str]:
-        """How many kept pages carry which wish of their publisher: those that the configuration does not obey."""
+        """How many kept pages carry which wish of their publisher."""
         query = f"SELECT opt_outs FROM addresses WHERE outcome IN ({', '.join('?' * len(KEPT))}) AND opt_outs != ''"
         return Counter(wish for (wishes,) in self._database.execute(query, KEPT) for wish in wishes.split())
 

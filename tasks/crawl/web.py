@@ -58,7 +58,8 @@ def documents(
         try:
             _crawl(source, frontier, allow_loopback, served_at or {})
             report.update(frontier.outcomes())
-            report.update({f"kept_despite_{wish}": number for wish, number in frontier.kept_despite().items()})
+            ignored = (item for item in frontier.kept_despite().items() if item[0] not in source.opt_outs)
+            report.update({f"kept_despite_{wish}": number for wish, number in ignored})
             versions = []
             for page in frontier.pages():
                 content = extract(page.body, page.url, page.content_type)
