@@ -50,7 +50,7 @@ class WebSource(Strict):
         ["noindex", "nofollow", "noai", "tdm", "ai_txt"],
         description="Wishes of publishers, beyond robots.txt (which always counts), that are obeyed; others are only recorded",
     )
-    keep_warc: bool = Field(True, description="Keep the answers as WARC: about a fifth of the size of the pages")
+    keep_warc: bool = Field(True, description="Keep the answers as WARC: about a quarter of the size of the pages")
 
 
 class StarterSource(Strict):

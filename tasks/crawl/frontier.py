@@ -26,6 +26,7 @@ KEPT = ("fetched", "not_modified", "stale")
 VERSION = 2
 """Of the tables below; a state with other tables is not read."""
 
+_GONE = "'http_404', 'http_410', 'wrong_type', 'redirect_out_of_scope'"
 _PASSING = "outcome IN ('failed', 'refused', 'robots_unreachable', 'host_unreachable', 'http_429') OR outcome GLOB 'http_5*'"
 
 KNOWN_PER_PAGE = 10
@@ -249,7 +250,8 @@ class Frontier:
     def renew(self, previous: Path) -> None:
         """Take over the addresses of another crawl, all waiting again, with the pages kept and their validators.
 
-        Addresses outside of the sites of this crawl are left behind. Raises sqlite3.DatabaseError if `previous` is damaged.
+        Left behind are addresses outside of the sites of this crawl, and those that led nowhere and never gave a text: they
+        come back if a page that changed points to them. Raises sqlite3.DatabaseError if `previous` is damaged.
         """
         with closing(sqlite3.connect(previous)) as earlier:
             if earlier.execute("PRAGMA user_version").fetchone()[0] != VERSION:
@@ -263,6 +265,9 @@ class Frontier:
             self._database.execute("DELETE FROM crawl")
             self.set_note("base", identity or "null")
             self._database.execute("DELETE FROM holds")
+            self._database.execute(
+                f"DELETE FROM addresses WHERE outcome IN ({_GONE}) AND url NOT IN (SELECT url FROM versions)"
+            )
             rows = self._database.execute("SELECT place, url, origin, site, is_sitemap FROM addresses").fetchall()
             sites: list[tuple[str | None, int]] = []
             for place, url, host, site, is_sitemap in rows:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import tarfile
+from collections import Counter
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -15,7 +17,7 @@ from fastwarc.warc import ArchiveIterator, WarcRecordType
 from scripted_site import Reply, Request, Site
 
 from lang_configs.schema import WebSource
-from tasks.crawl import crawl, fetch, web
+from tasks.crawl import crawl, fetch, starter, web
 from tasks.documents import Document, document_id
 from tasks.stage import MANIFEST, Output, Stage, StageError, Work, describe, execute
 
@@ -167,6 +169,44 @@ def test_a_refresh_of_other_sites_asks_for_nothing_outside_of_them(site: Site, t
     assert manifest["metrics"]["base"]
     assert sorted(site.pages()) == ["/sw/", "/sw/a"]
     assert texts(output).keys() == {f"{site.base}/sw/", f"{site.base}/sw/a"}
+
+
+def test_addresses_that_led_nowhere_are_asked_again_only_if_a_new_page_points_to_them(site: Site, tmp_path: Path) -> None:
+    site.page("/", "/haipo", "/picha", "/nje")
+    site["/picha"] = Reply(body=b"x", headers={"Content-Type": "image/png"})
+    site["/nje"] = Reply(301, headers={"Location": "https://nyingine.tz/"})
+    run(tmp_path, site.source("/"), "2026-10")
+    site.log.clear()
+    site.page("/", "/picha")
+    run(tmp_path, site.source("/"), "2026-11")
+    assert site.pages() == ["/", "/picha"]
+
+
+@pytest.mark.slow
+def test_real_sites_are_not_sent_again(tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with tarfile.open(bundle / "html" / "sites.tar.gz") as archive:
+        archive.extractall(tmp_path / "tovuti", filter="data")
+    pages = sorted(path.relative_to(tmp_path / "tovuti").as_posix() for path in (tmp_path / "tovuti").rglob("*.html"))
+    urls = "".join(f"<url><loc>/{page}</loc></url>" for page in pages)
+    (tmp_path / "tovuti" / "sitemap.xml").write_text(f"<urlset>{urls}</urlset>")
+    statuses: Counter[int] = Counter()
+    send = starter._Pages.send_response
+
+    def counted(self: starter._Pages, code: int, message: str | None = None) -> None:
+        statuses[code] += 1
+        send(self, code, message)
+
+    monkeypatch.setattr(starter._Pages, "send_response", counted)
+    with starter.serve(tmp_path / "tovuti") as base:
+        source = WebSource(sites=[f"{base}/"], delay=0)
+        first, manifest, _ = run(tmp_path, source, "2026-10")
+        assert statuses[200] == manifest["metrics"]["warc_responses"] + 1 > len(pages)  # and the sitemap
+        before, _ = statuses[200], statuses.clear()
+        second, manifest, _ = run(tmp_path, source, "2026-11")
+    assert statuses[200] == 0
+    assert statuses[304] == before >= 0.95 * statuses.total()
+    assert manifest["metrics"]["warc_revisits"] == before - 1
+    assert texts(second) == texts(first)
 
 
 def test_a_new_wish_counts_even_for_a_page_that_did_not_change(site: Site, tmp_path: Path) -> None:
