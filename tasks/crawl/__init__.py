@@ -27,6 +27,7 @@ SourceFunction = Callable[[Any, Path, "Counter[str]"], Iterator[Document]]
 def crawl(inputs: Mapping[str, Path], config: Source, out: Path, work: Work) -> Metrics:
     """Write the raw documents of one source as shards; returns the counts of its outcomes.
 
+    A web source renews its last crawl, which `work.cache` holds, and leaves more than documents: see `web.conclude`.
     Raises StageError when the source gives no document at all.
     """
     if isinstance(config, FilesSource):
@@ -37,13 +38,13 @@ def crawl(inputs: Mapping[str, Path], config: Source, out: Path, work: Work) -> 
         for part in work.units(_read_file, names, out).values():
             report.update(part)
     else:
-        from tasks.crawl import web
-
         (out / STATE).mkdir(exist_ok=True)
         report = Counter()
         for leftover in out.glob("part-*.parquet"):  # of a crawl that was killed while it wrote its documents
             leftover.unlink()
         if isinstance(config, WebSource) and work.cache is not None:
+            from tasks.crawl import web
+
             web.renew(config, work.cache / config.type, out / STATE)
         documents = _with_progress(_source_function(config.type)(config, out / STATE, report), work)
         report.update(_write(documents, out, "part"))

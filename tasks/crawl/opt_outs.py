@@ -2,7 +2,8 @@
 
 Wishes, by the names that the configuration uses: `noindex`, `nofollow` (robots meta tag and X-Robots-Tag), `noai`,
 `noimageai` (the same places, after DeviantArt), `tdm` (the TDM Reservation Protocol of the W3C community group: header, meta
-tag, /.well-known/tdmrep.json), `ai_txt` (/ai.txt, after Spawning: the syntax of robots.txt).
+tag, /.well-known/tdmrep.json), `ai_txt` (/ai.txt, after Spawning: the syntax of robots.txt). A wish found in one place counts,
+whatever the other places say.
 """
 
 from __future__ import annotations

@@ -127,6 +127,28 @@ def test_a_refresh_fetches_only_what_changed_and_is_whole_again(site: Site, tmp_
     assert magazine.count() == (0, [])
 
 
+def test_a_refresh_that_is_interrupted_goes_on(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Magazine(site)
+    first, _, _ = run(tmp_path, site.source("/0.html"), "2026-10")
+    site.log.clear()
+    unchanged, left = web.Frontier.unchanged, iter(range(6))
+
+    def interrupted(self: web.Frontier, entry: Any) -> None:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        unchanged(self, entry)
+
+    monkeypatch.setattr(web.Frontier, "unchanged", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, site.source("/0.html"), "2026-11")
+    monkeypatch.setattr(web.Frontier, "unchanged", unchanged)
+    in_flight = site.paths()[-1]
+    second, manifest, _ = run(tmp_path, site.source("/0.html"), "2026-11")
+    assert texts(second) == texts(first)
+    assert manifest["metrics"]["base"] and manifest["metrics"]["not_modified"] == 12
+    assert {path for path, times in Counter(site.pages()).items() if times > 1} == {in_flight}
+
+
 def test_without_the_cache_everything_is_fetched_again(site: Site, tmp_path: Path) -> None:
     magazine = Magazine(site)
     first, _, _ = run(tmp_path, site.source("/0.html"), "2026-10")
