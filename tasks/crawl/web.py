@@ -258,6 +258,8 @@ class _Host:
         target = normalise(location, entry.url)
         if target is None or not self._inside(entry, target):
             self.frontier.done(entry.url, "redirect_out_of_scope", answer.status)
+            if entry.url in self.starts and target:
+                log.warning("crawl.%s: %s has moved to %s; list that address instead", self.source.name, entry.url, target)
         elif entry.hops >= REDIRECTS:
             self.frontier.done(entry.url, "too_many_redirects", answer.status)
         else:

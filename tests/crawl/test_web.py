@@ -281,6 +281,14 @@ def test_redirects_within_the_scope_are_followed_once(site: Site, tmp_path: Path
     assert site.pages()[-1] == "/mnyororo/10"
 
 
+def test_a_site_that_has_moved_is_named_with_its_new_address(
+    site: Site, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    site["/"] = Reply(301, headers={"Location": "https://mpya.example/"})
+    assert crawl(site.source(), tmp_path)[1]["redirect_out_of_scope"] == 1
+    assert f"{site.base}/ has moved to https://mpya.example/" in caplog.text
+
+
 def test_pages_that_must_not_be_kept(site: Site, tmp_path: Path) -> None:
     site.page("/", "/noindex", "/none", "/noai", "/nofollow", "/wengine")
     site.page("/noindex", "/a", head='<meta name="robots" content="noindex">')
