@@ -41,17 +41,25 @@ class FilesSource(Strict):
 
 
 class WebSource(Strict):
-    """Web sites, crawled politely: robots.txt (RFC 9309), sitemaps and links within the sites."""
+    """Web sites, crawled politely: robots.txt (RFC 9309), sitemaps, feeds, and links within the sites."""
 
     type: Literal["web"] = "web"
     name: Name = "web"
-    sites: list[str] = Field(min_length=1, description="Start addresses; the crawl stays on their hosts and below their paths")
+    sites: list[str] = Field(
+        min_length=1,
+        description="Start addresses; the crawl stays on their hosts and below their paths. Of a feed (RSS, Atom): its entries",
+    )
     license: str | None = Field(None, description="SPDX id for pages that state none")
     languages: Languages = None
     max_pages: int = Field(10_000, ge=1, description="Pages to fetch from each site")
     delay: float = Field(1.0, ge=0, description="Seconds between two requests to one host, unless robots.txt asks for more")
     max_bytes: int = Field(5 << 20, ge=1024, description="Largest page, in bytes after decompression")
     contact: str | None = Field(None, description="Your address or page, in the user agent: whom a site owner can ask to stop")
+    opt_outs: list[Literal["noindex", "nofollow", "noai", "noimageai", "tdm", "ai_txt"]] = Field(
+        ["noindex", "nofollow", "noai", "tdm", "ai_txt"],
+        description="Wishes of publishers, beyond robots.txt (which always counts), that are obeyed; others are only recorded",
+    )
+    keep_warc: bool = Field(True, description="Keep the answers as WARC: about a quarter of the size of the pages")
 
 
 class StarterSource(Strict):

@@ -13,7 +13,7 @@ from typing import Any
 
 import xxhash
 
-from lang_configs.schema import FilesSource, Source, StarterSource
+from lang_configs.schema import FilesSource, Source, StarterSource, WebSource
 from tasks.crawl import files
 from tasks.documents import Document, ShardWriter
 from tasks.stage import Metrics, StageError, Work
@@ -27,6 +27,7 @@ SourceFunction = Callable[[Any, Path, "Counter[str]"], Iterator[Document]]
 def crawl(inputs: Mapping[str, Path], config: Source, out: Path, work: Work) -> Metrics:
     """Write the raw documents of one source as shards; returns the counts of its outcomes.
 
+    A web source renews its last crawl, which `work.cache` holds, and leaves more than documents: see `web.conclude`.
     Raises StageError when the source gives no document at all.
     """
     if isinstance(config, FilesSource):
@@ -41,12 +42,21 @@ def crawl(inputs: Mapping[str, Path], config: Source, out: Path, work: Work) -> 
         report = Counter()
         for leftover in out.glob("part-*.parquet"):  # of a crawl that was killed while it wrote its documents
             leftover.unlink()
+        if isinstance(config, WebSource) and work.cache is not None:
+            from tasks.crawl import web
+
+            web.renew(config, work.cache / config.type, out / STATE)
         documents = _with_progress(_source_function(config.type)(config, out / STATE, report), work)
         report.update(_write(documents, out, "part"))
     if not report["written"]:
         found = ", ".join(f"{name} {count}" for name, count in report.most_common(4)) or "nothing"
         raise StageError(f"crawl.{config.name}: the source gave no documents ({found}); check its address and robots.txt")
-    return dict(sorted(report.items()))
+    metrics: Metrics = dict(sorted(report.items()))
+    if isinstance(config, WebSource):
+        from tasks.crawl import web
+
+        metrics |= web.conclude(config, out / STATE, out, work.cache / config.type if work.cache is not None else None)
+    return metrics
 
 
 def external(source: Source, snapshot: str) -> str:

@@ -8,8 +8,7 @@ import ipaddress
 import socket
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -28,12 +27,19 @@ BACK_OFF = 2.0
 """Seconds before the first retry; each further one waits twice as long."""
 
 LONGEST_WAIT = 300.0
-"""Most seconds between two attempts, whatever Retry-After asks for."""
+"""Most seconds between two requests to a host, whatever Retry-After asks for and however often it was too busy."""
+
+LONGEST_HOLD = 600.0
+"""Most seconds that a wait kept from an earlier process may last, whatever the clock did in between."""
+
+RELIEF = 0.8
+"""What each good answer leaves of the seconds that a host's 429s and 503s have added to its delay."""
 
 REQUEST_SECONDS = 60.0
 """Most seconds from the request to the last byte of the answer: ends a server that sends one byte a second."""
 
-_RETRIED = frozenset({429, 500, 502, 503, 504})
+_BUSY = frozenset({429, 503})
+_RETRIED = _BUSY | {500, 502, 504}
 _TIMEOUT = httpx2.Timeout(20.0, connect=10.0)
 _FAILURES = (
     *(httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, OSError, UnicodeError),
@@ -57,19 +63,57 @@ class Answer:
     error: str | None = None
 
 
+@dataclass(slots=True)
+class _Pace:
+    """When a host may be asked next. `delay` is what we promised it, `strain` what it showed to need beyond; in seconds."""
+
+    delay: float
+    strain: float = 0.0
+    ready_at: float = 0.0
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def answered(self, answer: Answer, attempt: int) -> float:
+        """Set the time of the next request and return how far away it is.
+
+        The strain is doubled by each 429 or 503 and shrinks with each good answer.
+        """
+        if answer.status in _BUSY:
+            self.strain = min(max(2 * self.strain, self.delay), LONGEST_WAIT)
+        elif answer.error != "failed":
+            self.strain *= RELIEF
+        wait = self.delay + self.strain
+        if answer.status in _BUSY or (_passing(answer) and attempt < ATTEMPTS - 1):
+            wait = max(wait, min(max(retry_after(answer.headers), BACK_OFF * 2**attempt), LONGEST_WAIT))
+        self.ready_at = time.monotonic() + wait
+        return wait
+
+
 class Fetcher:
     """An HTTP client for crawling; use as `async with Fetcher(...) as fetcher`.
 
-    `delay`: seconds between the end of a request and the start of the next to the same origin; `slow_down` raises it for one.
+    `delay`: seconds between the end of a request and the start of the next to the same host; `slow_down` raises it for one.
     `served_at`: origin -> the address that its requests are sent to (as `curl --connect-to`), for a site not on the web.
+    `resumed`: another process may have asked the same hosts a moment ago, so that the delay comes before the first request.
+    `holds`: host -> when it may be asked again (seconds of `time.time`), as `on_hold` was told by that process: it is told of
+    every wait that is longer than `delay`.
     """
 
     def __init__(
-        self, contact: str | None, delay: float, allow_loopback: bool = False, served_at: Mapping[str, str] | None = None
+        self,
+        contact: str | None,
+        delay: float,
+        allow_loopback: bool = False,
+        served_at: Mapping[str, str] | None = None,
+        resumed: bool = False,
+        holds: Mapping[str, float] | None = None,
+        on_hold: Callable[[str, float], None] = lambda host, until: None,
     ) -> None:
-        self._pauses: defaultdict[str, float] = defaultdict(lambda: delay)
-        self._ends: dict[str, float] = {}
-        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        now, wall = time.monotonic(), time.time()
+        first = now + delay if resumed else 0.0
+        self._paces: defaultdict[str, _Pace] = defaultdict(lambda: _Pace(delay, ready_at=first))
+        for host, until in (holds or {}).items():
+            self._paces[host].ready_at = max(first, now + min(until - wall, LONGEST_HOLD))
+        self._delay, self._on_hold = delay, on_hold
         self._served_at = served_at or {}
         self._client = httpx2.AsyncClient(
             transport=_Transport(_PublicOnly(allow_loopback)),
@@ -86,8 +130,10 @@ class Fetcher:
         await self._client.aclose()
 
     def slow_down(self, site: str, delay: float) -> None:
-        """Keep at least `delay` seconds between requests to an origin from now on."""
-        self._pauses[site] = max(self._pauses[site], delay)
+        """Keep at least `delay` seconds between requests to the host of an origin from now on."""
+        pace = self._paces[_host(site)]
+        pace.ready_at += max(0.0, delay - pace.delay)
+        pace.delay = max(pace.delay, delay)
 
     async def get(
         self, url: str, max_bytes: int, types: Iterable[str] = (), headers: Mapping[str, str] | None = None, cut: bool = False
@@ -95,28 +141,22 @@ class Fetcher:
         """One GET, without following redirects; repeated after errors of the network, 429 and 5xx.
 
         Of a 200 the body comes back, decompressed, if its media type is one of `types` (empty: any). A body above
-        `max_bytes` gives the error `too_large`, or is cut there if `cut`. Other errors: `wrong_type`, `failed`, `refused`
-        (the address is not public). Never raises on what a server does.
+        `max_bytes` gives the error `too_large`, or is cut there if `cut`. Other errors: `wrong_type`, `failed`,
+        `unknown_encoding` (one we did not ask for), `refused` (the address is not public). Never raises on what a server does.
         """
+        pace = self._paces[host := _host(url)]
         for attempt in range(ATTEMPTS):
-            async with self._turn(origin(url)):
-                answer = await self._once(url, max_bytes, frozenset(types), headers or {}, cut)
-            again = answer.error == "failed" or answer.status in _RETRIED
-            if not again or attempt == ATTEMPTS - 1:
+            async with pace.lock:
+                await asyncio.sleep(max(0.0, pace.ready_at - time.monotonic()))
+                answer = Answer(url, error="failed")
+                try:
+                    answer = await self._once(url, max_bytes, frozenset(types), headers or {}, cut)
+                finally:
+                    if (wait := pace.answered(answer, attempt)) > self._delay:
+                        self._on_hold(host, time.time() + wait)
+            if not _passing(answer):
                 break
-            wait = max(retry_after(answer.headers), BACK_OFF * 2**attempt)
-            await asyncio.sleep(min(wait, LONGEST_WAIT))
         return answer
-
-    @asynccontextmanager
-    async def _turn(self, site: str) -> AsyncIterator[None]:
-        async with self._locks[site]:
-            if site in self._ends:
-                await asyncio.sleep(max(0.0, self._ends[site] + self._pauses[site] - time.monotonic()))
-            try:
-                yield
-            finally:
-                self._ends[site] = time.monotonic()
 
     async def _once(self, url: str, max_bytes: int, types: frozenset[str], headers: Mapping[str, str], cut: bool) -> Answer:
         site = origin(url)
@@ -125,7 +165,7 @@ class Fetcher:
             async with asyncio.timeout(REQUEST_SECONDS), self._client.stream("GET", target, headers=dict(headers)) as response:
                 body, error = b"", None
                 if response.status_code == 200:
-                    body, error = await _body(response, max_bytes, types, cut)
+                    body, error = await _body(response, max_bytes, types, cut, self._client.headers["accept-encoding"])
                 return Answer(url, response.status_code, response.headers, body, error)
         except AddressRefused:
             return Answer(url, error="refused")
@@ -133,6 +173,16 @@ class Fetcher:
             return Answer(url, error="failed")
         finally:
             self._client.cookies.clear()  # an answer must not depend on which pages came before it
+
+
+def _passing(answer: Answer) -> bool:
+    """Whether the failure may be over in a while."""
+    return answer.error == "failed" or answer.status in _RETRIED
+
+
+def _host(url: str) -> str:
+    """What the delay is kept for: the machine that both http and https of a name lead to; other ports are other servers."""
+    return origin(url).partition("://")[2]
 
 
 def user_agent(contact: str | None) -> str:
@@ -144,11 +194,20 @@ def user_agent(contact: str | None) -> str:
     return f"{AGENT}/{number} (+{contact})" if contact else f"{AGENT}/{number}"
 
 
-async def _body(response: httpx2.Response, max_bytes: int, types: frozenset[str], cut: bool) -> tuple[bytes, str | None]:
+def media_type(answer: Answer | httpx2.Response) -> str:
+    """What the server says that the body is, in lower case and without parameters."""
+    return answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def _body(
+    response: httpx2.Response, max_bytes: int, types: frozenset[str], cut: bool, accepted: str
+) -> tuple[bytes, str | None]:
     """The decompressed body and the error; httpx2 inflates at most 1 MiB at a time, so that a bomb is noticed early."""
-    media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if types and media_type not in types:
+    if types and media_type(response) not in types:
         return b"", "wrong_type"
+    codings = {coding.strip().lower() for line in response.headers.get_list("content-encoding") for coding in line.split(",")}
+    if codings - {"", "identity", *accepted.replace(" ", "").split(",")}:  # httpx2 would give the packed bytes as the body
+        return b"", "unknown_encoding"
     length = response.headers.get("content-length", "")
     if not cut and length.isascii() and length.isdigit() and int(length[:20]) > max_bytes:
         return b"", "too_large"
@@ -156,7 +215,8 @@ async def _body(response: httpx2.Response, max_bytes: int, types: frozenset[str]
     async for piece in response.aiter_bytes():
         body += piece
         if len(body) > max_bytes:
-            return (bytes(body[:max_bytes]), None) if cut else (b"", "too_large")
+            del body[max_bytes:]
+            return (bytes(body), None) if cut else (b"", "too_large")
     return bytes(body), None
 
 

@@ -1,12 +1,10 @@
-"""robots.txt as RFC 9309 has it, with the sitemaps and the delay that many sites add; and the sitemaps themselves."""
+"""robots.txt as RFC 9309 has it, with the sitemaps and the delay that many sites add."""
 
 from __future__ import annotations
 
 import re
 import time
-import zlib
 from dataclasses import dataclass, field
-from io import BytesIO
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -29,12 +27,6 @@ VALID_SECONDS = 24 * 3600.0
 
 LONGEST_DELAY = 600.0
 """A site that asks for more seconds between two pages is one that does not want to be crawled."""
-
-SITEMAP_BYTES = 50 << 20
-"""Largest sitemap, unpacked (sitemaps.org)."""
-
-SITEMAP_ENTRIES = 50_000
-"""Most addresses read from one sitemap (sitemaps.org)."""
 
 _AGENT_LINE = re.compile(r"((?:^|(?<=\r))[ \t]*user-?agent[ \t]*:[ \t]*)([a-z_-]+)[^\r\n#]*", re.IGNORECASE | re.MULTILINE)
 
@@ -101,40 +93,3 @@ async def read(fetcher: Fetcher, site: str) -> Robots:
             break
         url = target
     return Robots()
-
-
-def sitemap(body: bytes, url: str) -> tuple[list[str], list[str]]:
-    """Addresses of pages and of further sitemaps in a sitemap or an index of sitemaps, plain or gzip (sitemaps.org).
-
-    What comes before the first error in the XML counts. Entities are not expanded, and nothing is loaded from elsewhere.
-    """
-    from lxml import etree
-
-    pages: list[str] = []
-    further: list[str] = []
-    events = etree.iterparse(
-        BytesIO(_unpacked(body)), tag="{*}loc", resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False
-    )
-    try:
-        for _, element in events:
-            entry = element.getparent()
-            target = normalise(element.text or "", url)
-            kind = etree.QName(entry).localname if entry is not None else ""
-            if target and kind in ("url", "sitemap"):
-                (pages if kind == "url" else further).append(target)
-            if len(pages) + len(further) >= SITEMAP_ENTRIES:
-                break
-            element.clear()
-    except etree.XMLSyntaxError:
-        pass
-    return pages, further
-
-
-def _unpacked(body: bytes) -> bytes:
-    """A gzip file as far as it is whole and not above the limit; other bytes as they are."""
-    if not body.startswith(b"\x1f\x8b"):
-        return body
-    try:
-        return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(body, SITEMAP_BYTES)
-    except zlib.error:
-        return b""

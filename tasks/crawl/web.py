@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from lang_configs.schema import WebSource
-from tasks.crawl import extraction, robots
+from tasks.crawl import archive, extraction, opt_outs, robots
 from tasks.crawl.addresses import Scope, normalise, origin
-from tasks.crawl.fetch import Answer, Fetcher
+from tasks.crawl.fetch import Answer, Fetcher, media_type
 from tasks.crawl.frontier import Entry, Frontier
-from tasks.crawl.html import AGENT, outline
+from tasks.crawl.html import outline
+from tasks.crawl.listings import FEED_TYPES, LISTING_BYTES, announced_feeds, listing
 from tasks.documents import Document
-from tasks.stage import StageError, replacing
+from tasks.stage import Metrics, StageError, replacing, sha256
 
 Counts = Counter[str]
-"""How many addresses ended how: `fetched` (a document), `not_modified` (a document, unchanged), `no_text`,
-`language_<label>` (a page in another language than the wanted ones), `extraction_timeout`,
-`http_<status>`, `disallowed_by_robots`, `redirected`, `too_large`, ... ; every address met counts once."""
+"""How many addresses ended how: `fetched` (a document), `not_modified` (a document, unchanged since the crawl before),
+`stale` (a document of the crawl before, because the page could not be had), `no_text`, `language_<label>` (a page in another
+language than the wanted ones), `extraction_timeout`, `http_<status>`, `disallowed_by_robots`, `redirected`, `too_large`,
+`noindex`, `noai`, `tdm`, ... ; every address met counts once."""
 
 HTML_TYPES = ("text/html", "application/xhtml+xml")
 REDIRECTS = 10
@@ -55,21 +59,27 @@ def documents(
         try:
             _crawl(source, frontier, allow_loopback, served_at or {})
             report.update(frontier.outcomes())
-            for outcome, page in frontier.pages():
+            ignored = (item for item in frontier.kept_despite().items() if item[0] not in source.opt_outs)
+            report.update({f"kept_despite_{wish}": number for wish, number in ignored})
+            versions = []
+            for page in frontier.pages():
                 content = extraction.page(page.body, page.url, page.content_type, source.languages or ())
                 if isinstance(content, str):
-                    report[outcome] -= 1
+                    report[page.outcome] -= 1
                     report[content] += 1
                     continue
-                yield Document(
+                document = Document(
                     text=content.text,
                     source=source.name,
                     url=page.url,
                     title=content.title,
                     license=content.license or source.license,
                     fetched_at=page.fetched_at,
-                    published_at=content.published_at,
+                    published_at=page.published_at or content.published_at,
                 )
+                versions.append((page.url, page.fetched_at, document.id))
+                yield document
+            frontier.add_versions(versions)
         finally:
             frontier.close()
     except sqlite3.DatabaseError as error:
@@ -77,13 +87,42 @@ def documents(
 
 
 def renew(source: WebSource, previous: Path, state: Path) -> None:
-    """Begin in `state` a crawl that knows the pages of the one in `previous`: unchanged pages will not be sent again."""
+    """Begin in `state` a crawl that knows the pages of the one in `previous`: unchanged pages will not be sent again.
+
+    Does nothing where there is no earlier crawl, or where the one in `state` has begun.
+    """
     if not _file(previous, source).exists() or _file(state, source).exists():
         return
     state.mkdir(parents=True, exist_ok=True)
-    with replacing(_file(state, source)) as temporary:
-        frontier = Frontier(temporary, _scopes(source), source.max_pages)
-        frontier.renew(_file(previous, source))
+    try:
+        with replacing(_file(state, source)) as temporary:
+            frontier = Frontier(temporary, _scopes(source), source.max_pages)
+            try:
+                frontier.renew(_file(previous, source))
+            finally:
+                frontier.close()
+    except sqlite3.DatabaseError as error:
+        log.warning("crawl.%s: the earlier crawl cannot be used, all pages are fetched again (%s)", source.name, error)
+
+
+def conclude(source: WebSource, state: Path, out: Path, cache: Path | None) -> Metrics:
+    """Write what the ended crawl in `state` leaves in `out` beside its documents, and keep the state in `cache` for `renew`.
+
+    Returns the counts of the WARC records (see `archive`) and `base`: the crawl that this one renewed, by the time of its
+    end and the SHA-256 of its record of addresses; null if there was none.
+    """
+    frontier = Frontier(_file(state, source), _scopes(source), source.max_pages)
+    try:
+        metrics: Metrics = archive.write_warc(frontier, source.contact, out / archive.WARC) if source.keep_warc else {}
+        archive.write_addresses(frontier, out / archive.ADDRESSES)
+        frontier.set_note("identity", json.dumps({"addresses": sha256(out / archive.ADDRESSES), "ended": frontier.note("end")}))
+        if cache is not None:
+            cache.mkdir(parents=True, exist_ok=True)
+            with replacing(_file(cache, source)) as temporary:
+                frontier.copy_to(temporary)
+        base = frontier.note("base")
+        return metrics | {"base": json.loads(base) if base else None}
+    finally:
         frontier.close()
 
 
@@ -104,6 +143,7 @@ def _crawl(source: WebSource, frontier: Frontier, allow_loopback: bool, served_a
     if frontier.note("ended") == wanted:
         return
     scopes = _scopes(source)
+    begun = frontier.begun
     frontier.retry_failed()
     frontier.add(scope.start for scope in scopes)
     origins = list(dict.fromkeys(scope.origin for scope in scopes))
@@ -112,7 +152,8 @@ def _crawl(source: WebSource, frontier: Frontier, allow_loopback: bool, served_a
         turns = asyncio.Semaphore(HOSTS_AT_ONCE)
         if not source.contact and not allow_loopback:
             log.warning("crawl.%s: set `contact` to an address of yours, so that site owners know whom to ask", source.name)
-        async with Fetcher(source.contact, source.delay, allow_loopback, served_at) as fetcher:
+        holds, hold = frontier.holds(), frontier.hold
+        async with Fetcher(source.contact, source.delay, allow_loopback, served_at, begun, holds, hold) as fetcher:
 
             async def one(site: str) -> bool:
                 async with turns:
@@ -130,6 +171,7 @@ def _crawl(source: WebSource, frontier: Frontier, allow_loopback: bool, served_a
         if not answered:
             frontier.end_waiting(site, "host_unreachable")
     if frontier.has_pages():  # a crawl that brought nothing is tried again
+        frontier.set_note("end", datetime.now(UTC).isoformat(timespec="seconds"))
         frontier.set_note("ended", wanted)
 
 
@@ -151,6 +193,8 @@ class _Host:
 
     def __init__(self, site: str, source: WebSource, frontier: Frontier, fetcher: Fetcher) -> None:
         self.site, self.source, self.frontier, self.fetcher = site, source, frontier, fetcher
+        self.starts = {scope.start for scope in _scopes(source)}
+        self.wishes = opt_outs.SiteWishes()
         self.silent = 0
 
     async def crawl(self) -> bool:
@@ -164,11 +208,15 @@ class _Host:
                 self.fetcher.slow_down(self.site, rules.delay)
                 if rules.refusal is None:
                     self.frontier.add_sitemaps(rules.sitemaps or [f"{self.site}/sitemap.xml"], self.site)
+                    self.wishes = await opt_outs.read(self.fetcher, self.site, rules)
                 continue
+            wishes = self.wishes.against(entry.url)
             if rules.refusal:
                 self.frontier.end_waiting(self.site, rules.refusal)
             elif not rules.allows(entry.url):
                 self.frontier.done(entry.url, "disallowed_by_robots")
+            elif refusal := self._refusal(wishes):
+                self.frontier.left_out(entry.url, refusal, None, (), wishes)
             elif not entry.is_sitemap and self.frontier.is_full(entry.site):
                 self.frontier.done(entry.url, "over_max_pages")
             elif not await self._visit(entry):
@@ -178,23 +226,27 @@ class _Host:
     async def _visit(self, entry: Entry) -> bool:
         """Fetch one address and write down what became of it; False if the host has fallen silent."""
         if entry.is_sitemap:
-            answer = await self.fetcher.get(entry.url, robots.SITEMAP_BYTES)
+            answer = await self.fetcher.get(entry.url, LISTING_BYTES, (), _conditions(entry), cut=True)
         else:
-            answer = await self.fetcher.get(entry.url, self.source.max_bytes, HTML_TYPES, _conditions(entry))
+            types = HTML_TYPES + FEED_TYPES if entry.url in self.starts or entry.hops else HTML_TYPES
+            answer = await self.fetcher.get(entry.url, self.source.max_bytes, types, _conditions(entry))
         self.silent = self.silent + 1 if answer.error == "failed" else 0
         if self.silent >= GIVE_UP:
             return False
         if answer.status in (301, 302, 303, 307, 308):
             self._redirect(entry, answer)
         elif answer.error is not None:
-            self.frontier.done(entry.url, answer.error, answer.status)
-        elif answer.status == 304 and entry.has_body:
-            self.frontier.unchanged(entry.url)
+            self.frontier.failed(entry.url, answer.error, answer.status)
+        elif answer.status == 304 and (entry.etag or entry.last_modified):
+            self._unchanged(entry, answer)
         elif answer.status != 200:
-            self.frontier.done(entry.url, f"http_{answer.status}", answer.status)
-        elif entry.is_sitemap:
-            pages, further = robots.sitemap(answer.body, entry.url)
-            self.frontier.sitemap_read(entry, pages, further if entry.hops < SITEMAP_DEPTH else ())
+            self.frontier.failed(entry.url, f"http_{answer.status}", answer.status)
+        elif entry.is_sitemap or media_type(answer) in FEED_TYPES:
+            listed = listing(answer.body, entry.url)
+            if not (entry.is_sitemap or listed.is_feed or listed.pages):
+                self.frontier.done(entry.url, "wrong_type", answer.status)
+                return True
+            self.frontier.listing_read(entry, answer, listed, listed.further if entry.hops < SITEMAP_DEPTH else ())
         else:
             self._page(entry, answer)
         return True
@@ -207,49 +259,46 @@ class _Host:
         target = normalise(location, entry.url)
         if target is None or not self._inside(entry, target):
             self.frontier.done(entry.url, "redirect_out_of_scope", answer.status)
+            if entry.url in self.starts and target:
+                log.warning("crawl.%s: %s has moved to %s; list that address instead", self.source.name, entry.url, target)
         elif entry.hops >= REDIRECTS:
             self.frontier.done(entry.url, "too_many_redirects", answer.status)
         else:
             self.frontier.redirected(entry, target)
 
     def _inside(self, entry: Entry, target: str) -> bool:
-        if entry.is_sitemap:
+        if entry.is_sitemap or not any(entry.url in scope for scope in _scopes(self.source)):  # a page that a feed named
             return origin(target) == self.site
         return any(target in scope for scope in _scopes(self.source))
+
+    def _unchanged(self, entry: Entry, answer: Answer) -> None:
+        """Keep what is known of an address, unless its publisher does not want that (any more)."""
+        wishes = self.frontier.opt_outs(entry.url) | opt_outs.of_answer(answer.headers) | self.wishes.against(entry.url)
+        if entry.has_body and (refusal := self._refusal(wishes)):
+            self.frontier.left_out(entry.url, refusal, answer.status, (), wishes)
+        else:
+            self.frontier.unchanged(entry)
 
     def _page(self, entry: Entry, answer: Answer) -> None:
         """Keep a page, and go where it points, unless its publisher asks not to."""
         seen = outline(answer.body, entry.url, answer.headers.get("content-type"))
-        directives = seen.directives | header_directives(answer.headers.get_list("x-robots-tag"))
-        links = () if directives & {"nofollow", "none"} else seen.links
-        if directives & {"noindex", "none"}:
-            self.frontier.left_out(entry.url, "noindex", answer.status, links)
-        elif "noai" in directives:
-            self.frontier.left_out(entry.url, "noai", answer.status, links)
+        wishes = opt_outs.of_answer(answer.headers) | opt_outs.of_page(answer.body, seen.directives)
+        wishes |= self.wishes.against(entry.url)
+        links = () if "nofollow" in wishes and "nofollow" in self.source.opt_outs else seen.links
+        if entry.url in self.starts:
+            feeds = announced_feeds(answer.body, entry.url)
+            self.frontier.add_sitemaps([feed for feed in feeds if origin(feed) == self.site], self.site)
+        if refusal := self._refusal(wishes):
+            self.frontier.left_out(entry.url, refusal, answer.status, links, wishes)
         else:
-            self.frontier.fetched(entry.url, answer, links)
+            self.frontier.fetched(entry.url, answer, links, wishes)
 
-
-def header_directives(lines: Iterable[str]) -> frozenset[str]:
-    """Directives of X-Robots-Tag headers that are meant for all crawlers or for this one, in lower case.
-
-    A crawler's name and a colon in front of directives address them, up to the next name or the end of the line.
-    """
-    found: set[str] = set()
-    for line in lines:
-        ours = True
-        for item in line.lower().split(","):
-            name, colon, rest = item.partition(":")
-            if colon and not name.strip().startswith(("unavailable_after", "max-")):
-                ours, item = name.strip() == AGENT, rest
-            if ours:
-                found.add(item.strip())
-    return frozenset(found)
+    def _refusal(self, wishes: frozenset[str]) -> str | None:
+        """The wish that keeps a page out."""
+        return next((wish for wish in opt_outs.REFUSALS if wish in wishes and wish in self.source.opt_outs), None)
 
 
 def _conditions(entry: Entry) -> dict[str, str]:
-    """Headers that ask for the page only if it is not the one that is kept (RFC 9110 section 13)."""
-    if not entry.has_body:
-        return {}
+    """Headers that ask for the page only if it is not the one that is known (RFC 9110 section 13)."""
     pairs = (("If-None-Match", entry.etag), ("If-Modified-Since", entry.last_modified))
     return {name: value for name, value in pairs if value}

@@ -154,6 +154,8 @@ def _add_run(database: Any, path: Path) -> None:
 def _add_source(database: Any, folder: Path, manifest: dict[str, Any]) -> None:
     name = manifest["config"]["name"]
     for outcome, count in manifest["metrics"].items():
+        if not isinstance(count, int):  # e.g. which crawl a refresh began with
+            continue
         values = [manifest["fingerprint"], manifest["language"], name, outcome, count]
         database.execute("INSERT INTO sources VALUES (?, ?, ?, ?, ?)", values)
 

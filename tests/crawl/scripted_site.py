@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from lang_configs.schema import WebSource
 
+TRIED = ("/robots.txt", "/.well-known/tdmrep.json", "/ai.txt", "/sitemap.xml")
 HTML = {"Content-Type": "text/html; charset=utf-8"}
 
 
@@ -62,8 +63,8 @@ class Site:
         return [request.path for request in self.log]
 
     def pages(self) -> list[str]:
-        """Paths asked for, without robots.txt and the sitemap that is tried when it names none."""
-        return [path for path in self.paths() if path not in ("/robots.txt", "/sitemap.xml")]
+        """Paths asked for, without the files that are tried on every site."""
+        return [path for path in self.paths() if path not in TRIED]
 
     def source(self, start: str = "/", **settings: object) -> WebSource:
         return WebSource.model_validate({"sites": [self.base + start], "delay": 0} | settings)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import gzip
 import itertools
 import os
@@ -17,7 +18,7 @@ from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
-from scripted_site import HTML, Reply, Request, Site
+from scripted_site import HTML, TRIED, Reply, Request, Site, serve_script
 
 from lang_configs.schema import StarterSource, WebSource
 from tasks.crawl import fetch, starter, web
@@ -42,7 +43,8 @@ def test_links_are_followed_within_the_scope_and_documents_come_sorted(site: Sit
     documents, report = crawl(site.source("/sw/", license="CC-BY-SA-4.0", contact="wahariri@example.org"), tmp_path)
     assert paths(documents, site) == ["/sw/", "/sw/a.html", "/sw/b.html", "/sw/c.html"]
     assert report == {"fetched": 4, "http_404": 1, "sitemap_http_404": 1}
-    assert site.paths() == ["/robots.txt", "/sitemap.xml", "/sw/", "/sw/b.html", "/sw/a.html", "/sw/haipo.html", "/sw/c.html"]
+    assert site.paths()[: len(TRIED)] == list(TRIED)
+    assert site.pages() == ["/sw/", "/sw/b.html", "/sw/a.html", "/sw/haipo.html", "/sw/c.html"]
     assert [document.license for document in documents] == ["CC-BY-SA-4.0", "CC-BY-SA-4.0", "CC-BY-4.0", "CC-BY-SA-4.0"]
     assert documents[1].title == "Ukurasa /sw/a.html"
     assert "Mwanzo" not in documents[1].text and "Haki zote" not in documents[1].text
@@ -64,6 +66,41 @@ def test_robots_txt_is_obeyed_and_sitemaps_are_read(site: Site, tmp_path: Path) 
     assert paths(documents, site) == ["/", "/kisiwa", "/wazi"]
     assert report == {"fetched": 3, "disallowed_by_robots": 2, "sitemap_read": 2}
     assert not any(path.startswith("/siri/") for path in site.paths())
+
+
+FEED = b"""<rss version="2.0"><channel><item><link>/sw/2026/mvua</link><pubDate>Sat, 21 Nov 2026 09:30:00 +0300</pubDate></item>
+<item><link>/sw/2026/siri</link></item><item><link>https://nyingine.tz/a</link></item>
+<item><link>/sw/zamani</link></item></channel></rss>"""
+
+
+def test_a_feed_as_a_site_gives_its_entries_with_their_dates(site: Site, tmp_path: Path) -> None:
+    site["/robots.txt"] = Reply(body=b"User-agent: *\nDisallow: /sw/2026/siri\n")
+    site["/sw/feed/"] = Reply(body=FEED, headers={"Content-Type": "application/rss+xml; charset=utf-8"})
+    site.page("/sw/2026/mvua", "/sw/2026/nyingine")
+    site["/sw/zamani"] = Reply(301, headers={"Location": "/sw/sasa"})
+    site.page("/sw/sasa")
+    documents, report = crawl(site.source("/sw/feed/"), tmp_path)
+    assert paths(documents, site) == ["/sw/2026/mvua", "/sw/sasa"]
+    assert documents[0].published_at == datetime(2026, 11, 21, 6, 30, tzinfo=UTC)
+    expected = {"feed_read": 1, "fetched": 2, "redirected": 1, "disallowed_by_robots": 1, "sitemap_http_404": 1}
+    assert report == expected
+
+
+def test_feeds_that_a_start_page_announces_are_read(site: Site, tmp_path: Path) -> None:
+    site.page("/sw/", head='<link rel="alternate" type="application/rss+xml" href="/feed.xml">')
+    site["/feed.xml"] = Reply(body=FEED, headers={"Content-Type": "text/xml"})
+    site.page("/sw/2026/mvua", head='<link rel="alternate" type="application/rss+xml" href="/maoni.xml">')
+    documents, report = crawl(site.source("/sw/"), tmp_path)
+    assert paths(documents, site) == ["/sw/", "/sw/2026/mvua"]
+    assert report["feed_read"] == 1
+    assert "/maoni.xml" not in site.paths()
+
+
+def test_other_xml_is_no_page(site: Site, tmp_path: Path) -> None:
+    site.page("/", "/data.xml")
+    site["/data.xml"] = Reply(body=b"<data/>", headers={"Content-Type": "application/xml"})
+    assert crawl(site.source(), tmp_path)[1]["wrong_type"] == 1
+    assert crawl(site.source("/data.xml"), tmp_path / "2")[1]["wrong_type"] == 1
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 410])
@@ -95,6 +132,93 @@ def test_five_redirects_of_robots_txt_are_followed(site: Site, tmp_path: Path, r
     assert (crawl(site.source(), tmp_path)[1]["disallowed_by_robots"] == 1) is obeyed
 
 
+def test_a_robots_txt_that_times_out_allows_nothing(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch, "REQUEST_SECONDS", 0.2)
+    site["/robots.txt"] = Reply(body=b"User-agent: *\nAllow: /\n", pause=0.1)
+    site.page("/")
+    with pytest.raises(StageError, match="no site answers"):
+        crawl(site.source(), tmp_path)
+    assert set(site.paths()) == {"/robots.txt"}
+
+
+def test_a_robots_txt_may_be_redirected_to_another_host(site: Site, tmp_path: Path) -> None:
+    with serve_script() as other:
+        other["/sheria.txt"] = Reply(body=b"User-agent: *\nDisallow: /siri\n")
+        site["/robots.txt"] = Reply(301, headers={"Location": f"{other.base}/sheria.txt"})
+        site.page("/", "/siri")
+        site.page("/siri")
+        documents, report = crawl(site.source(), tmp_path)
+    assert paths(documents, site) == ["/"]
+    assert report["disallowed_by_robots"] == 1
+
+
+BINARY = bytes(range(256)) * 40
+
+
+@pytest.mark.parametrize(
+    ("body", "fetched"),
+    [
+        pytest.param(b"User-agent: *\nDisallow: /siri\n" + b"# maelezo\n" * 400_000, ["/"], id="huge"),
+        pytest.param(b"# maelezo\n" * 400_000 + b"User-agent: *\nDisallow: /siri\n", ["/", "/siri"], id="rule-beyond-500-kib"),
+        pytest.param(BINARY, ["/", "/siri"], id="binary"),
+        pytest.param(BINARY + b"\nUser-agent: *\nDisallow: /siri\n" + BINARY, ["/"], id="rule-among-binary"),
+        pytest.param(b"", ["/", "/siri"], id="empty"),
+    ],
+)
+def test_strange_robots_txts(site: Site, tmp_path: Path, body: bytes, fetched: list[str]) -> None:
+    site["/robots.txt"] = Reply(body=body, headers={"Content-Type": "application/octet-stream"})
+    site.page("/", "/siri")
+    site.page("/siri")
+    assert paths(crawl(site.source(), tmp_path)[0], site) == fetched
+
+
+def test_a_busy_host_is_asked_more_slowly_for_a_while(site: Site, tmp_path: Path) -> None:
+    site.page("/", *(f"/{number}" for number in range(12)))
+    for number in range(12):
+        site.page(f"/{number}")
+    page = site.routes["/2"]
+    assert isinstance(page, Reply)
+    site["/2"] = answers(Reply(429), Reply(429), page)
+    crawl(site.source(delay=0.05), tmp_path)
+    gaps = dict(zip(site.paths()[1:], (b.at - a.at for a, b in itertools.pairwise(site.log)), strict=True))
+    assert gaps["/2"] >= 0.15  # after two refusals: the delay and its double
+    assert gaps["/3"] >= 0.05 + 0.1 * fetch.RELIEF
+    assert gaps["/4"] >= 0.05 + 0.1 * fetch.RELIEF**2
+
+
+def test_a_wait_that_was_asked_for_outlives_the_process(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch, "ATTEMPTS", 1)
+    site["/"] = Reply(503, headers={"Retry-After": "1"})
+    holds: dict[str, float] = {}
+
+    async def ask() -> None:
+        async with fetch.Fetcher(None, 0.0, True, holds=dict(holds), on_hold=holds.__setitem__) as fetcher:
+            await fetcher.get(f"{site.base}/", 1000)
+
+    asyncio.run(ask())
+    assert list(holds) == [site.base.removeprefix("http://")]
+    asyncio.run(ask())
+    first, second = site.log
+    assert second.at - first.at >= 0.99
+
+
+def test_http_and_https_of_a_host_share_its_delay(monkeypatch: pytest.MonkeyPatch) -> None:
+    starts: list[float] = []
+
+    async def once(self: fetch.Fetcher, url: str, *rest: object) -> fetch.Answer:
+        starts.append(time.monotonic())
+        return fetch.Answer(url, 200)
+
+    monkeypatch.setattr(fetch.Fetcher, "_once", once)
+
+    async def both() -> None:
+        async with fetch.Fetcher(None, 0.2) as fetcher:
+            await asyncio.gather(fetcher.get("http://m.tz/", 9), fetcher.get("https://m.tz/", 9))
+
+    asyncio.run(both())
+    assert starts[1] - starts[0] >= 0.2
+
+
 def test_delay_and_crawl_delay_are_kept(site: Site, tmp_path: Path) -> None:
     site.page("/", "/a", "/b", "/c")
     for path in ("/a", "/b", "/c"):
@@ -103,7 +227,7 @@ def test_delay_and_crawl_delay_are_kept(site: Site, tmp_path: Path) -> None:
     crawl(site.source(delay=0.1), tmp_path)
     times = [request.at for request in site.log]
     gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
-    assert len(gaps) == 5
+    assert len(gaps) == 7
     assert min(gaps[:1]) >= 0.1
     assert min(gaps[1:]) >= 0.3
 
@@ -155,6 +279,14 @@ def test_redirects_within_the_scope_are_followed_once(site: Site, tmp_path: Path
     assert report["too_many_redirects"] == 1
     assert len(site.pages()) == len(set(site.pages()))
     assert site.pages()[-1] == "/mnyororo/10"
+
+
+def test_a_site_that_has_moved_is_named_with_its_new_address(
+    site: Site, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    site["/"] = Reply(301, headers={"Location": "https://mpya.example/"})
+    assert crawl(site.source(), tmp_path)[1]["redirect_out_of_scope"] == 1
+    assert f"{site.base}/ has moved to https://mpya.example/" in caplog.text
 
 
 def test_pages_that_must_not_be_kept(site: Site, tmp_path: Path) -> None:
@@ -374,8 +506,6 @@ def test_a_killed_crawl_goes_on_where_it_was(site: Site, tmp_path: Path) -> None
 
 
 def test_inside_a_running_event_loop(site: Site, tmp_path: Path) -> None:
-    import asyncio
-
     async def notebook() -> int:
         return len(crawl(site.source(), tmp_path)[0])
 
