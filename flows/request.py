@@ -55,7 +55,7 @@ class Request:
         parts += ["--preset", self.preset] if self.preset else []
         parts += [part for path in self.documents for part in ("--documents", Path(path).name)]
         parts += [part for override in self.overrides for part in ("--set", override)]
-        if any(source.type not in ("files", "starter") for source in config.crawl.sources):
+        if any(source.type not in ("files", "warc", "starter") for source in config.crawl.sources):
             parts += ["--snapshot", snapshot]
         return shlex.join(parts)
 

@@ -24,12 +24,24 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="Short
 
 
 class FilesSource(Strict):
-    """Local files: JSON lines (also .gz, .zst), Parquet, plain text or HTML, chosen by the ending of each name."""
+    """Local files: JSON lines or plain text (also .gz, .zst), Parquet or HTML, chosen by the ending of each name."""
 
     type: Literal["files"] = "files"
     name: Name = "files"
     paths: list[str] = Field(min_length=1, description="Files, folders or globs", exclude=True)
     license: str | None = Field(None, description="SPDX id for documents that state none")
+    documents: Literal["file", "line", "paragraph"] = Field(
+        "file", description="What is a document in plain text: the file, each line, or what blank lines separate"
+    )
+
+
+class WarcSource(Strict):
+    """Local WARC files, also .gz and .zst: the HTML pages of a crawl, or the texts of Common Crawl's WET files."""
+
+    type: Literal["warc"] = "warc"
+    name: Name = "warc"
+    paths: list[str] = Field(min_length=1, description="Files, folders or globs", exclude=True)
+    license: str | None = Field(None, description="SPDX id for pages that state none")
 
 
 class WebSource(Strict):
@@ -95,7 +107,8 @@ class CommonCrawlSource(Strict):
 
 
 Source = Annotated[
-    FilesSource | WebSource | StarterSource | WikipediaSource | HubSource | CommonCrawlSource, Field(discriminator="type")
+    FilesSource | WarcSource | WebSource | StarterSource | WikipediaSource | HubSource | CommonCrawlSource,
+    Field(discriminator="type"),
 ]
 
 
