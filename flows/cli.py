@@ -29,6 +29,8 @@ Evaluation = Annotated[str | None, typer.Option(help="Folder with evaluation set
 Snapshot = Annotated[str | None, typer.Option(help="Name of the crawl; default: the current month.")]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. pretrain.steps=500.")]
 Workspace = Annotated[Path | None, typer.Option(help="Where everything is kept; default: $LUGHA_WORKSPACE or ./workspace.")]
+MaxRate = Annotated[str | None, typer.Option(help="Most bytes per second of all downloads, e.g. 500k or 2M.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Make no connection: what is not on this machine is an error.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
 
@@ -56,13 +58,18 @@ def build(
     snapshot: Snapshot = None,
     set_: Set = None,
     workspace: Workspace = None,
+    max_rate: MaxRate = None,
+    offline: Offline = False,
 ) -> None:
     """Run the whole pipeline; what is done already is reused."""
+    from dataclasses import replace
+
     from flows.build import Build
     from flows.progress import watch
     from flows.report import print_result, stage_line
 
-    run = Build(_request(language, preset, documents, evaluation, snapshot, set_, workspace), watch)
+    request = _request(language, preset, documents, evaluation, snapshot, set_, workspace)
+    run = Build(replace(request, max_rate=max_rate, offline=offline), watch)
     run.on_stage = lambda label, manifest, reused: print(stage_line(label, manifest, reused), flush=True)
     release = run.all()
     print_result(release, run.manifests)

@@ -13,8 +13,9 @@ from typing import Any
 
 import xxhash
 
-from lang_configs.schema import FilesSource, Source, StarterSource, WarcSource
+from lang_configs.schema import FilesSource, Source, StarterSource, WarcSource, WebSource
 from tasks.crawl import files, warc
+from tasks.crawl.link import refuse_offline
 from tasks.documents import Document, ShardWriter
 from tasks.stage import Metrics, StageError, Work
 
@@ -37,6 +38,8 @@ def crawl(inputs: Mapping[str, Path], config: Source, out: Path, work: Work) -> 
         for part in work.units(_read_file, names, out).values():
             report.update(part)
     else:
+        if isinstance(config, WebSource):
+            refuse_offline(config.sites[0])
         (out / STATE).mkdir(exist_ok=True)
         report = Counter()
         for leftover in out.glob("part-*.parquet"):  # of a crawl that was killed while it wrote its documents

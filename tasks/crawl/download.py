@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import time
 from collections.abc import Callable
@@ -13,11 +12,9 @@ from typing import TypeVar
 import httpx2
 
 from tasks.crawl.fetch import retry_after, user_agent
+from tasks.crawl.link import HoursOverError, hooks, refuse_offline
 from tasks.stage import StageError, replacing, write_atomically
 from tasks.stage import sha256 as digest
-
-OFFLINE = "LUGHA_OFFLINE"
-"""Environment variable: when it is set to anything but 0, no connection is made."""
 
 ATTEMPTS = 8
 """Failures in a row, with not one new byte in between, after which a download is given up."""
@@ -41,7 +38,7 @@ def download(url: str, path: Path, sha256: str | None = None, max_bytes: int | N
     A cut download goes on where it was (RFC 9110: Range with If-Range), also in a later process: what has come so far
     is kept beside `path`. `path` itself appears complete and checked, or not at all.
     Raises StageError when the host cannot be reached or refuses, when the file is larger than `max_bytes`, when its SHA-256
-    is another one, and when the environment variable LUGHA_OFFLINE forbids connections.
+    is another one, and when connections are forbidden (`tasks.crawl.link`, which also holds the rate and the hours).
     """
     if path.exists() and (sha256 is None or digest(path) == sha256):
         return path
@@ -96,13 +93,8 @@ def http_client() -> httpx2.Client:
         timeout=httpx2.Timeout(60.0, connect=20.0),
         follow_redirects=True,
         max_redirects=10,
+        event_hooks=hooks(),
     )
-
-
-def refuse_offline(what: str) -> None:
-    """Raise StageError if the environment forbids connections; `what` is the address that would be fetched."""
-    if os.environ.get(OFFLINE, "0") not in ("", "0"):
-        raise StageError(f"{what}: {OFFLINE} is set, so nothing is fetched; unset it, or name a local file in the config")
 
 
 class MissingError(StageError):
@@ -127,6 +119,8 @@ def _patiently(url: str, attempt: Callable[[], T], progress: Callable[[], int] =
             raise StageError(f"{url}: this is no address that can be fetched ({error}); correct it in the config") from error
         except httpx2.TooManyRedirects as error:
             raise StageError(f"{url}: the server redirects in a circle; check the address") from error
+        except HoursOverError:
+            continue  # the next request waits for its hours
         except (httpx2.TransportError, _BusyError) as error:
             if (now := progress()) > reached:
                 failures, reached = 0, now

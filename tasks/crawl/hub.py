@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lang_configs.schema import HubSource
 from tasks.crawl.batches import Cursor, resumable
-from tasks.crawl.download import refuse_offline
+from tasks.crawl.link import refuse_offline
 from tasks.documents import Document
 from tasks.stage import StageError
 
