@@ -84,15 +84,17 @@ def plan(
     snapshot: Snapshot = None,
     set_: Set = None,
     workspace: Workspace = None,
+    offline: Offline = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say which stages are done and which will run, and why; run nothing."""
-    from dataclasses import asdict
+    """Say which stages are done and which will run, why, and what will be fetched; run nothing, download nothing."""
+    from dataclasses import asdict, replace
 
     from flows.plan import Plan
     from flows.report import table
 
-    steps = Plan(_request(language, preset, documents, evaluation, snapshot, set_, workspace)).all()
+    request = _request(language, preset, documents, evaluation, snapshot, set_, workspace)
+    steps = Plan(replace(request, offline=offline)).all()
     if as_json:
         print(json.dumps([asdict(step) for step in steps], indent=1))
         return
@@ -108,6 +110,9 @@ def plan(
     table(["stage", "", "about", "why"], rows)
     known = sum(step.seconds or 0 for step in steps)
     open_ends = sum(not step.done and step.seconds is None for step in steps)
+    fetched = [(step.label, step.fetch) for step in steps if step.fetch is not None]
+    if fetched:
+        table(["fetches", "MB", "what"], [(label, _megabytes(fetch.bytes), fetch.what) for label, fetch in fetched])
     print(f"about {known / 60:.0f} min" + (f", and {open_ends} stages that never ran here" if open_ends else ""))
 
 
@@ -299,6 +304,10 @@ def rebuild(workspace: Workspace = None) -> None:
 
     root = workspace or default_workspace()
     print(f"{root / ledger.LEDGER}: made from {ledger.rebuild(root)} manifests and runs")
+
+
+def _megabytes(size: int | None) -> str:
+    return "unknown" if size is None else f"{size / 1e6:,.1f}"
 
 
 def _request(

@@ -86,6 +86,22 @@ def read_range(client: httpx2.Client, url: str, offset: int, length: int) -> byt
     return _patiently(url, attempt)
 
 
+def size(url: str) -> int | None:
+    """How many bytes a download of `url` would bring, by a HEAD request; None if the server does not say.
+
+    Raises StageError as `download` does.
+    """
+
+    def attempt() -> int | None:
+        with client.stream("HEAD", url) as response:
+            _check(response, url)
+            length = response.headers.get("content-length", "")
+            return int(length) if length.isascii() and length.isdigit() else None
+
+    with http_client() as client:
+        return _patiently(url, attempt)
+
+
 def http_client() -> httpx2.Client:
     """A client that says who we are and asks for bytes as they are: a compressed answer cannot be resumed."""
     return httpx2.Client(

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from lang_configs.schema import HubSource
@@ -28,6 +29,29 @@ def documents(source: HubSource, state: Path, report: Counter[str]) -> Iterator[
     Raises StageError when the dataset cannot be reached or read, or lacks the split or a column that the config names.
     """
     yield from resumable(state / "rows", lambda cursor: _rows(source, state, cursor), report)
+
+
+def estimate(source: HubSource) -> tuple[int | None, str]:
+    """Bytes of the data files of the split, and how many they are; all of them, although `max_documents` may need fewer.
+
+    Asks the Hub for the list of files only. Raises StageError as `documents` does.
+    """
+    from datasets import load_dataset_builder
+    from huggingface_hub import HfFileSystem
+
+    folder = Path(source.dataset).expanduser()
+    if folder.is_dir():
+        return 0, "a dataset on this machine"
+    refuse_offline(HUB + source.dataset)
+    try:
+        with TemporaryDirectory() as cache:
+            builder = load_dataset_builder(source.dataset, source.config, revision=_commit(source), cache_dir=cache)
+        files = [str(file) for file in (builder.config.data_files or {}).get(source.split, [])]
+        sizes = [int(HfFileSystem().info(file)["size"]) for file in files]
+    except _problems() as error:
+        raise _unreadable(source, "its list of files", error) from error
+    most = "" if source.max_documents is None else f", of which {source.max_documents:,} documents are read"
+    return sum(sizes), f"{len(files)} files of {source.dataset}{most}"
 
 
 def _rows(source: HubSource, state: Path, cursor: Cursor) -> Iterator[Document | str]:

@@ -17,7 +17,7 @@ from mwparserfromhell.parser import ParserError
 
 from lang_configs.schema import WikipediaSource
 from tasks.crawl.batches import Cursor, resumable
-from tasks.crawl.download import download
+from tasks.crawl.download import download, size
 from tasks.crawl.wikitext import is_disambiguation, plain_text
 from tasks.documents import Document
 from tasks.stage import StageError
@@ -47,6 +47,16 @@ def documents(source: WikipediaSource, state: Path, report: Counter[str]) -> Ite
     """
     path, fetched_at = _dump(source, state)
     yield from resumable(state / "articles", lambda cursor: _articles(source, path, fetched_at, cursor), report)
+
+
+def estimate(source: WikipediaSource) -> tuple[int | None, str]:
+    """Bytes of the dump, and where it is. Raises StageError when it cannot be found."""
+    address = source.dump or LATEST.format(wiki=source.wiki)
+    if re.match(r"https?://", address):
+        return size(address), f"dump {address}"
+    if not Path(address).expanduser().is_file():
+        raise StageError(f"there is no dump {address}")
+    return 0, "a dump on this machine"
 
 
 def _dump(source: WikipediaSource, state: Path) -> tuple[Path, datetime | None]:
