@@ -7,7 +7,7 @@ where things are on this machine and are part of none.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -75,22 +75,64 @@ class WikipediaSource(Strict):
     license: str = "CC-BY-SA-4.0"
 
 
+HUB_PRESETS: dict[str, dict[str, str | None]] = {
+    "fineweb-2": {"dataset": "HuggingFaceFW/fineweb-2", "fetched_at": "date", "license": "ODC-By-1.0"},
+    "madlad-400": {
+        "dataset": "allenai/MADLAD-400",
+        "files": "data/{config}/{config}_clean_*.jsonl.gz",
+        "url": None,
+        "line_break": "\\n",
+        "license": "ODC-By-1.0",
+    },
+    "glotcc": {"dataset": "cis-lmu/GlotCC-V1", "files": "v1.0/{config}/*.parquet", "text": "content", "license": "CC0-1.0"},
+    "culturax": {"dataset": "uonlp/CulturaX", "files": "{config}/*.parquet", "license": "ODC-By-1.0"},
+    "wikipedia": {"dataset": "wikimedia/wikipedia", "title": "title", "license": "CC-BY-SA-3.0"},
+}
+"""Known datasets: where they are, their columns, and the licences of the collections (not of the pages in them).
+
+`config` names the language as each of them does: swh_Latn (FineWeb-2), sw (MADLAD-400, CulturaX), swh-Latn (GlotCC),
+20231101.sw (Wikipedia). CulturaX asks for a login (`hf auth login`); its OSCAR half is CC0, its mC4 half ODC-By.
+"""
+
+
 class HubSource(Strict):
     """A dataset of the Hugging Face Hub, streamed; or a local folder of Parquet or JSON lines files."""
 
     type: Literal["hub"] = "hub"
     name: Name = "hub"
-    dataset: str = Field(description="Repository, e.g. HuggingFaceFW/fineweb-2, or a folder")
+    preset: Literal["fineweb-2", "madlad-400", "glotcc", "culturax", "wikipedia"] | None = Field(
+        None, description="A known dataset: gives every key below that is not set, but for config: its name of the language"
+    )
+    dataset: str = Field("", description="Repository, e.g. HuggingFaceFW/fineweb-2, or a folder")
     config: str | None = Field(None, description="Configuration (subset), e.g. swh_Latn")
+    files: str | None = Field(
+        None, description="Glob of the data files, where the dataset has no configurations; {config} stands for config"
+    )
     split: str = "train"
     revision: str | None = Field(None, description="Commit or tag; default: the commit that is newest when the crawl begins")
     text: str = Field("text", description="Column that holds the text")
+    line_break: str | None = Field(None, description="Characters that stand for a line break in the text, e.g. \\n written out")
     url: str | None = Field("url", description="Column that holds the address")
     title: str | None = Field(None, description="Column that holds the title")
     fetched_at: str | None = Field(None, description="Column that holds the time of the crawl, e.g. date in FineWeb-2")
     published_at: str | None = Field(None, description="Column that holds the time of publication")
     license: str | None = Field(None, description="SPDX id for all documents")
     max_documents: int | None = Field(None, ge=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_the_preset(cls, given: Any) -> Any:
+        if isinstance(given, dict) and (preset := given.get("preset")) in HUB_PRESETS:
+            return HUB_PRESETS[preset] | given
+        return given
+
+    @model_validator(mode="after")
+    def _names_a_dataset(self) -> HubSource:
+        if not self.dataset:
+            raise ValueError("a hub source needs dataset or preset")
+        if self.files and "{config}" in self.files and not self.config:
+            raise ValueError("config is needed: what the dataset calls the language, e.g. swh_Latn")
+        return self
 
 
 class CommonCrawlSource(Strict):

@@ -28,7 +28,9 @@ BACK_OFF = 1.0
 LONGEST_WAIT = 120.0
 """Most seconds between two attempts, whatever Retry-After asks for."""
 
-_BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
+BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""Statuses of a server that may answer later."""
+
 T = TypeVar("T")
 
 
@@ -188,7 +190,7 @@ def _continue(client: httpx2.Client, url: str, part: Path, max_bytes: int | None
 def _check(response: httpx2.Response, url: str) -> None:
     """Raise unless the answer has a body that was asked for."""
     status = response.status_code
-    if status in _BUSY:
+    if status in BUSY:
         raise _BusyError(status, retry_after(response.headers))
     if status in (401, 403):
         raise StageError(f"{url}: the server refuses access (HTTP status {status}); ask its owner, or use another address")
