@@ -72,6 +72,9 @@ class WikipediaSource(Strict):
     name: Name = "wikipedia"
     wiki: str = Field(pattern="^[a-z][a-z0-9_]*$", description="Database name, e.g. swwiki, swwiktionary")
     dump: str | None = Field(None, description="Path or address of a dump; default: the latest of dumps.wikimedia.org")
+    sha256: str | None = Field(
+        None, pattern="^[0-9a-f]{64}$", description="Checksum of a dump that is downloaded; default: the SHA-1 listed beside it"
+    )
     license: str = "CC-BY-SA-4.0"
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import time
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 import httpx2
@@ -34,8 +36,12 @@ BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 T = TypeVar("T")
 
 
-def download(url: str, path: Path, sha256: str | None = None, max_bytes: int | None = None) -> Path:
+def download(
+    url: str, path: Path, sha256: str | None = None, max_bytes: int | None = None, sha1: Callable[[], str | None] | None = None
+) -> Path:
     """Fetch `url` into the file `path` and return it; a file that is there already, with this checksum, is not fetched again.
+
+    `sha1` asks for the SHA-1 of a file whose publisher gives no other checksum; it is called once the file has come.
 
     A cut download goes on where it was (RFC 9110: Range with If-Range), also in a later process: what has come so far
     is kept beside `path`. `path` itself appears complete and checked, or not at all.
@@ -54,10 +60,22 @@ def download(url: str, path: Path, sha256: str | None = None, max_bytes: int | N
         raise StageError(
             f"{url}: the file has SHA-256 {found}, not {sha256}: it was changed or damaged; run again or correct the checksum"
         )
+    if sha1 is not None and (due := sha1()) is not None:
+        with part.open("rb") as file:
+            found = hashlib.file_digest(file, "sha1").hexdigest()
+        if found != due:
+            _forget(part)
+            raise StageError(f"{url}: the file has SHA-1 {found}, not {due} as its publisher says: it was damaged; run again")
     with replacing(path) as temporary:
         part.rename(temporary)
     _forget(part)
     return path
+
+
+def read(url: str, max_bytes: int = 16 << 20) -> bytes:
+    """A small file of the web. Raises StageError as `download` does; MissingError if there is none."""
+    with TemporaryDirectory() as folder:
+        return download(url, Path(folder) / "file", max_bytes=max_bytes).read_bytes()
 
 
 def read_range(client: httpx2.Client, url: str, offset: int, length: int) -> bytes:
