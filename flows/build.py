@@ -22,6 +22,7 @@ from pydantic import BaseModel
 from flows.dag import PRETRAIN, build_lm
 from flows.request import Request
 from tasks import ledger
+from tasks.crawl import link
 from tasks.engines import make_engine
 from tasks.stage import Output, Progress, Stage, Work, describe, execute, write_atomically
 
@@ -40,6 +41,7 @@ class Build:
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         self.request, self.watch = request, watch
         self.config, self.given = request.resolve()
+        link.use(self.config.crawl)
         self.folder = request.workspace / request.name
         self.stages: list[dict[str, Any]] = []
         self.manifests: dict[str, dict[str, Any]] = {}

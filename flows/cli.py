@@ -33,6 +33,8 @@ EvaluationTexts = Annotated[
 ]
 Characters = Annotated[int, typer.Option(min=1, help="Characters of a text that are shown.")]
 Workspace = Annotated[Path | None, typer.Option(help="Where everything is kept; default: $LUGHA_WORKSPACE or ./workspace.")]
+MaxRate = Annotated[str | None, typer.Option(help="Most bytes per second of all downloads, e.g. 500k or 2M.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Make no connection: what is not on this machine is an error.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
 
@@ -60,13 +62,18 @@ def build(
     snapshot: Snapshot = None,
     set_: Set = None,
     workspace: Workspace = None,
+    max_rate: MaxRate = None,
+    offline: Offline = False,
 ) -> None:
     """Run the whole pipeline; what is done already is reused."""
+    from dataclasses import replace
+
     from flows.build import Build
     from flows.progress import watch
     from flows.report import print_result, stage_line
 
-    run = Build(_request(language, preset, documents, evaluation, snapshot, set_, workspace), watch)
+    request = _request(language, preset, documents, evaluation, snapshot, set_, workspace)
+    run = Build(replace(request, max_rate=max_rate, offline=offline), watch)
     run.on_stage = lambda label, manifest, reused: print(stage_line(label, manifest, reused), flush=True)
     release = run.all()
     print_result(release, run.manifests)
@@ -81,15 +88,17 @@ def plan(
     snapshot: Snapshot = None,
     set_: Set = None,
     workspace: Workspace = None,
+    offline: Offline = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say which stages are done and which will run, and why; run nothing."""
-    from dataclasses import asdict
+    """Say which stages are done and which will run, why, and what will be fetched; run nothing, download nothing."""
+    from dataclasses import asdict, replace
 
     from flows.plan import Plan
     from flows.report import table
 
-    steps = Plan(_request(language, preset, documents, evaluation, snapshot, set_, workspace)).all()
+    request = _request(language, preset, documents, evaluation, snapshot, set_, workspace)
+    steps = Plan(replace(request, offline=offline)).all()
     if as_json:
         print(json.dumps([asdict(step) for step in steps], indent=1))
         return
@@ -105,6 +114,9 @@ def plan(
     table(["stage", "", "about", "why"], rows)
     known = sum(step.seconds or 0 for step in steps)
     open_ends = sum(not step.done and step.seconds is None for step in steps)
+    fetched = [(step.label, step.fetch) for step in steps if step.fetch is not None]
+    if fetched:
+        table(["fetches", "MB", "what"], [(label, _megabytes(fetch.bytes), fetch.what) for label, fetch in fetched])
     print(f"about {known / 60:.0f} min" + (f", and {open_ends} stages that never ran here" if open_ends else ""))
 
 
@@ -303,6 +315,10 @@ def rebuild(workspace: Workspace = None) -> None:
 
     root = workspace or default_workspace()
     print(f"{root / ledger.LEDGER}: made from {ledger.rebuild(root)} manifests and runs")
+
+
+def _megabytes(size: int | None) -> str:
+    return "unknown" if size is None else f"{size / 1e6:,.1f}"
 
 
 def _request(

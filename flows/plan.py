@@ -10,8 +10,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from flows.dag import PRETRAIN, build_lm
+from flows.dag import CRAWL, PRETRAIN, build_lm
 from flows.request import Request
+from tasks.crawl import link
+from tasks.crawl.estimate import Estimate, estimate
 from tasks.stage import MANIFEST, Output, Stage, describe
 
 
@@ -23,6 +25,8 @@ class Step:
     done: bool
     why: str
     seconds: float | None
+    fetch: Estimate | None = None
+    """Of a crawl that will run: what comes over the line."""
 
 
 class Plan:
@@ -31,6 +35,7 @@ class Plan:
     def __init__(self, request: Request) -> None:
         self.request = request
         self.config, self.given = request.resolve()
+        link.use(self.config.crawl.model_copy(update={"hours": None}))  # questions are small, and a plan waits for no night
         self.steps: list[Step] = []
         self._pending: dict[str, str] = {}
 
@@ -47,7 +52,8 @@ class Plan:
         why = "" if done else self._reason(stage, config, inputs, output, previous)
         if not done:
             self._pending[output.fingerprint] = label
-        self.steps.append(Step(label, done, why, seconds))
+        fetch = estimate(config) if stage.name == CRAWL.name and not done else None  # type: ignore[arg-type]
+        self.steps.append(Step(label, done, why, seconds, fetch))
         return output
 
     def all(self) -> list[Step]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -10,8 +11,11 @@ from pathlib import Path
 
 from flows.dag import Given
 from lang_configs import ConfigError, LanguageConfig, load, stem
-from lang_configs.schema import FilesSource
+from lang_configs.schema import Crawl, FilesSource
 from tasks.select.forgotten import FORGOTTEN, read
+
+_MACHINE = re.compile(rf"crawl\.(?:{'|'.join(name for name, key in Crawl.model_fields.items() if key.exclude)})=")
+"""Overrides that say something of this machine only, and are no part of what repeats a build elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,8 @@ class Request:
     snapshot: str | None = None
     overrides: list[str] = field(default_factory=list)
     workspace: Path = Path("workspace")
+    max_rate: str | None = None
+    offline: bool = False
 
     @property
     def name(self) -> str:
@@ -33,7 +39,8 @@ class Request:
 
     def resolve(self) -> tuple[LanguageConfig, Given]:
         """The checked config and the rest of the input; raises ConfigError, or StageError for a broken block list."""
-        config = load(self.language, self.preset, self.overrides)
+        machine = [f"crawl.max_rate={self.max_rate}"] * (self.max_rate is not None) + ["crawl.offline=true"] * self.offline
+        config = load(self.language, self.preset, [*self.overrides, *machine])
         if self.documents:
             source = FilesSource(name="documents", paths=[str(Path(path).expanduser()) for path in self.documents])
             config = config.model_copy(update={"crawl": config.crawl.model_copy(update={"sources": [source]})})
@@ -54,8 +61,8 @@ class Request:
         parts = ["lugha", "build", Path(self.language).name]
         parts += ["--preset", self.preset] if self.preset else []
         parts += [part for path in self.documents for part in ("--documents", Path(path).name)]
-        parts += [part for override in self.overrides for part in ("--set", override)]
-        if any(source.type not in ("files", "starter") for source in config.crawl.sources):
+        parts += [part for override in self.overrides if not _MACHINE.match(override) for part in ("--set", override)]
+        if any(source.type not in ("files", "warc", "starter") for source in config.crawl.sources):
             parts += ["--snapshot", snapshot]
         return shlex.join(parts)
 

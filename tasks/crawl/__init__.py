@@ -13,8 +13,9 @@ from typing import Any
 
 import xxhash
 
-from lang_configs.schema import FilesSource, Source, StarterSource, WebSource
-from tasks.crawl import files
+from lang_configs.schema import FilesSource, Source, StarterSource, WarcSource, WebSource
+from tasks.crawl import files, warc
+from tasks.crawl.link import refuse_offline
 from tasks.documents import Document, ShardWriter
 from tasks.stage import Metrics, StageError, Work
 
@@ -30,14 +31,16 @@ def crawl(inputs: Mapping[str, Path], config: Source, out: Path, work: Work) -> 
     A web source renews its last crawl, which `work.cache` holds, and leaves more than documents: see `web.conclude`.
     Raises StageError when the source gives no document at all.
     """
-    if isinstance(config, FilesSource):
-        paths = files.find(config)
+    if isinstance(config, FilesSource | WarcSource):
+        paths = find(config)
         settings = config.model_dump() | {"paths": config.paths}
         names = {f"{number:05d}": (f"{number:05d}", str(path), settings) for number, path in enumerate(paths)}
         report: Counter[str] = Counter()
         for part in work.units(_read_file, names, out).values():
             report.update(part)
     else:
+        if isinstance(config, WebSource):
+            refuse_offline(config.sites[0])
         (out / STATE).mkdir(exist_ok=True)
         report = Counter()
         for leftover in out.glob("part-*.parquet"):  # of a crawl that was killed while it wrote its documents
@@ -61,11 +64,16 @@ def crawl(inputs: Mapping[str, Path], config: Source, out: Path, work: Work) -> 
 
 def external(source: Source, snapshot: str) -> str:
     """What identifies the outside input of a source: the content of local files, else the snapshot's name."""
-    if isinstance(source, FilesSource):
-        return _digest(files.find(source))
+    if isinstance(source, FilesSource | WarcSource):
+        return _digest(find(source))
     if isinstance(source, StarterSource):
         return _digest(sorted(path for path in site_folder(source).rglob("*") if path.is_file()))
     return snapshot
+
+
+def find(source: FilesSource | WarcSource) -> list[Path]:
+    """The local files of a source in a fixed order; raises StageError for a path without files that can be read."""
+    return files.find(source.paths, files.ENDINGS if isinstance(source, FilesSource) else warc.ENDINGS)
 
 
 def site_folder(source: StarterSource) -> Path:
@@ -99,7 +107,11 @@ def _source_function(kind: str) -> SourceFunction:
 def _read_file(unit: tuple[str, str, dict[str, Any]], out: Path) -> Metrics:
     prefix, path, settings = unit
     report: Counter[str] = Counter()
-    report.update(_write(files.read(Path(path), FilesSource.model_validate(settings), report), out, prefix))
+    if settings["type"] == "warc":
+        documents = warc.read(Path(path), WarcSource.model_validate(settings), report)
+    else:
+        documents = files.read(Path(path), FilesSource.model_validate(settings), report)
+    report.update(_write(documents, out, prefix))
     return dict(report)
 
 

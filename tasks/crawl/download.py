@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
 import re
 import time
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 import httpx2
 
 from tasks.crawl.fetch import retry_after, user_agent
+from tasks.crawl.link import HoursOverError, hooks, refuse_offline
 from tasks.stage import StageError, replacing, write_atomically
 from tasks.stage import sha256 as digest
-
-OFFLINE = "LUGHA_OFFLINE"
-"""Environment variable: when it is set to anything but 0, no connection is made."""
 
 ATTEMPTS = 8
 """Failures in a row, with not one new byte in between, after which a download is given up."""
@@ -31,17 +30,23 @@ BACK_OFF = 1.0
 LONGEST_WAIT = 120.0
 """Most seconds between two attempts, whatever Retry-After asks for."""
 
-_BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
+BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""Statuses of a server that may answer later."""
+
 T = TypeVar("T")
 
 
-def download(url: str, path: Path, sha256: str | None = None, max_bytes: int | None = None) -> Path:
+def download(
+    url: str, path: Path, sha256: str | None = None, max_bytes: int | None = None, sha1: Callable[[], str | None] | None = None
+) -> Path:
     """Fetch `url` into the file `path` and return it; a file that is there already, with this checksum, is not fetched again.
+
+    `sha1` asks for the SHA-1 of a file whose publisher gives no other checksum; it is called once the file has come.
 
     A cut download goes on where it was (RFC 9110: Range with If-Range), also in a later process: what has come so far
     is kept beside `path`. `path` itself appears complete and checked, or not at all.
     Raises StageError when the host cannot be reached or refuses, when the file is larger than `max_bytes`, when its SHA-256
-    is another one, and when the environment variable LUGHA_OFFLINE forbids connections.
+    is another one, and when connections are forbidden (`tasks.crawl.link`, which also holds the rate and the hours).
     """
     if path.exists() and (sha256 is None or digest(path) == sha256):
         return path
@@ -55,10 +60,22 @@ def download(url: str, path: Path, sha256: str | None = None, max_bytes: int | N
         raise StageError(
             f"{url}: the file has SHA-256 {found}, not {sha256}: it was changed or damaged; run again or correct the checksum"
         )
+    if sha1 is not None and (due := sha1()) is not None:
+        with part.open("rb") as file:
+            found = hashlib.file_digest(file, "sha1").hexdigest()
+        if found != due:
+            _forget(part)
+            raise StageError(f"{url}: the file has SHA-1 {found}, not {due} as its publisher says: it was damaged; run again")
     with replacing(path) as temporary:
         part.rename(temporary)
     _forget(part)
     return path
+
+
+def read(url: str, max_bytes: int = 16 << 20) -> bytes:
+    """A small file of the web. Raises StageError as `download` does; MissingError if there is none."""
+    with TemporaryDirectory() as folder:
+        return download(url, Path(folder) / "file", max_bytes=max_bytes).read_bytes()
 
 
 def read_range(client: httpx2.Client, url: str, offset: int, length: int) -> bytes:
@@ -89,6 +106,22 @@ def read_range(client: httpx2.Client, url: str, offset: int, length: int) -> byt
     return _patiently(url, attempt)
 
 
+def size(url: str) -> int | None:
+    """How many bytes a download of `url` would bring, by a HEAD request; None if the server does not say.
+
+    Raises StageError as `download` does.
+    """
+
+    def attempt() -> int | None:
+        with client.stream("HEAD", url) as response:
+            _check(response, url)
+            length = response.headers.get("content-length", "")
+            return int(length) if length.isascii() and length.isdigit() else None
+
+    with http_client() as client:
+        return _patiently(url, attempt)
+
+
 def http_client() -> httpx2.Client:
     """A client that says who we are and asks for bytes as they are: a compressed answer cannot be resumed."""
     return httpx2.Client(
@@ -96,13 +129,8 @@ def http_client() -> httpx2.Client:
         timeout=httpx2.Timeout(60.0, connect=20.0),
         follow_redirects=True,
         max_redirects=10,
+        event_hooks=hooks(),
     )
-
-
-def refuse_offline(what: str) -> None:
-    """Raise StageError if the environment forbids connections; `what` is the address that would be fetched."""
-    if os.environ.get(OFFLINE, "0") not in ("", "0"):
-        raise StageError(f"{what}: {OFFLINE} is set, so nothing is fetched; unset it, or name a local file in the config")
 
 
 class MissingError(StageError):
@@ -127,6 +155,8 @@ def _patiently(url: str, attempt: Callable[[], T], progress: Callable[[], int] =
             raise StageError(f"{url}: this is no address that can be fetched ({error}); correct it in the config") from error
         except httpx2.TooManyRedirects as error:
             raise StageError(f"{url}: the server redirects in a circle; check the address") from error
+        except HoursOverError:
+            continue  # the next request waits for its hours
         except (httpx2.TransportError, _BusyError) as error:
             if (now := progress()) > reached:
                 failures, reached = 0, now
@@ -178,7 +208,7 @@ def _continue(client: httpx2.Client, url: str, part: Path, max_bytes: int | None
 def _check(response: httpx2.Response, url: str) -> None:
     """Raise unless the answer has a body that was asked for."""
     status = response.status_code
-    if status in _BUSY:
+    if status in BUSY:
         raise _BusyError(status, retry_after(response.headers))
     if status in (401, 403):
         raise StageError(f"{url}: the server refuses access (HTTP status {status}); ask its owner, or use another address")

@@ -1,137 +1,182 @@
-"""Documents from local files: JSON lines (plain, .gz, .zst), Parquet, plain text and HTML."""
+"""Documents from local files: JSON lines, Parquet, plain text and HTML; text formats also packed with gzip or Zstandard."""
 
 from __future__ import annotations
 
-import gzip
 import json
-import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from lang_configs.schema import FilesSource
+from tasks.crawl.packed import End, Loss, record, unpack
 from tasks.documents import Document
 from tasks.stage import StageError
 
-ENDINGS = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".ndjson", ".parquet", ".txt", ".html", ".htm")
+PACKINGS = ("", ".gz", ".zst")
+ENDINGS = (
+    *(ending + packing for ending in (".jsonl", ".ndjson", ".txt") for packing in PACKINGS),
+    *(".parquet", ".html", ".htm", ".xhtml"),
+)
+
+LONGEST = 64 << 20
+"""Most bytes of a line of JSON, a line of text, or a document."""
+
+_COLUMNS = ("text", "url", "title", "source", "license", "fetched_at", "published_at")
 
 
-def find(source: FilesSource) -> list[Path]:
-    """The files of a source in a fixed order; raises StageError for a path without files that can be read."""
+def find(paths: Iterable[str], endings: tuple[str, ...]) -> list[Path]:
+    """The files that paths, folders (with those below) and globs (`**` too) name, in a fixed order.
+
+    Raises StageError for one that names no file with one of the endings.
+    """
     found: list[Path] = []
-    for pattern in source.paths:
+    for pattern in paths:
         path = Path(pattern).expanduser()
         if path.is_dir():
-            matches = [file for file in path.rglob("*") if file.name.lower().endswith(ENDINGS)]
+            matches = [file for file in path.rglob("*") if file.is_file()]
         elif path.is_file():
             matches = [path]
         else:
-            matches = [file for file in path.parent.glob(path.name) if file.is_file()] if path.parent.is_dir() else []
-        readable = sorted(file for file in matches if file.name.lower().endswith(ENDINGS))
+            matches = [file for file in Path(path.anchor).glob(str(path.relative_to(path.anchor))) if file.is_file()]
+        readable = sorted(file for file in matches if file.name.lower().endswith(endings))
         if not readable:
-            raise StageError(f"{pattern}: no such file or nothing to read there; documents are {', '.join(ENDINGS)} files")
+            raise StageError(f"{pattern}: no such file or nothing to read there; documents are {', '.join(endings)} files")
         found += readable
     return list(dict.fromkeys(found))
 
 
 def read(path: Path, source: FilesSource, report: Counter[str]) -> Iterator[Document]:
-    """Documents of one file. What cannot be read is counted in `report` and skipped; what came before it is kept."""
+    """Documents of one file. What cannot be read is counted and passed over; all before and behind it is read.
+
+    `report` counts `documents`, `no_text`, `too_large`, `bad_json` (lines) and, of damaged files, what `packed.record` does,
+    the `broken_lines` at the edges of what is missing, and the `lost_rows` of Parquet files (exactly as many as their row
+    groups say); `unreadable_files` are those of which nothing can be read.
+    """
     name = path.name.lower()
     try:
         if name.endswith(".parquet"):
-            yield from _parquet(path, source, report)
-        elif name.endswith((".html", ".htm")):
-            yield from _html(path, source, report)
-        elif name.endswith(".txt"):
-            yield from _rows([{"text": path.read_text(encoding="utf-8", errors="replace")}], path, source, report)
+            rows = _parquet(path, report)
+        elif name.endswith((".html", ".htm", ".xhtml")):
+            rows = _html(path, report)
+        elif name.removesuffix(".gz").removesuffix(".zst").endswith(".txt"):
+            rows = _texts(path, source, report)
         else:
-            yield from _rows(_json_lines(path, report), path, source, report)
-    except (OSError, EOFError, zlib.error) as error:
-        report["file_broken_off"] += 1
-        report[f"file_broken_off: {path.name}: {type(error).__name__}"] += 1
+            rows = _json_lines(path, report)
+        yield from _documents(rows, path, source, report)
+    except OSError as error:
+        report["unreadable_files"] += 1
+        report[f"unreadable_files: {path.name}: {type(error).__name__}"] += 1
 
 
-def _lines(path: Path) -> Iterator[bytes]:
-    """Lines of a plain or packed file; raises EOFError after the last whole line of a file that was cut short."""
-    name = path.name.lower()
-    if name.endswith(".zst"):
-        yield from _zstd_lines(path)
-    else:
-        with gzip.open(path, "rb") if name.endswith(".gz") else path.open("rb") as file:
-            yield from file
+Row = tuple[int, dict[str, Any]]
+"""Number of a row or line in its file, and what is in it."""
 
 
-def _zstd_lines(path: Path) -> Iterator[bytes]:
-    """Like zstandard's own reader, which takes the end of a cut file for the end of the data, but not fooled by it."""
-    import zstandard
+def _lines(path: Path, report: Counter[str]) -> Iterator[tuple[bytes, bool]]:
+    """The lines of a file, and whether each is known to be whole: the first one after missing bytes may lack its beginning.
 
-    rest, frame = b"", zstandard.ZstdDecompressor().decompressobj()
-    whole = True
-    with path.open("rb") as file:
-        while block := file.read(1 << 18):
-            while block:
-                if frame.eof:
-                    frame = zstandard.ZstdDecompressor().decompressobj()
-                try:
-                    *lines, rest = (rest + frame.decompress(block)).split(b"\n")
-                except zstandard.ZstdError as error:
-                    raise EOFError(f"damaged: {error}") from error
-                yield from lines
-                block, whole = frame.unused_data if frame.eof else b"", frame.eof
-    if not whole:
-        raise EOFError("ended inside a frame")
-    if rest:
-        yield rest
+    It is whole if the part before the gap ended with a line, as in files that were packed line by line or joined. A line
+    that the gap cuts off is counted in `broken_lines`, one above `LONGEST` in `too_large`.
+    """
+    rest, whole, aligned = b"", True, False
+    for part in unpack(path):
+        if isinstance(part, End):
+            aligned = not rest
+        elif isinstance(part, Loss):
+            record(part, report)
+            report["broken_lines"] += bool(rest.strip())
+            rest, whole = b"", aligned
+        else:
+            *lines, rest = (rest + part).split(b"\n")
+            for line in lines:
+                yield line, whole
+                whole = True
+            if len(rest) > LONGEST:
+                report["too_large"] += 1
+                rest, whole = b"", False
+    if rest.strip():
+        yield rest, whole
 
 
-def _json_lines(path: Path, report: Counter[str]) -> Iterator[dict[str, Any]]:
-    for line in _lines(path):
+def _json_lines(path: Path, report: Counter[str]) -> Iterator[Row]:
+    for number, (line, whole) in enumerate(_lines(path, report)):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
-        except ValueError:
-            report["bad_json"] += 1
-            continue
+        except (ValueError, RecursionError):
+            row = None
         if isinstance(row, dict):
-            yield row
+            yield number, row
         else:
-            report["bad_json"] += 1
+            report["bad_json" if whole else "broken_lines"] += 1
 
 
-def _parquet(path: Path, source: FilesSource, report: Counter[str]) -> Iterator[Document]:
+def _texts(path: Path, source: FilesSource, report: Counter[str]) -> Iterator[Row]:
+    lines: list[str] = []
+    size = number = 0
+    for number, (line, whole) in enumerate(_lines(path, report)):
+        if not whole:
+            report["broken_lines"] += bool(line.strip())
+            continue
+        text = line.decode("utf-8", "replace").removeprefix("\ufeff").rstrip("\r")
+        ends = source.documents == "line" or (source.documents == "paragraph" and not text.strip())
+        lines.append(text)
+        size += len(text)
+        if size > LONGEST:
+            report["too_large"] += 1
+            lines, size = [], 0
+        if ends:
+            if any(map(str.strip, lines)):
+                yield number, {"text": "\n".join(lines).strip("\n")}
+            lines, size = [], 0
+    if lines and (source.documents == "file" or any(map(str.strip, lines))):
+        yield 0 if source.documents == "file" else number, {"text": "\n".join(lines).strip("\n")}
+
+
+def _parquet(path: Path, report: Counter[str]) -> Iterator[Row]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as file:
-            if "text" not in file.schema_arrow.names:
-                raise StageError(
-                    f"{path.name}: the Parquet file has no column `text`; its columns are {file.schema_arrow.names}"
-                )
-            wanted = ("text", "url", "title", "source", "license", "fetched_at", "published_at")
-            columns = [name for name in wanted if name in file.schema_arrow.names]
-            rows = (row for batch in file.iter_batches(1024, columns=columns) for row in batch.to_pylist())
-            yield from _rows(rows, path, source, report)
-    except pa.ArrowException as error:
+        file = pq.ParquetFile(path, page_checksum_verification=True)
+    except pa.ArrowException as error:  # the index at the end is missing or broken, and without it nothing can be found
         raise OSError(str(error)) from error
+    with file:
+        if "text" not in file.schema_arrow.names:
+            raise StageError(f"{path.name}: the Parquet file has no column `text`; its columns are {file.schema_arrow.names}")
+        columns = [name for name in _COLUMNS if name in file.schema_arrow.names]
+        first = 0
+        for group in range(file.num_row_groups):
+            due, number = file.metadata.row_group(group).num_rows, first
+            try:
+                for batch in file.iter_batches(1024, row_groups=[group], columns=columns):
+                    for row in batch.to_pylist():
+                        yield number, row
+                        number += 1
+            except (pa.ArrowException, OSError, UnicodeDecodeError):
+                report["damaged_parts"] += 1
+            report["lost_rows"] += first + due - number
+            first += due
 
 
-def _html(path: Path, source: FilesSource, report: Counter[str]) -> Iterator[Document]:
+def _html(path: Path, report: Counter[str]) -> Iterator[Row]:
     from tasks.crawl.html import extract
 
+    if path.stat().st_size > LONGEST:
+        report["too_large"] += 1
+        return
     page = extract(path.read_bytes(), f"file:{path.name}")
-    if page is None or not page.text:
+    if page is None:
         report["no_text"] += 1
         return
-    row = {"text": page.text, "title": page.title, "license": page.license, "published_at": page.published_at}
-    yield from _rows([row], path, source, report)
+    yield 0, {"text": page.text, "title": page.title, "license": page.license, "published_at": page.published_at}
 
 
-def _rows(rows: Any, path: Path, source: FilesSource, report: Counter[str]) -> Iterator[Document]:
-    for number, row in enumerate(rows):
+def _documents(rows: Iterable[Row], path: Path, source: FilesSource, report: Counter[str]) -> Iterator[Document]:
+    for number, row in rows:
         text = row.get("text")
         if not isinstance(text, str) or not text.strip():
             report["no_text"] += 1
@@ -160,4 +205,7 @@ def _time(value: Any) -> datetime | None:
             return None
     if not isinstance(value, datetime):
         return None
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    try:
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    except OverflowError:
+        return None

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -17,7 +18,7 @@ from mwparserfromhell.parser import ParserError
 
 from lang_configs.schema import WikipediaSource
 from tasks.crawl.batches import Cursor, resumable
-from tasks.crawl.download import download
+from tasks.crawl.download import MissingError, download, read, size
 from tasks.crawl.wikitext import is_disambiguation, plain_text
 from tasks.documents import Document
 from tasks.stage import StageError
@@ -49,15 +50,41 @@ def documents(source: WikipediaSource, state: Path, report: Counter[str]) -> Ite
     yield from resumable(state / "articles", lambda cursor: _articles(source, path, fetched_at, cursor), report)
 
 
+def estimate(source: WikipediaSource) -> tuple[int | None, str]:
+    """Bytes of the dump, and where it is. Raises StageError when it cannot be found."""
+    address = source.dump or LATEST.format(wiki=source.wiki)
+    if re.match(r"https?://", address):
+        return size(address), f"dump {address}"
+    if not Path(address).expanduser().is_file():
+        raise StageError(f"there is no dump {address}")
+    return 0, "a dump on this machine"
+
+
 def _dump(source: WikipediaSource, state: Path) -> tuple[Path, datetime | None]:
     address = source.dump or LATEST.format(wiki=source.wiki)
     if re.match(r"https?://", address):
-        path = download(address, state / Path(address.partition("?")[0]).name)
+        path = state / Path(address.partition("?")[0]).name
+        download(address, path, source.sha256, sha1=partial(_published_sha1, address) if source.sha256 is None else None)
         return path, datetime.fromtimestamp(int(path.stat().st_mtime), UTC)
     path = Path(address).expanduser()
     if not path.is_file():
         raise StageError(f"crawl.{source.name}: there is no dump {path}; correct the key dump, or leave it out for the latest")
     return path, None
+
+
+def _published_sha1(address: str) -> str | None:
+    """The SHA-1 of a dump in the list beside it, as dumps.wikimedia.org and its mirrors have one; None if there is no list."""
+    match = re.fullmatch(r"(.*/)([a-z0-9_]+)-(latest|\d{8})-(\S+)", address)
+    if match is None:
+        return None
+    folder, wiki, date, kind = match.groups()
+    try:
+        listed = read(f"{folder}{wiki}-{date}-sha1sums.txt").decode("ascii", "replace")
+    except MissingError:
+        return None
+    # the list of `latest` names the files by their dates
+    found = re.search(rf"^([0-9a-f]{{40}})  {wiki}-(?:\d{{8}}|latest)-{re.escape(kind)}$", listed, re.M)
+    return found[1] if found else None
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ _LANGUAGE_LINK = re.compile(r"(?:[a-z]{2,3}|simple|[a-z]{2,3}-[a-z-]+|[a-z]{2}-x
 _HEADING = "\0"
 """Marks a heading line until those without text below are dropped; XML cannot hold it."""
 
-_BROKEN = re.compile(r"\[\[|\]\]|\{\{|\}\}|\{\||\|\}|</?ref|^\s*[|!]")
+_BROKEN = re.compile(r"\[\[|\]\]|\{\{|\}\}|\{\||\|\}|</?ref|^\s*[|!]", re.I)
 _LEFT_TAG = re.compile(r"</?[a-zA-Z][^<>\n]{0,200}>")
 
 

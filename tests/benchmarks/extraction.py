@@ -72,7 +72,9 @@ def extractors() -> dict[str, Extractor]:
     return {
         "ours": ours,
         "trafilatura": lambda page: trafilatura.extract(page["html"].encode()) or "",
-        "trafilatura, with metadata": lambda page: _text(trafilatura.bare_extraction(page["html"].encode(), with_metadata=True)),
+        "trafilatura, with metadata": lambda page: _text(
+            trafilatura.bare_extraction(page["html"].encode(), with_metadata=True)
+        ),
         "trafilatura, fast": lambda page: trafilatura.extract(page["html"].encode(), fast=True) or "",
         "resiliparse": lambda page: extract_plain_text(page["html"], main_content=True),
     }
@@ -110,11 +112,15 @@ def main() -> None:
     known = extractors()
     times = {name: seconds(found, extract) for name, extract in known.items()}
     print(f"{len(found)} pages, {sum(len(page['html']) for page in found) / 1e6:.1f} M characters, one core")
-    print(f"{'extractor':28} {'CPU s':>7} {'pages/s':>8} {'ours is':>8} {'P':>6} {'R':>6} {'F1':>6}   ({len(gold())} labelled pages)")
+    print(
+        f"{'extractor':28} {'CPU s':>7} {'pages/s':>8} {'ours is':>8} {'P':>6} {'R':>6} {'F1':>6}   ({len(gold())} labelled pages)"
+    )
     for name, extract in known.items():
         precision, recall, f1 = quality(found, extract)
         faster = f"{times[name] / times['ours']:.1f}x"
-        print(f"{name:28} {times[name]:7.2f} {len(found) / times[name]:8.0f} {faster:>8} {precision:6.3f} {recall:6.3f} {f1:6.3f}")
+        print(
+            f"{name:28} {times[name]:7.2f} {len(found) / times[name]:8.0f} {faster:>8} {precision:6.3f} {recall:6.3f} {f1:6.3f}"
+        )
     from tasks.crawl import html
 
     results = [html.page(page["html"].encode(), page["url"], None, WANTED) for page in found]

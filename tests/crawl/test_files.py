@@ -16,7 +16,7 @@ from pipeline import publish, rows
 
 from lang_configs.schema import FilesSource
 from tasks.crawl import crawl, external
-from tasks.crawl.files import find, read
+from tasks.crawl.files import ENDINGS, find, read
 from tasks.documents import Document
 from tasks.stage import StageError
 
@@ -26,8 +26,8 @@ LINES = [
 ]
 
 
-def documents(path: Path, report: Counter[str] | None = None) -> list[Document]:
-    source = FilesSource(paths=[str(path)], license="CC-BY-4.0")
+def documents(path: Path, report: Counter[str] | None = None, kind: str = "file") -> list[Document]:
+    source = FilesSource.model_validate({"paths": [str(path)], "license": "CC-BY-4.0", "documents": kind})
     return list(read(path, source, report if report is not None else Counter()))
 
 
@@ -62,7 +62,7 @@ def test_parquet_text_and_html(tmp_path: Path) -> None:
         f"<html><head><title>Mavuno</title></head><body><article>{paragraphs}</article></body></html>"
     )
     report: Counter[str] = Counter()
-    found = {path.name: documents(path, report) for path in find(FilesSource(paths=[str(tmp_path)]))}
+    found = {path.name: documents(path, report) for path in find([str(tmp_path)], ENDINGS)}
     assert [document.text for document in found["a.parquet"]] == ["Habari za asubuhi"]
     assert found["b.txt"][0].text == "Aya ya kwanza.\n\nAya ya pili."
     assert "gunia la 8" in found["c.html"][0].text
@@ -79,7 +79,7 @@ def test_a_file_cut_short_gives_what_is_whole(tmp_path: Path, packing: str) -> N
     found = documents(path, report)
     assert 5_000 < len(found) < 20_000
     assert [document.text for document in found[:3]] == [f"Sentensi namba {n} ya jaribio, {n * 7919 % 1000}." for n in range(3)]
-    assert report["file_broken_off"] == 1
+    assert (report["files_cut"], report["broken_lines"], report["bad_json"]) == (1, 1, 0)
 
 
 def test_broken_lines_are_counted_and_skipped(tmp_path: Path) -> None:
@@ -88,6 +88,65 @@ def test_broken_lines_are_counted_and_skipped(tmp_path: Path) -> None:
     report: Counter[str] = Counter()
     assert [document.text for document in documents(path, report)] == ["moja", "tatu"]
     assert (report["bad_json"], report["no_text"]) == (3, 1)
+
+
+TEXT = "Aya ya kwanza,\nmstari wa pili.\n\n \nAya ya pili.\r\n\r\nAya ya tatu."
+
+
+@pytest.mark.parametrize("packing", ["", ".gz", ".zst"])
+@pytest.mark.parametrize(
+    ("kind", "due"),
+    [
+        ("file", [TEXT.replace("\r", "")]),
+        ("line", ["Aya ya kwanza,", "mstari wa pili.", "Aya ya pili.", "Aya ya tatu."]),
+        ("paragraph", ["Aya ya kwanza,\nmstari wa pili.", "Aya ya pili.", "Aya ya tatu."]),
+    ],
+)
+def test_plain_text_is_one_document_a_file_line_or_paragraph(tmp_path: Path, packing: str, kind: str, due: list[str]) -> None:
+    pack = {"": bytes, ".gz": gzip.compress, ".zst": zstandard.compress}[packing]
+    (path := tmp_path / f"a.txt{packing}").write_bytes(pack(b"\xef\xbb\xbf" + TEXT.encode()))
+    report: Counter[str] = Counter()
+    found = documents(path, report, kind)
+    assert [document.text for document in found] == due
+    assert len({document.url for document in found}) == len(due)
+    assert report == {"documents": len(due)}
+
+
+@pytest.mark.parametrize("packing", ["gz", "zst"])
+@pytest.mark.parametrize("ending", ["jsonl", "txt"])
+@pytest.mark.parametrize("hit", [0, 3, 9])
+def test_damage_costs_the_member_that_it_is_in(tmp_path: Path, packing: str, ending: str, hit: int) -> None:
+    pack = gzip.compress if packing == "gz" else zstandard.ZstdCompressor(write_checksum=True).compress
+    texts = [f"Sentensi namba {n} ya jaribio, {n * 7919 % 1000}." for n in range(1000)]
+    lines = jsonl([{"text": text} for text in texts]) if ending == "jsonl" else "".join(f"{t}\n" for t in texts).encode()
+    rows = lines.splitlines(keepends=True)
+    members = [bytearray(pack(b"".join(rows[start : start + 100]))) for start in range(0, 1000, 100)]
+    place = len(members[hit]) // 2
+    members[hit][place : place + 8] = bytes(8)
+    (path := tmp_path / f"a.{ending}.{packing}").write_bytes(b"".join(members))
+    report: Counter[str] = Counter()
+    found = [document.text for document in documents(path, report, "line")]
+    edge = hit == 0 and ending == "txt"  # nothing before the damage says that members begin with a line
+    assert found == texts[: hit * 100] + texts[hit * 100 + 100 + edge :]
+    assert (report["damaged_parts"], report["lost_bytes"], report["broken_lines"]) == (1, len(members[hit]), edge)
+
+
+def test_rows_lost_in_a_damaged_parquet_file_are_counted(tmp_path: Path) -> None:
+    texts = [f"Sentensi namba {n} ya jaribio, {n * 7919 % 1000}." for n in range(4000)]
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": texts}), path, row_group_size=1000, write_page_checksum=True, use_dictionary=False)
+    place = pq.read_metadata(path).row_group(2).column(0).data_page_offset + 200
+    content = bytearray(path.read_bytes())
+    content[place : place + 30] = bytes(30)
+    path.write_bytes(content)
+    report: Counter[str] = Counter()
+    found = [document.text for document in documents(path, report)]
+    assert found == texts[:2000] + texts[3000:]
+    assert (report["lost_rows"], report["damaged_parts"]) == (1000, 1)
+    path.write_bytes(content[:-100])
+    report = Counter()
+    assert documents(path, report) == []
+    assert report["unreadable_files"] == 1
 
 
 def test_the_stage_accounts_for_every_row_and_names_a_source_without_documents(tmp_path: Path) -> None:
@@ -105,7 +164,7 @@ def test_the_stage_accounts_for_every_row_and_names_a_source_without_documents(t
 
 def test_missing_files_are_one_clear_sentence(tmp_path: Path) -> None:
     with pytest.raises(StageError, match=r"nothing\.jsonl: no such file"):
-        find(FilesSource(paths=[str(tmp_path / "nothing.jsonl")]))
+        find([str(tmp_path / "nothing.jsonl")], ENDINGS)
 
 
 def test_the_outside_input_is_the_content_of_the_files(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import bz2
+import hashlib
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,6 +17,8 @@ from range_server import serve_files
 
 from lang_configs.schema import WikipediaSource
 from tasks.crawl import batches
+from tasks.crawl import download as download_module
+from tasks.crawl.estimate import estimate
 from tasks.crawl.wikipedia import documents
 from tasks.crawl.wikitext import plain_text
 from tasks.documents import Document
@@ -156,8 +159,83 @@ def test_a_dump_is_fetched_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert fetched == again
     assert fetched[0].fetched_at is not None
     monkeypatch.setenv("LUGHA_OFFLINE", "1")
-    with pytest.raises(StageError, match=r"https://dumps.wikimedia.org/swwiki/latest/.*LUGHA_OFFLINE"):
+    with pytest.raises(StageError, match=r"https://dumps.wikimedia.org/swwiki/latest/.*offline"):
         list(documents(WikipediaSource(wiki="swwiki"), tmp_path / "new", Counter()))
+
+
+def test_a_dump_is_resumed_and_checked_by_the_list_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download_module, "BACK_OFF", 0.001)
+    packed = bz2.compress(dump(many(400)).encode())
+    name, sums = "swwiki/latest/swwiki-latest-pages-articles.xml.bz2", "swwiki/latest/swwiki-latest-sha1sums.txt"
+    lines = f"{'0' * 40}  swwiki-20261101-pages-articles.xml.bz2.bz2\n{{}}  swwiki-20261101-pages-articles.xml.bz2\n"
+    with serve_files() as server:
+        server.files = {name: packed, sums: lines.format(hashlib.sha1(packed).hexdigest()).encode()}
+        cuts = iter([len(packed) // 3, len(packed) // 3])
+        server.cut = lambda length: next(cuts, None)
+        found, _ = read(f"{server.base}/{name}", tmp_path / "state")
+        assert len(found) == 400
+        assert server.sent <= 1.1 * len(packed) + 300
+        server.files[sums] = lines.format("f" * 40).encode()
+        with pytest.raises(StageError, match=r"not f{40} as its publisher says"):
+            read(f"{server.base}/{name}", tmp_path / "other")
+        source = WikipediaSource(wiki="swwiki", dump=f"{server.base}/{name}", sha256="0" * 64)
+        with pytest.raises(StageError, match=r"not 0{64}"):
+            list(documents(source, tmp_path / "third", Counter()))
+        assert estimate(WikipediaSource(wiki="swwiki", dump=f"{server.base}/{name}")).bytes == len(packed)
+
+
+MARKUP = [
+    "{{Infobox Mtu|jina=[[Siri]]|kazi={{Orodha|[[Siri]]|{{Siri}}}}<ref>{{cite|siri}}</ref>}}",
+    '{| class="wikitable"\n|-\n! siri <ref>siri</ref>\n|-\n|\n{| \n| siri\n|}\n| [[siri]]\n|}',
+    "<ref group=a name='b'>siri {{cite web|url=http://siri.example|title=[[Siri]]}} {{nukuu|{{Siri}}}}</ref>",
+    '<REF NAME="siri"/><ref name=siri /><references responsive><ref name="x">siri</ref></references>',
+    "[[Picha:Siri.jpg|thumb|siri [[siri|siri]] na [[siri]]<ref>siri</ref>|alt=siri]]",
+    "[[File:Siri.ogg]][[Image:Siri.png|20px]][[Category:Siri|*]][[Jamii:Siri]]",
+    "<gallery mode=packed>\nPicha:Siri.jpg|[[siri]]\n</gallery><math>siri_{[[x]]}</math>",
+    "[[en:Siri]]\n[[fr:Siri]]\n[[zh-min-nan:Siri]]\n[[simple:Siri]]",
+    "<!-- siri [[siri]] {{siri}} <ref> -->__TOC__ __NOEDITSECTION__",
+    "{{#if:{{{1|}}}|siri|{{siri}}}}{{PAGENAME}}{{{siri}}}{{mbegu-jio}}",
+    "<timeline>\nsiri [[siri]]\n</timeline><syntaxhighlight lang=c>siri {{ [[ </syntaxhighlight>",
+    "<score>siri</score><imagemap>\nPicha:siri.png\n[[siri]]\n</imagemap>",
+]
+BROKEN = ["{{Siri|a=[[b", "[[Siri|", "<ref>siri", "{| siri\n| siri", "}} siri ]]", "<nowiki>[[siri]] {{siri}} <ref></nowiki>"]
+MARKS = ("[[", "]]", "{{", "}}", "<ref", "{|", "'''", "__", "<!--")
+
+
+def test_fifty_pages_leave_no_markup_and_keep_their_prose(tmp_path: Path) -> None:
+    pages = []
+    for n in range(50):
+        pieces = [MARKUP[(n + k) % len(MARKUP)] for k in range(3)]
+        kept = f"'''Kijiji {n}''' ni [[kijiji]] cha [[Wilaya ya Mbeya|Mbeya]]<ref>siri {n}</ref> chenye watu ''{n * 37}''."
+        tail = f"== Historia ==\nKilianzishwa mwaka [[{1900 + n}]] na [http://siri.tz wakulima].\n== Marejeo ==\n<references/>"
+        broken = BROKEN[n % len(BROKEN)] if n > 30 else ""
+        pages.append((f"Kijiji {n}", 0, "\n".join([pieces[0], kept, pieces[1], tail, pieces[2], broken])))
+    (tmp_path / "sw.xml.bz2").write_bytes(bz2.compress(dump(pages).encode()))
+    found, report = read(tmp_path / "sw.xml.bz2", tmp_path / "state")
+    assert report == {"documents": 50}
+    for n, document in enumerate(found):
+        assert not any(mark in document.text.lower() for mark in MARKS)
+        lines = document.text.split("\n")
+        assert lines[0] == f"Kijiji {n} ni kijiji cha Mbeya chenye watu {n * 37}."
+        assert lines[1:3] == ["Historia", f"Kilianzishwa mwaka {1900 + n} na wakulima."]
+        assert n > 30 or lines[3:] == []
+
+
+@pytest.mark.parametrize(
+    ("wiki", "base"),
+    [
+        ("swwiktionary", "https://sw.wiktionary.org/wiki/"),
+        ("sowiki", "https://so.wikipedia.org/wiki/"),
+        ("zh_min_nanwikisource", "https://zh-min-nan.wikisource.org/wiki/"),
+    ],
+)
+def test_sister_projects_are_read_by_the_same_code(tmp_path: Path, wiki: str, base: str) -> None:
+    text = dump([("kitabu", 0, "== Kiswahili ==\n# Kurasa zilizofungwa pamoja ili [[soma|zisomwe]].")])
+    (tmp_path / "dump.xml").write_text(text.replace("<base>https://sw.wikipedia.org/wiki/Mwanzo</base>", ""))
+    found = list(documents(WikipediaSource(wiki=wiki, dump=str(tmp_path / "dump.xml")), tmp_path / "state", Counter()))
+    assert [(document.url, document.text) for document in found] == [
+        (f"{base}kitabu", "Kiswahili\nKurasa zilizofungwa pamoja ili zisomwe.")
+    ]
 
 
 def many(count: int) -> list[tuple[str, int, str]]:
