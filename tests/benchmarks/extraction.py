@@ -112,9 +112,8 @@ def main() -> None:
     known = extractors()
     times = {name: seconds(found, extract) for name, extract in known.items()}
     print(f"{len(found)} pages, {sum(len(page['html']) for page in found) / 1e6:.1f} M characters, one core")
-    print(
-        f"{'extractor':28} {'CPU s':>7} {'pages/s':>8} {'ours is':>8} {'P':>6} {'R':>6} {'F1':>6}   ({len(gold())} labelled pages)"
-    )
+    head = f"{'extractor':28} {'CPU s':>7} {'pages/s':>8} {'ours is':>8} {'P':>6} {'R':>6} {'F1':>6}"
+    print(f"{head}   ({len(gold())} labelled pages)")
     for name, extract in known.items():
         precision, recall, f1 = quality(found, extract)
         faster = f"{times[name] / times['ours']:.1f}x"
