@@ -24,6 +24,9 @@ MAX_LINKS = 5000
 LEAST_SHARE = 0.2
 """Probability from which on the second language of a page counts: the model reads three pieces, so it is in one of them."""
 
+LEAST_KEPT = 0.3
+"""Share of what looks like the main text (resiliparse) below which trafilatura has lost the text, not cleaned it."""
+
 LEAST_MAIN_TEXT = 60
 """Characters from which on a language can be told of what looks like the main text; less is a heading or a button."""
 
@@ -37,10 +40,9 @@ _BOILERPLATE = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page(Metadata):
-    """What a corpus needs of a page. `text` has one paragraph a line; `links` are addresses in document order."""
+    """What a corpus needs of a page: its main text, one paragraph a line, and what it says about itself."""
 
     text: str
-    links: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,8 @@ def page(html: bytes, url: str, content_type: str | None = None, languages: Coll
 
     `content_type` is the header of the answer that brought the page. With `languages` (labels such as swh_Latn) a page in
     which none of them is found is not extracted. Main text by trafilatura (Barbaresi, ACL 2021), with navigation, page
-    headers and footers taken out first: on short pages its fallback would return them. It may take minutes on a page made
+    headers and footers taken out first: on short pages its fallback would return them; by resiliparse where that keeps
+    almost nothing. It may take minutes on a page made
     for that, or made by a machine: see `tasks.crawl.extraction`.
     """
     import trafilatura
@@ -73,11 +76,17 @@ def page(html: bytes, url: str, content_type: str | None = None, languages: Coll
         if languages and (other := _other_language(source, languages)):
             return f"language_{other}"
         tree = _parse(source)
-        links, about = _links(tree, url), metadata(tree, url)
-        document = trafilatura.bare_extraction(tree, fast=True, include_comments=False, prune_xpath=_BOILERPLATE)
-        if document is None or isinstance(document, dict) or not (text := _lines(document.text or "")):
+        about = metadata(tree, url)
+        # recall: pages of cards and short lists lose half of their text else, and where text is scarce that is dear
+        document = trafilatura.bare_extraction(
+            tree, fast=True, favor_recall=True, include_comments=False, prune_xpath=_BOILERPLATE
+        )
+        text = _lines(document.text or "") if document is not None and not isinstance(document, dict) else ""
+        if len(text) < LEAST_KEPT * len(rough := _lines(_visible(source, main_content=True))):
+            text = rough  # it took one <article> of many, or one card of a page of cards, for all of the page
+        if not text:
             return "no_text"
-        return Page(text=text, links=links, **asdict(about))
+        return Page(text=text, **asdict(about))
     except Exception as error:  # pages are hostile, and the libraries below raise whatever they like on them
         logging.getLogger(__name__).debug("%s: %s: %s", url, type(error).__name__, error)
         return "no_text"

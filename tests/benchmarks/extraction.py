@@ -65,6 +65,10 @@ def extractors() -> dict[str, Extractor]:
 
     from tasks.crawl import html
 
+    def with_metadata(page: dict[str, Any]) -> str:
+        found = trafilatura.bare_extraction(page["html"].encode(), with_metadata=True)
+        return (found.text or "") if found else ""
+
     def ours(page: dict[str, Any]) -> str:
         found = html.page(page["html"].encode(), page["url"], "text/html; charset=utf-8", WANTED)
         return "" if isinstance(found, str) else found.text
@@ -72,9 +76,7 @@ def extractors() -> dict[str, Extractor]:
     return {
         "ours": ours,
         "trafilatura": lambda page: trafilatura.extract(page["html"].encode()) or "",
-        "trafilatura, with metadata": lambda page: _text(
-            trafilatura.bare_extraction(page["html"].encode(), with_metadata=True)
-        ),
+        "trafilatura, with metadata": with_metadata,
         "trafilatura, fast": lambda page: trafilatura.extract(page["html"].encode(), fast=True) or "",
         "resiliparse": lambda page: extract_plain_text(page["html"], main_content=True),
     }
@@ -100,10 +102,6 @@ def seconds(found: list[dict[str, Any]], extract: Extractor, repeats: int = 3) -
     return min(times)
 
 
-def _text(document: Any) -> str:
-    return (document.text or "") if document else ""
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", type=Path)
@@ -112,14 +110,11 @@ def main() -> None:
     known = extractors()
     times = {name: seconds(found, extract) for name, extract in known.items()}
     print(f"{len(found)} pages, {sum(len(page['html']) for page in found) / 1e6:.1f} M characters, one core")
-    head = f"{'extractor':28} {'CPU s':>7} {'pages/s':>8} {'ours is':>8} {'P':>6} {'R':>6} {'F1':>6}"
-    print(f"{head}   ({len(gold())} labelled pages)")
+    print(f"F1 on {len(gold())} labelled pages")
+    print(f"{'extractor':28} {'CPU s':>7} {'pages/s':>8} {'ours is':>8} {'P':>6} {'R':>6} {'F1':>6}")
     for name, extract in known.items():
-        precision, recall, f1 = quality(found, extract)
-        faster = f"{times[name] / times['ours']:.1f}x"
-        print(
-            f"{name:28} {times[name]:7.2f} {len(found) / times[name]:8.0f} {faster:>8} {precision:6.3f} {recall:6.3f} {f1:6.3f}"
-        )
+        rates = f"{times[name]:7.2f} {len(found) / times[name]:8.0f} {times[name] / times['ours']:7.1f}x"
+        print(f"{name:28} {rates} " + " ".join(f"{score:6.3f}" for score in quality(found, extract)))
     from tasks.crawl import html
 
     results = [html.page(page["html"].encode(), page["url"], None, WANTED) for page in found]

@@ -22,7 +22,8 @@ PAGE = """<!DOCTYPE html><html lang="sw"><head>{head}<title>Mvua kubwa Dodoma</t
 
 
 def test_main_text_without_navigation_header_and_footer() -> None:
-    page = extract(PAGE.format(head='<meta charset="utf-8">').encode(), URL)
+    html = PAGE.format(head='<meta charset="utf-8">').encode()
+    page = extract(html, URL)
     assert page is not None
     assert page.text.split("\n") == [
         "Mvua kubwa Dodoma",
@@ -31,7 +32,16 @@ def test_main_text_without_navigation_header_and_footer() -> None:
     ]
     assert page.title == "Mvua kubwa Dodoma"
     assert page.license == "CC0-1.0"
-    assert page.links[:3] == ("https://mfano.or.tz/", "https://mfano.or.tz/habari/", f"{URL}siku.html")
+    assert outline(html, URL).links[:3] == ("https://mfano.or.tz/", "https://mfano.or.tz/habari/", f"{URL}siku.html")
+
+
+def test_a_page_of_many_sections_keeps_them_all() -> None:
+    words = "Mvua kubwa imenyesha leo mjini na maeneo ya jirani, wakulima wa sehemu hii wameshukuru sana kwa hilo."
+    sections = "".join(f"<section><div><h3>Sehemu {n}</h3><div>{words} Namba {n}.</div></div></section>" for n in range(20))
+    html = f"<html><body><main>{sections}<article><p>{words}</p></article></main></body></html>".encode()
+    page = extract(html, URL)
+    assert page is not None
+    assert sum(f"Namba {n}." in page.text for n in range(20)) >= 18
 
 
 def test_outline_links_and_directives() -> None:
