@@ -20,7 +20,7 @@ ENDINGS = (
     *(".parquet", ".html", ".htm", ".xhtml"),
 )
 
-LONGEST = 64 << 20
+LONGEST = 8 << 20
 """Most bytes of a line of JSON, a line of text, or a document."""
 
 _COLUMNS = ("text", "url", "title", "source", "license", "fetched_at", "published_at")
@@ -80,22 +80,24 @@ def _lines(path: Path, report: Counter[str]) -> Iterator[tuple[bytes, bool]]:
     It is whole if the part before the gap ended with a line, as in files that were packed line by line or joined. A line
     that the gap cuts off is counted in `broken_lines`, one above `LONGEST` in `too_large`.
     """
-    rest, whole, aligned = b"", True, False
+    rest, whole, aligned, skipping = b"", True, False, False
     for part in unpack(path):
         if isinstance(part, End):
             aligned = not rest
         elif isinstance(part, Loss):
             record(part, report)
             report["broken_lines"] += bool(rest.strip())
-            rest, whole = b"", aligned
+            rest, whole, skipping = b"", aligned, False
         else:
             *lines, rest = (rest + part).split(b"\n")
+            if skipping and lines:
+                lines, skipping = lines[1:], False
             for line in lines:
                 yield line, whole
                 whole = True
-            if len(rest) > LONGEST:
-                report["too_large"] += 1
-                rest, whole = b"", False
+            if len(rest) > LONGEST or skipping:
+                report["too_large"] += not skipping
+                rest, whole, skipping = b"", True, True
     if rest.strip():
         yield rest, whole
 

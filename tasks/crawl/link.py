@@ -85,35 +85,45 @@ def refuse_offline(what: str) -> None:
         )
 
 
+def admit(what: str) -> None:
+    """Return once the address `what` may be fetched: at once, or when the hours have come. Raises StageError offline."""
+    refuse_offline(what)
+    while wait := _until_open():
+        time.sleep(wait)
+
+
+async def admit_async(what: str) -> None:
+    """`admit` for a coroutine. To be awaited outside of any limit on the time of a request: it may last all day."""
+    refuse_offline(what)
+    while wait := _until_open():
+        await asyncio.sleep(wait)
+
+
 def hooks() -> dict[str, list[Callable[..., Any]]]:
     """Event hooks for an `httpx2.Client`: a request waits for the hours or is refused, a body comes at the rate.
 
     A body that is still coming when the hours end breaks off with HoursOverError, a TransportError.
     """
 
-    def admit(request: httpx2.Request) -> None:
-        refuse_offline(str(request.url))
-        while wait := _until_open():
-            time.sleep(wait)
+    def before(request: httpx2.Request) -> None:
+        admit(str(request.url))
 
-    def pace(response: httpx2.Response) -> None:
+    def after(response: httpx2.Response) -> None:
         response.stream = _Paced(response.stream)
 
-    return {"request": [admit], "response": [pace]}
+    return {"request": [before], "response": [after]}
 
 
 def async_hooks() -> dict[str, list[Callable[..., Any]]]:
     """`hooks` for an `httpx2.AsyncClient`."""
 
-    async def admit(request: httpx2.Request) -> None:
-        refuse_offline(str(request.url))
-        while wait := _until_open():
-            await asyncio.sleep(wait)
+    async def before(request: httpx2.Request) -> None:
+        await admit_async(str(request.url))
 
-    async def pace(response: httpx2.Response) -> None:
+    async def after(response: httpx2.Response) -> None:
         response.stream = _AsyncPaced(response.stream)
 
-    return {"request": [admit], "response": [pace]}
+    return {"request": [before], "response": [after]}
 
 
 class _Paced(httpx2.SyncByteStream):

@@ -17,7 +17,7 @@ from typing import Protocol
 
 import zstandard
 
-HELD = 16 << 20
+HELD = 4 << 20
 """Most bytes of a member kept back until it has ended well; only the end of a gzip member says whether it is right."""
 
 _SKIPPABLE = frozenset(bytes([kind, 0x2A, 0x4D, 0x18]) for kind in range(0x50, 0x60))
@@ -113,7 +113,7 @@ class _Gzip:
 
 class _Zstd:
     magic = b"\x28\xb5\x2f\xfd"
-    step = 1 << 10
+    step = 1 << 8
     """Of four bytes 128 KiB can come, and the library has no bound of its own."""
 
     def __init__(self, dictionary: zstandard.ZstdCompressionDict | None) -> None:

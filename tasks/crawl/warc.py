@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ENDINGS = (".warc", ".warc.gz", ".warc.zst", ".wet", ".wet.gz")
 
-LARGEST_RECORD = 64 << 20
+LARGEST_RECORD = 32 << 20
 """Most bytes of a record, unpacked; larger ones are no pages."""
 
 LARGEST_PAGE = 8 << 20

@@ -82,6 +82,15 @@ def test_a_file_cut_short_gives_what_is_whole(tmp_path: Path, packing: str) -> N
     assert (report["files_cut"], report["broken_lines"], report["bad_json"]) == (1, 1, 0)
 
 
+@pytest.mark.parametrize("packing", ["gz", "zst"])
+def test_a_bomb_is_one_line_too_large(tmp_path: Path, packing: str) -> None:
+    content = jsonl(LINES) + b" " * (100 << 20) + b"\n" + jsonl(LINES)
+    (path := tmp_path / f"a.jsonl.{packing}").write_bytes({"gz": gzip.compress, "zst": zstandard.compress}[packing](content))
+    report: Counter[str] = Counter()
+    assert len(documents(path, report)) == 4
+    assert report == {"documents": 4, "too_large": 1}
+
+
 def test_broken_lines_are_counted_and_skipped(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_bytes(b'{"text": "moja"}\nnot json\n[1]\n{"text": 5}\n\n{"text": "\xff mbili"}\n{"text": "tatu"}\n')
