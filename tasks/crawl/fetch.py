@@ -17,6 +17,7 @@ from typing import Any
 import httpcore2
 import httpx2
 
+from tasks.crawl import link
 from tasks.crawl.addresses import origin
 from tasks.crawl.html import AGENT
 
@@ -96,6 +97,7 @@ class Fetcher:
     `resumed`: another process may have asked the same hosts a moment ago, so that the delay comes before the first request.
     `holds`: host -> when it may be asked again (seconds of `time.time`), as `on_hold` was told by that process: it is told of
     every wait that is longer than `delay`.
+    `on_the_line`: whether the rules of `tasks.crawl.link` hold; not for what never leaves this machine.
     """
 
     def __init__(
@@ -107,6 +109,7 @@ class Fetcher:
         resumed: bool = False,
         holds: Mapping[str, float] | None = None,
         on_hold: Callable[[str, float], None] = lambda host, until: None,
+        on_the_line: bool = True,
     ) -> None:
         now, wall = time.monotonic(), time.time()
         first = now + delay if resumed else 0.0
@@ -115,12 +118,14 @@ class Fetcher:
             self._paces[host].ready_at = max(first, now + min(until - wall, LONGEST_HOLD))
         self._delay, self._on_hold = delay, on_hold
         self._served_at = served_at or {}
+        self._on_the_line = on_the_line
         self._client = httpx2.AsyncClient(
             transport=_Transport(_PublicOnly(allow_loopback)),
             headers={"User-Agent": user_agent(contact), "Accept": "text/html,application/xhtml+xml,*/*;q=0.1"},
             timeout=_TIMEOUT,
             trust_env=False,
             follow_redirects=False,
+            event_hooks=link.async_hooks() if on_the_line else None,
         )
 
     async def __aenter__(self) -> Fetcher:
@@ -142,13 +147,15 @@ class Fetcher:
 
         Of a 200 the body comes back, decompressed, if its media type is one of `types` (empty: any). A body above
         `max_bytes` gives the error `too_large`, or is cut there if `cut`. Other errors: `wrong_type`, `failed`,
-        `unknown_encoding` (one we did not ask for), `refused` (the address is not public). Never raises on what a server does.
+        `unknown_encoding` (one we did not ask for), `refused` (the address is not public). Never raises on what a server does; raises StageError when offline.
         """
         pace = self._paces[host := _host(url)]
         for attempt in range(ATTEMPTS):
             async with pace.lock:
                 await asyncio.sleep(max(0.0, pace.ready_at - time.monotonic()))
                 answer = Answer(url, error="failed")
+                if self._on_the_line:  # before the clock of the request starts: this may wait for the night
+                    await link.admit_async(url)
                 try:
                     answer = await self._once(url, max_bytes, frozenset(types), headers or {}, cut)
                 finally:

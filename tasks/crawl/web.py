@@ -153,7 +153,8 @@ def _crawl(source: WebSource, frontier: Frontier, allow_loopback: bool, served_a
         if not source.contact and not allow_loopback:
             log.warning("crawl.%s: set `contact` to an address of yours, so that site owners know whom to ask", source.name)
         holds, hold = frontier.holds(), frontier.hold
-        async with Fetcher(source.contact, source.delay, allow_loopback, served_at, begun, holds, hold) as fetcher:
+        here = bool(served_at)  # the starter site never leaves this machine
+        async with Fetcher(source.contact, source.delay, allow_loopback, served_at, begun, holds, hold, not here) as fetcher:
 
             async def one(site: str) -> bool:
                 async with turns:
