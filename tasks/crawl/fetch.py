@@ -147,7 +147,8 @@ class Fetcher:
 
         Of a 200 the body comes back, decompressed, if its media type is one of `types` (empty: any). A body above
         `max_bytes` gives the error `too_large`, or is cut there if `cut`. Other errors: `wrong_type`, `failed`,
-        `unknown_encoding` (one we did not ask for), `refused` (the address is not public). Never raises on what a server does; raises StageError when offline.
+        `unknown_encoding` (one we did not ask for), `refused` (the address is not public). Never raises on what a server does;
+        raises StageError when offline.
         """
         pace = self._paces[host := _host(url)]
         for attempt in range(ATTEMPTS):
