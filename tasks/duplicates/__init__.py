@@ -164,10 +164,12 @@ def _buckets(new: _Signed, alone: np.ndarray, bands: int) -> Iterator[tuple[np.n
 
 def _first_with_same(whole: np.ndarray, words: np.ndarray) -> np.ndarray:
     """For each document the first one with the same sequence of words (itself if there is none; empty texts are alone)."""
-    first = np.arange(len(whole))
     order = np.argsort(whole, kind="stable")
-    starts = np.flatnonzero(np.concatenate([[True], whole[order][1:] != whole[order][:-1]])) if len(whole) else np.zeros(0, int)
-    first[order] = np.repeat(order[starts], np.diff(np.append(starts, len(whole))))
+    ordered = whole[order]
+    copy = np.flatnonzero(ordered[1:] == ordered[:-1]) + 1
+    first = np.arange(len(whole))
+    for earlier, later in zip(order[copy - 1].tolist(), order[copy].tolist(), strict=True):  # a run in the order of its places
+        first[later] = first[earlier]
     return np.where(words > 0, first, np.arange(len(whole)))
 
 
@@ -192,8 +194,12 @@ def _candidates(index: BandIndex, new: _Signed, alone: np.ndarray, bands: int) -
 def _pairs(keys: np.ndarray, documents: np.ndarray, first: int) -> np.ndarray:
     """Pairs of one band as left << 32 | right, where right is a document from `first` on; `documents` ascend."""
     order = np.argsort(keys, kind="stable")
-    keys, documents = keys[order], documents[order]
-    start = np.concatenate([[True], keys[1:] != keys[:-1]])
+    same = np.zeros(len(keys) + 1, np.bool_)  # whether a place has the key of the place before
+    keys = keys[order]
+    same[1:-1] = keys[1:] == keys[:-1]
+    shared = np.flatnonzero(same[1:] | same[:-1])  # most buckets hold one document, and need no more memory than this
+    keys, documents = keys[shared], documents[order[shared]]
+    start = ~same[shared]
     bucket = np.flatnonzero(start)[np.cumsum(start) - 1]
     place = np.arange(len(keys)) - bucket
     shared = np.flatnonzero((place > 0) & (documents >= first))

@@ -22,7 +22,7 @@ from tasks.documents import column
 
 VERSION = 1
 """Raise when the files, the keys or the decisions change their meaning."""
-MEMORY_LIMIT = "200MB"
+MEMORY_LIMIT = "100MB"
 
 TABLES = """
 CREATE TABLE shards (position INTEGER, digest VARCHAR, documents UINTEGER);
