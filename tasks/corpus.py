@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import xxhash
 
 from lang_configs.schema import Corpus
-from tasks.documents import SCHEMA, batches, shards, write_table
-from tasks.stage import Metrics, Work, replacing
+from tasks.documents import SCHEMA, batches, save_array, shards, write_table
+from tasks.stage import Metrics, Work
 
 PARAGRAPH = 100
 """Characters of a line from which on it is a paragraph that may be dropped: shorter ones are verses, turns and headings."""
@@ -60,8 +60,7 @@ def _kept(path: Path, decisions: str) -> Iterator[pa.Table]:
 def _hash_paragraphs(unit: tuple[str, str, str], out: Path) -> Metrics:
     number, path, decisions = unit
     hashes = [_paragraph_hash(line) for table in _kept(Path(path), decisions) for line in _paragraphs(table)]
-    with replacing(out / ".paragraphs" / f"{number}.npy") as temporary, open(temporary, "wb") as file:
-        np.save(file, np.array(hashes, np.uint64), allow_pickle=False)
+    save_array(out / ".paragraphs" / f"{number}.npy", np.array(hashes, np.uint64))
     return {}
 
 
@@ -82,8 +81,7 @@ def _find_repeated(folder: Path, shards: list[str]) -> None:
     repeated[np.unique(together, return_index=True)[1]] = False
     ends = np.cumsum([0, *(len(part) for part in hashes)])
     for shard, start, end in zip(shards, ends[:-1], ends[1:], strict=True):
-        with replacing(folder / f"{shard}.repeated") as temporary, open(temporary, "wb") as file:
-            np.save(file, repeated[start:end], allow_pickle=False)
+        save_array(folder / f"{shard}.repeated", repeated[start:end])
 
 
 def _without_repeated(table: pa.Table, repeated: Iterator[bool]) -> tuple[pa.Table, int]:

@@ -145,6 +145,12 @@ def _bitmap(valid: np.ndarray | None) -> pa.Buffer | None:
     return None if valid is None else pa.py_buffer(np.packbits(valid, bitorder="little"))
 
 
+def save_array(path: Path, array: np.ndarray) -> None:
+    """Write a .npy file atomically."""
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        np.save(file, array, allow_pickle=False)
+
+
 def shards(folder: Path) -> list[Path]:
     """The Parquet shards of a published folder, in order."""
     return sorted(folder.glob("*.parquet"))

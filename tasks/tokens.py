@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.documents import batches, shards
+from tasks.documents import batches, save_array, shards
 from tasks.stage import Metrics, StageError, Work, replacing, write_atomically
 from tasks.tokenizer.export import load
 
@@ -99,8 +99,8 @@ def _encode_shard(model: Path, dtype: str, shard: Path, out: Path) -> Metrics:
     order = [i for turn in range(max(copies, default=0)) for i, times in enumerate(copies) if times > turn]
     with replacing(out / PARTS / f"{shard.stem}.bin") as temporary, open(temporary, "wb") as file:
         file.writelines(documents[i].data for i in order)
-    _save(out / PARTS / f"{shard.stem}.lengths.npy", np.array([len(documents[i]) for i in order], np.int64))
-    _save(out / PARTS / f"{shard.stem}.bytes.npy", np.array([sizes[i] for i in order], np.int32))
+    save_array(out / PARTS / f"{shard.stem}.lengths.npy", np.array([len(documents[i]) for i in order], np.int64))
+    save_array(out / PARTS / f"{shard.stem}.bytes.npy", np.array([sizes[i] for i in order], np.int32))
     return {"documents": len(order)}
 
 
@@ -127,8 +127,8 @@ def _join(out: Path, split: str, names: Sequence[str], dtype: str) -> dict[str, 
     written = (out / f"{split}.bin").stat().st_size
     if written != offsets[-1] * _little_endian(dtype).itemsize:
         raise StageError(f"{out}: the parts of {split} do not fit together; delete this folder and run the stage again")
-    _save(out / f"{split}.offsets.npy", offsets)
-    _save(out / f"{split}.bytes.npy", sizes)
+    save_array(out / f"{split}.offsets.npy", offsets)
+    save_array(out / f"{split}.bytes.npy", sizes)
     return {
         f"{split}_tokens": int(offsets[-1]),
         f"{split}_bytes": int(sizes.sum(dtype=np.int64)),
@@ -146,10 +146,3 @@ def _little_endian(dtype: str) -> np.dtype:
     import numpy as np
 
     return np.dtype(dtype).newbyteorder("<")
-
-
-def _save(path: Path, array: np.ndarray) -> None:
-    import numpy as np
-
-    with replacing(path) as temporary, open(temporary, "wb") as file:
-        np.save(file, array)

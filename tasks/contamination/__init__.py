@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict
 from lang_configs.schema import Contamination
 from tasks.characters import buffers, classes, lower_case
 from tasks.contamination.kernel import judge, letter_grams, match
-from tasks.documents import batches, shards, write_table
+from tasks.documents import batches, save_array, shards, write_table
 from tasks.evaluation_sets import EvaluationData, Item
 from tasks.stage import Metrics, StageError, Work, replacing
 
@@ -127,7 +127,7 @@ def _build_index(texts: list[str], characters: int, folder: Path) -> np.ndarray:
     arrays = {"keys": keys, "starts": np.append(starts, len(flat)), "owners": owners[order], "sizes": sizes}
     arrays |= {"bitmap": _prefilter(keys), "directory": _directory(keys)}
     for name, array in arrays.items():
-        _save(folder / f"{name}.npy", array)
+        save_array(folder / f"{name}.npy", array)
     return sizes
 
 
@@ -160,7 +160,7 @@ def _match(unit: tuple[str, dict[str, Any], str], out: Path) -> Metrics:
                 found[:used].tofile(file)
             counts.append(of_batch)
             rows += len(batch)
-    _save(folder / f"{path.stem}.counts", np.concatenate(counts))
+    save_array(folder / f"{path.stem}.counts", np.concatenate(counts))
     return {"documents": rows}
 
 
@@ -173,7 +173,7 @@ def _count_documents(folder: Path, shards: list[str], most: float) -> None:
     common = documents > most
     rare = np.bincount(owners[np.repeat(~common, np.diff(starts))], minlength=len(sizes))
     for name, array in (("common", common), ("rare_sizes", rare)):
-        _save(folder / f"{name}.npy", array)
+        save_array(folder / f"{name}.npy", array)
 
 
 def _judge(unit: tuple[str, dict[str, Any], str, list[str]], out: Path) -> Metrics:
@@ -190,11 +190,6 @@ def _judge(unit: tuple[str, dict[str, Any], str, list[str]], out: Path) -> Metri
     write_table(pa.table({"id": ids, "item": pa.array(held, pa.string()), "coverage": pa.array(share)}), out / path.name)
     write_table(pa.table({"coverage": coverage, "documents": documents}), folder / f"{path.stem}.coverage")
     return {}
-
-
-def _save(path: Path, array: np.ndarray) -> None:
-    with replacing(path) as temporary, open(temporary, "wb") as file:
-        np.save(file, array, allow_pickle=False)
 
 
 def _prefilter(keys: np.ndarray) -> np.ndarray:

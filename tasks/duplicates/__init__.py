@@ -18,7 +18,7 @@ import pyarrow as pa
 from filelock import FileLock
 
 from lang_configs.schema import Duplicates
-from tasks.documents import SCHEMA, batches, column, shards, strings, write_table
+from tasks.documents import SCHEMA, batches, column, save_array, shards, strings, write_table
 from tasks.duplicates.index import BandIndex, Known
 from tasks.duplicates.kernel import components, sign, similarities
 from tasks.stage import Metrics, Work, checksums, replacing
@@ -91,9 +91,8 @@ def _sign(unit: tuple[str, dict[str, int]], out: Path) -> Metrics:
             of_batch["whole"], of_batch["words"], of_batch["shingles"] = signed.whole, signed.words, signed.counts
             texts.append(of_batch)
             keys.append(_band_keys(signed.signatures, settings.bands, settings.rows))
-    for name, array in (("texts", np.concatenate(texts)), ("keys", np.ascontiguousarray(np.concatenate(keys).T))):
-        with replacing(out / ".signatures" / f"{path.stem}.{name}") as temporary, open(temporary, "wb") as file:
-            np.save(file, array, allow_pickle=False)
+    save_array(out / ".signatures" / f"{path.stem}.texts", np.concatenate(texts))
+    save_array(out / ".signatures" / f"{path.stem}.keys", np.ascontiguousarray(np.concatenate(keys).T))
     return {}
 
 
