@@ -106,17 +106,25 @@ def model_digest(config: LanguageId) -> str:
 
 def identify(texts: Sequence[str], model: str | Path = PACKAGED) -> list[Identification]:
     """The language of each text; empty text is und_Zzzz with score 0. Never raises on any text."""
-    found = identify_column(as_column(texts), model, lines=False)
-    columns = [found.column(name).to_pylist() for name in Identification._fields]
-    return [Identification(*row) for row in zip(*columns, strict=True)]
-
-
-def identify_column(texts: pa.Array, model: str | Path = PACKAGED, lines: bool = True) -> pa.Table:
-    """The columns of `SCHEMA` without the id for each text (NFC); `line_share` is of the windows where `lines` is false."""
     known = classifier(str(model))
-    parts = pieces(texts, lines)
+    columns = _identified(known, pieces(as_column(texts), lines=False), len(texts))[0]
+    return [Identification(*row) for row in zip(*(column.to_pylist() for column in columns), strict=True)]
+
+
+def identify_column(texts: pa.Array, model: str | Path = PACKAGED) -> pa.Table:
+    """The columns of `SCHEMA` without the id for each text (NFC)."""
+    known, parts = classifier(str(model)), pieces(texts)
+    columns, best_of_part, best = _identified(known, parts, len(texts))
+    shares = _line_shares(parts, best_of_part, best)
+    affinities = affinity(parts, columns[0].to_pylist(), Path(model))
+    optional = [pa.array(values, pa.float32(), from_pandas=True) for values in (shares, affinities)]
+    return pa.table([*columns, *optional], SCHEMA.remove(0))
+
+
+def _identified(known: Classifier, parts: Pieces, documents: int) -> tuple[list[pa.Array], np.ndarray, np.ndarray]:
+    """The columns of `Identification`; the best label of each piece, and of each document (its place, -1 for none)."""
     places, scores = known.predict(parts.data, parts.ends, CANDIDATES)
-    best, best_scores = _averaged(parts, places, scores, len(texts), len(known.labels))
+    best, best_scores = _averaged(parts, places, scores, documents, len(known.labels))
     scripts = [script_name(place) for place in parts.script.tolist()]
     allowed = _scripts(known)
     names = [*known.labels, ""]
@@ -130,10 +138,9 @@ def identify_column(texts: pa.Array, model: str | Path = PACKAGED, lines: bool =
     ]
     runner_up = ["" if unknown else names[place] for unknown, place in zip(undetermined, best[:, 1].tolist(), strict=True)]
     best_scores[np.array(undetermined, bool)] = 0
-    shares = _line_shares(parts, places[:, 0], np.where(undetermined, -1, best[:, 0]))
-    affinities = pa.array(affinity(parts, label, Path(model)), from_pandas=True)
-    columns = [label, best_scores[:, 0], runner_up, best_scores[:, 1], scripts, pa.array(shares, from_pandas=True), affinities]
-    return pa.table([pa.array(c, f.type) for c, f in zip(columns, SCHEMA.remove(0), strict=True)], SCHEMA.remove(0))
+    columns = [label, best_scores[:, 0], runner_up, best_scores[:, 1], scripts]
+    arrays = [pa.array(column, SCHEMA.field(name).type) for column, name in zip(columns, Identification._fields, strict=True)]
+    return arrays, places[:, 0], np.where(undetermined, -1, best[:, 0])
 
 
 def _annotate(model: str, shard: str, out: Path) -> Metrics:
