@@ -14,7 +14,7 @@ from lang_configs import ConfigError, find, stem
 from tasks.documents import shards
 from tasks.evaluation_sets import EvaluationData, Item
 from tasks.select.forgotten import FORGOTTEN, BlockList, Entry, add, read, remove
-from tasks.select.thresholds import RATIO_WORDS, RATIOS
+from tasks.select.thresholds import AFFINITY_WORDS, RATIO_WORDS, RATIOS
 from tasks.stage import StageError
 
 EXCERPT = 800
@@ -246,8 +246,8 @@ class LastRun:
         skipped = {}
         if row["language_score"] >= sure:
             skipped["affinity"] = f"not asked from language_score {sure} on"
-        if row["words"] < 5:
-            skipped["affinity"] = "not asked of fewer than 5 words"
+        if row["words"] < AFFINITY_WORDS:
+            skipped["affinity"] = f"not asked of fewer than {AFFINITY_WORDS} words"
         if row["words"] < RATIO_WORDS:
             skipped |= dict.fromkeys(RATIOS, f"not asked of fewer than {RATIO_WORDS} words")
         checks = [

@@ -13,7 +13,7 @@ from lang_configs.schema import Quality, Select
 from tasks.documents import shards, write_table
 from tasks.language.confusion import UNMEASURED_SCORE
 from tasks.select.forgotten import BlockList
-from tasks.select.thresholds import RATIO_WORDS, Threshold, resolve
+from tasks.select.thresholds import AFFINITY_WORDS, RATIO_WORDS, Threshold, resolve
 from tasks.stage import Metrics, StageError, Work
 
 LEAST_VALIDATION_BYTES = 20_000
@@ -103,6 +103,7 @@ def _parameters(config: SelectConfig, thresholds: list[Threshold]) -> dict[str, 
     score = config.rule.min_language_score
     return {
         **{threshold.name: threshold.value for threshold in thresholds},
+        "affinity_words": AFFINITY_WORDS,
         "ratio_words": RATIO_WORDS,
         "label": config.label,
         "min_language_score": UNMEASURED_SCORE if score is None else score,

@@ -27,8 +27,7 @@ judged AS (
                WHEN words = 0 THEN 'empty'
                WHEN language <> $label THEN 'language'
                WHEN language_score < $min_language_score THEN 'language_score'
-               WHEN affinity < $min_affinity AND language_score < $sure_language_score AND words >= 5 THEN  -- fewer words say nothing
-                   'language_affinity'
+               WHEN affinity < $min_affinity AND language_score < $sure_language_score AND words >= $affinity_words THEN 'language_affinity'
                WHEN line_share < $min_line_share THEN 'language_lines'
                WHEN words < $min_words THEN 'quality_min_words'
                WHEN words > $max_words THEN 'quality_max_words'

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from lang_configs.schema import Quality
+from tasks.quality.usage import LEAST_SCORE
 
 TAIL = 0.005
 """Share of the reference documents on the bad side of each measured threshold."""
@@ -22,8 +23,8 @@ RATIOS = (
     "punctuation", "single_letter_words", "top_word", "top_2_grams", "top_3_grams", "top_4_grams", "function_words",
 )  # fmt: skip
 """Signals whose thresholds hold from so many words on: rhymes and briefs of 30 words break them, and are good."""
-LEAST_SCORE = 0.8
-"""Confidence in the language from which on a document counts for the quantiles."""
+AFFINITY_WORDS = 5
+"""Words from which on the list of words of high affinity is asked: fewer say nothing."""
 
 BOUNDS: dict[str, tuple[float, float]] = {
     "min_mean_word_length": (1.5, 2.5),
