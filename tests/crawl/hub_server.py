@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from loopback import serve
 
 OLD, NEW = "1" * 40, "2" * 40
 
@@ -100,17 +101,8 @@ def serve_hub() -> Iterator[Hub]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-
-        def handle_error(self, request: object, client_address: object) -> None:
-            """A client that hangs up is part of the tests."""
-
-    with Server(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        hub.base = f"http://127.0.0.1:{server.server_port}"
+    with serve(Handler) as hub.base:
         yield hub
-        server.shutdown()
 
 
 def entry(name: str, data: bytes) -> dict[str, Any]:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import random
 import re
-import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+
+from loopback import serve
+
+DATA = random.Random(7).randbytes(2_000_000)
+SHA256 = hashlib.sha256(DATA).hexdigest()
+"""Of `DATA`, which the fixture `server` has as `dump.bin`."""
 
 
 class FileServer:
@@ -72,14 +78,5 @@ def serve_files() -> Iterator[FileServer]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-
-        def handle_error(self, request: object, client_address: object) -> None:
-            """A client that hangs up is part of the tests."""
-
-    with Server(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        files.base = f"http://127.0.0.1:{server.server_port}"
+    with serve(Handler) as files.base:
         yield files
-        server.shutdown()

@@ -1,32 +1,18 @@
 from __future__ import annotations
 
-import hashlib
 import random
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from range_server import FileServer, serve_files
+from range_server import DATA, SHA256, FileServer
 
 from tasks.crawl import download as module
 from tasks.crawl.download import MissingError, download, http_client, read_range
 from tasks.stage import StageError
-
-DATA = random.Random(7).randbytes(2_000_000)
-SHA256 = hashlib.sha256(DATA).hexdigest()
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
-    monkeypatch.setattr(module, "BACK_OFF", 0.001)
-    monkeypatch.delenv("LUGHA_OFFLINE", raising=False)
-    with serve_files() as files:
-        files.files["dump.bin"] = DATA
-        yield files
 
 
 @pytest.mark.parametrize("seed", range(5))

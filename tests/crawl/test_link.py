@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
-import random
 import time
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import httpx2
 import pytest
 from pydantic import ValidationError
-from range_server import FileServer, serve_files
+from range_server import DATA, SHA256, FileServer
 
 from flows.request import Request
 from lang_configs.schema import Crawl, WebSource
 from tasks.crawl import crawl, link
-from tasks.crawl import download as module
 from tasks.crawl.download import download
 from tasks.stage import StageError, Work
-
-DATA = random.Random(7).randbytes(2_000_000)
-SHA256 = hashlib.sha256(DATA).hexdigest()
 
 
 class Clock:
@@ -42,16 +35,6 @@ class Clock:
     def now(self) -> datetime:
         self.seconds += 1.0
         return self.start + timedelta(seconds=self.seconds)
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
-    monkeypatch.setattr(module, "BACK_OFF", 0.001)
-    monkeypatch.delenv("LUGHA_OFFLINE", raising=False)
-    with serve_files() as files:
-        files.files["dump.bin"] = DATA
-        yield files
-    link.use(Crawl())
 
 
 @pytest.fixture
