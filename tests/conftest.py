@@ -6,6 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("thorough", max_examples=5_000, deadline=None)  # a search by hand, not for every run
 
 BUNDLE = Path(os.environ.get("LUGHA_BUNDLE", Path(__file__).parent.parent.parent / "shared" / "data"))
 

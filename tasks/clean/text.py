@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import html
 import re
 import unicodedata
@@ -33,21 +34,25 @@ _RUNS = re.compile(r" {2,}")
 _BREAKS = re.compile(r" ?\n ?(?:\n ?)+")
 _INVISIBLE = re.compile(f"[{INVISIBLE}]")
 
-_CODE = re.compile(r"(```[\s\S]*?(?:```|\Z)|`[^`\n]{1,500}`)")
-_COMMENT = re.compile(r"<!--(?:(?!-->)[\s\S]){0,5000}-->")
+_CODE = r"(?P<code>```[\s\S]*?(?:```|\Z)|`[^`\n]{1,500}`)"
+
+
+def _outside_code(pattern: str) -> re.Pattern[str]:
+    """The pattern, or code in Markdown's fences and backquotes: a match of the latter is kept, and no line begins after it."""
+    return re.compile(f"{_CODE}|{pattern}", re.MULTILINE | re.IGNORECASE)
+
+
+_COMMENT = _outside_code(r"<!--(?:(?!-->)[\s\S]){0,5000}-->")
 _BLOCKS = "p|br|hr|div|h[1-6]|ul|ol|li|dl|dt|dd|table|thead|tbody|tr|blockquote|pre|section|article|header|footer|figure|center"
 _INLINE = "b|i|u|s|em|strong|small|big|sub|sup|strike|del|ins|tt|cite|abbr|td|th|figcaption|iframe|nobr|wbr"
 _ATTRIBUTES = r"(?:\s+[\w:-]+\s*=\s*(?:\"[^\"<>]*\"|'[^'<>]*'|[^\s<>\"']+))"
-_BLOCK = re.compile(rf"</?(?:{_BLOCKS}){_ATTRIBUTES}*\s*/?>", re.IGNORECASE)
-_TAG = re.compile(
-    rf"</?(?:{_INLINE}){_ATTRIBUTES}*\s*/?>|</?(?:a|img|font|span){_ATTRIBUTES}+\s*/?>|</(?:a|font|span)>", re.IGNORECASE
-)
-_DIRECTIVE = re.compile(
+_BLOCK = _outside_code(rf"</?(?:{_BLOCKS}){_ATTRIBUTES}*\s*/?>")
+_TAG = _outside_code(rf"</?(?:{_INLINE}){_ATTRIBUTES}*\s*/?>|</?(?:a|img|font|span){_ATTRIBUTES}+\s*/?>|</(?:a|font|span)>")
+_DIRECTIVE = _outside_code(
     r"^[ \t]*@(?:end)?(?:foreach|forelse|for|while|if|elseif|else|unless|section|extends|yield|include|auth|guest|csrf|php)"
-    r"(?:[ \t]*\(.*\))?[ \t]*(?:\n|$)",
-    re.MULTILINE,
+    r"(?:[ \t]*\(.*\))?[ \t]*(?:\n|$)"
 )
-_EXPRESSION = re.compile(r"^[^\n]{0,80}\{\{\s*\$[^{}\n]{1,200}\}\}[^\n]{0,80}(?:\n|$)", re.MULTILINE)
+_EXPRESSION = _outside_code(r"^[^`\n]{0,80}\{\{\s*\$[^{}`\n]{1,200}\}\}[^`\n]{0,80}(?:\n|$)")
 """A line of a Laravel Blade template around a variable that nobody filled in."""
 
 _PRESENTATION = re.compile(f"[{PRESENTATION}]+")
@@ -103,13 +108,18 @@ def without_markup(text: str) -> tuple[str, int]:
 
     Code in Markdown's fences and backquotes stays, and so do `<unk>`, `<branch>`, `a < b` and `<3`.
     """
-    parts = _CODE.split(text)
     total = 0
-    for index in range(0, len(parts), 2):  # the odd ones are code
-        for pattern, instead in ((_COMMENT, ""), (_BLOCK, "\n"), (_TAG, ""), (_DIRECTIVE, ""), (_EXPRESSION, "")):
-            parts[index], found = pattern.subn(instead, parts[index])
-            total += found
-    return ("".join(parts) if total else text), total
+
+    def replace(match: re.Match[str], instead: str) -> str:
+        nonlocal total
+        if match["code"]:
+            return match.group()
+        total += 1
+        return instead
+
+    for pattern, instead in ((_COMMENT, ""), (_BLOCK, "\n"), (_TAG, ""), (_DIRECTIVE, ""), (_EXPRESSION, "")):
+        text = pattern.sub(functools.partial(replace, instead=instead), text)
+    return text, total
 
 
 def plain_letters(text: str) -> str:

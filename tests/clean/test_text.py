@@ -91,7 +91,7 @@ def test_leftovers_of_html_and_templates(dirty: str, expected: str) -> None:
     [
         "a < b na b > c", "x <y> z", "nakupenda <3", "<music>\nnaam", "<UNK> pamoja", "git push origin <branch>",
         "an <a> element", "@juma: habari @if", "{{lang}}: neno", "a <- b --> c",
-        "Tumia `<h1>` au `</p>` hapa",
+        "Tumia `<h1>` au `</p>` hapa", "`{{ $a }}` au `{{ $b }}`", "```a```@if", "@if `a`",
         "Andika hivi:\n```html\n<p>Habari</p>\n<!-- hapa -->\n```\nBasi.",
     ],
 )  # fmt: skip
@@ -138,6 +138,7 @@ def test_text_without_wrong_decodings_is_unchanged(text: str) -> None:
 @given(TEXTS | ANY)
 @example("&\u200bamp;")
 @example("07\u200b12 345\u200b 678")
+@example("``````@if")
 def test_signs_never_hide_a_need(text: str) -> None:
     assert clean_text(text, MASKS, int(signs(pa.array([text]))[0])) == clean_text(text, MASKS)
 
