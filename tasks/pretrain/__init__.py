@@ -1,6 +1,7 @@
-"""Pretraining of a causal language model from token files, in a process of its own.
+"""Pretraining of a causal or masked language model from token files, in a process of its own, or one for each GPU.
 
-The pieces, to be read in this order: model, data, optimizer, schedule, checkpoint, export, hardware, train.
+The pieces, to be read in this order: models, data, batches, optimizer, schedule, guard, parallel, checkpoint, hardware,
+trainer, train.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from lang_configs.schema import Pretrain
-from tasks.pretrain.hardware import environment
+from tasks.pretrain.hardware import environment, process_count
 from tasks.stage import StageError, Work
 
 CHECKPOINTS = ".checkpoints"
@@ -34,7 +35,7 @@ log = logging.getLogger(__name__)
 def pretrain(inputs: Mapping[str, Path], config: Pretrain, out: Path, work: Work) -> dict[str, Any]:
     """Train a model on `inputs["tokens"]` and write it in the format of `transformers`.
 
-    Writes `model/` (config.json, model.safetensors in fp32, generation_config.json: a stock Qwen3ForCausalLM) and
+    Writes `model/` (config.json, model.safetensors in fp32 and, of causal models, generation_config.json: a stock class) and
     `metrics.parquet` (a row per logging step: step, tokens, epoch, loss in nats per token, bits_per_byte estimated on
     the training text, learning_rate, gradient_norm, tokens_per_second, memory_bytes, elapsed_seconds). A run that was
     killed or stopped goes on from its last checkpoint in `out`.
@@ -42,11 +43,15 @@ def pretrain(inputs: Mapping[str, Path], config: Pretrain, out: Path, work: Work
     Raises StageError with the child's own words when training fails. SIGINT and SIGTERM reach this process again once
     the child has saved.
     """
-    command = [sys.executable, "-P", "-m", "tasks.pretrain.train", "--watch-stdin"]  # -P: not whatever the current folder holds
+    processes = process_count(config)
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
+    command = [sys.executable, "-P", *launcher]  # -P: not whatever the current folder holds
+    command += ["-m", "tasks.pretrain.train", "--watch-stdin"]
     command += ["--tokens", str(inputs["tokens"].resolve()), "--out", str(out.resolve()), "--config", config.model_dump_json()]
     metrics: dict[str, Any] = {}
     error = last_line = ""
-    with _child(command) as child, _signals_passed_on(child) as received:
+    stopped = False
+    with _child(command, processes) as child, _signals_passed_on(child) as received:
         assert child.stdout is not None
         for line in child.stdout:
             record = _parse(line)
@@ -58,19 +63,21 @@ def pretrain(inputs: Mapping[str, Path], config: Pretrain, out: Path, work: Work
                 metrics = record["metrics"]
             elif "error" in record:
                 error = record["error"]
+            elif "stopped" in record:
+                stopped = True
             elif line.strip():
                 last_line = line.strip()
         code = child.wait()
     if received:
         os.kill(os.getpid(), received[0])
     if code or not metrics:
-        raise StageError(_explain(code, error or last_line))
+        raise StageError(_explain(STOPPED if stopped else code, error or last_line))
     shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
     return metrics
 
 
 @contextlib.contextmanager
-def _child(command: list[str]) -> Iterator[subprocess.Popen[str]]:
+def _child(command: list[str], processes: int) -> Iterator[subprocess.Popen[str]]:
     """Run a command in a session of its own, which ends with the block: by itself, by SIGTERM, at last by SIGKILL."""
     root = str(Path(__file__).parents[2])
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
@@ -81,7 +88,7 @@ def _child(command: list[str]) -> Iterator[subprocess.Popen[str]]:
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        env=os.environ | environment() | {"PYTHONPATH": path},
+        env=os.environ | environment(processes) | {"PYTHONPATH": path},
         start_new_session=True,
     )
     try:

@@ -6,6 +6,7 @@ Nothing has to be stored to go on after a stop: the number of windows read so fa
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -28,6 +29,7 @@ class TokenFiles:
     bos: int
     eos: int
     pad: int | None
+    mask: int | None
     train_tokens: int
     train_bytes: int
 
@@ -36,7 +38,7 @@ class TokenFiles:
         """Read `meta.json`; raises StageError when it or `train.bin` is missing or they disagree."""
         try:
             meta = json.loads((folder / "meta.json").read_text())
-            names = ("dtype", "vocab_size", "bos", "eos", "pad", "train_tokens", "train_bytes")
+            names = ("dtype", "vocab_size", "bos", "eos", "pad", "mask", "train_tokens", "train_bytes")
             files = cls(folder, **{name: meta[name] for name in names})
             width = np.dtype(files.dtype).itemsize
             size = (folder / "train.bin").stat().st_size
@@ -83,6 +85,21 @@ def halve(windows: Tensor) -> Tensor:
     """Windows `[count, 2 n + 1]` as twice as many of half the length, `[2 count, n + 1]`; the middle token is in both."""
     half = windows.shape[1] // 2
     return torch.cat([windows[:, : half + 1], windows[:, half:]])
+
+
+def mask(windows: Tensor, share: float, token: int, key: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+    """Windows `[count, n + 1]` as what a masked model learns from: ids `[count, n]`, places `[count, masked]` and labels there.
+
+    The same number of tokens, `share` of them, is replaced by `token` in every window. All of them are: leaving some in place
+    or drawing others for them, as BERT did, gained nothing in cramming (arXiv 2212.14034). The places are drawn from `key` and
+    the number of the window.
+    """
+    ids = windows[:, :-1].clone()
+    masked = max(1, round(share * ids.shape[1]))
+    drawn = [np.random.default_rng([*key, row]).permutation(ids.shape[1])[:masked] for row in range(len(ids))]
+    places = torch.from_numpy(np.sort(np.stack(drawn)))
+    labels = ids.gather(1, places)
+    return ids.scatter_(1, places, token), places, labels
 
 
 @lru_cache(maxsize=2)

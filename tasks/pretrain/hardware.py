@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Literal
 
 from lang_configs.schema import Pretrain
 from tasks.engines import available_cores
+from tasks.stage import StageError
 
 if TYPE_CHECKING:
     import torch
 
-    from tasks.pretrain.model import ModelShape
+    from tasks.pretrain.models import ModelShape
 
 COMPILE_SECONDS = 90
 """Shortest run that gets the time for compiling back (measured, 2 cores)."""
@@ -23,17 +24,17 @@ WORKING_BYTES = {"cpu": 1 << 30, "cuda": 3 << 30}
 """Memory for the activations and logits of one micro-batch."""
 
 
-def environment() -> dict[str, str]:
+def environment(processes: int = 1) -> dict[str, str]:
     """Environment variables that a training process needs before it loads torch.
 
-    One thread for each core this process may use, which sleep while they wait: on a machine with other work, threads
-    that spin keep each other from the cores (measured: twenty times slower). glibc keeps large tensors on its heap;
-    otherwise each is mapped and page-faulted again at every step, up to a fifth of the time. Compiled kernels are kept
-    for the next run.
+    One thread for each core this process may use (shared by `processes`), which sleep while they wait: on a machine with
+    other work, threads that spin keep each other from the cores (measured: twenty times slower). glibc keeps large
+    tensors on its heap; otherwise each is mapped and page-faulted again at every step, up to a fifth of the time.
+    Compiled kernels are kept for the next run.
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lugha"
     return {
-        "OMP_NUM_THREADS": str(available_cores()),
+        "OMP_NUM_THREADS": str(max(1, available_cores() // processes)),
         "OMP_WAIT_POLICY": "PASSIVE",
         "MALLOC_MMAP_THRESHOLD_": "4000000000",
         "MALLOC_TRIM_THRESHOLD_": "8000000000",
@@ -49,20 +50,35 @@ def pick_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def pick_dtype(precision: Literal["auto", "fp32", "bf16"], device: str) -> torch.dtype:
-    """What to compute in; auto is bf16 where the hardware multiplies it. (fp16 on a CPU is 20 to 400 times slower.)"""
+def pick_dtype(precision: Literal["auto", "fp32", "bf16", "fp16"], device: str) -> torch.dtype:
+    """What to compute in; auto is bf16 where the hardware multiplies it, fp16 on GPUs without it. Raises StageError for fp16
+    on a CPU.
+    """
     import torch
 
+    if precision == "fp16" and device == "cpu":
+        raise StageError(
+            "pretrain.precision fp16 needs a GPU: a CPU multiplies fp16 20 to 400 times more slowly than bf16 or fp32; "
+            "leave it at auto"
+        )
     if precision == "auto":
         has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False) if device == "cuda" else _cpu_has_bf16()
-        precision = "bf16" if has_bf16 else "fp32"
-    return torch.bfloat16 if precision == "bf16" else torch.float32
+        precision = "bf16" if has_bf16 else "fp16" if device == "cuda" else "fp32"
+    return {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[precision]
 
 
-def most_windows(shape: ModelShape, device: str) -> int:
+def process_count(config: Pretrain) -> int:
+    """Data-parallel processes of a run: as many as the config says, or one for each GPU that may be used."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    gpus = len(visible.split(",")) if visible else len(list(Path("/dev").glob("nvidia[0-9]*")))
+    return config.processes or max(1, gpus)
+
+
+def most_windows(shape: ModelShape, device: str, checkpointing: bool) -> int:
     """Windows that one micro-batch may hold, from a rough count of the bytes that a token needs in training."""
     logits = 12 * shape.vocab_size
-    activations = shape.layers * (40 * shape.width + 12 * shape.feed_forward)
+    block = 40 * shape.width + 12 * shape.feed_forward
+    activations = block + shape.layers * 4 * shape.width if checkpointing else shape.layers * block
     return max(1, WORKING_BYTES[device] // (shape.context * (logits + activations)))
 
 

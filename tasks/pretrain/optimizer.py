@@ -1,27 +1,30 @@
-"""Muon for the matrices inside the blocks and AdamW for embeddings and norms, or AdamW for everything.
+"""One optimizer for a model's matrices, one for the rest, and fp32 weights whatever the model computes in.
 
-Muon is Nesterov momentum whose update is made orthogonal by a Newton-Schulz iteration (Jordan et al. 2024,
-https://kellerjordan.github.io/posts/muon). The iteration runs on all matrices of one shape at a time: one by one, small
-matrices cost four times as much on a CPU. Weights are kept in fp32 whatever the model computes in.
+Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon) is Nesterov momentum whose update is made orthogonal by
+a Newton-Schulz iteration. It runs on all matrices of one shape at a time: one by one, small matrices cost four times as much on
+a CPU. It trains matrices inside the network; embeddings, gains and biases are AdamW's. With adamw, lion or lamb one rule
+trains everything.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lang_configs.schema import Pretrain
-from tasks.pretrain.model import FINAL_GAIN
-from tasks.stage import StageError
+from tasks.pretrain.lamb import Lamb
+from tasks.pretrain.lion import Lion
+from tasks.pretrain.models.base import FINAL_GAIN, LanguageModel
 
 MUON_MOMENTUM = 0.95
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
-ADAM_BETAS = {"muon": (0.8, 0.95), "adamw": (0.9, 0.95)}
 ADAM_EPSILON = 1e-10
-MAX_SKIPPED = 3
+UNIT_RATE = 50
+"""How much faster unit-size embeddings are learned by AdamW than matrices, whose entries are that much smaller (measured)."""
 
 
 @dataclass
@@ -35,45 +38,47 @@ class MuonGroup:
 class Optimizer:
     """Updates a model from its gradients.
 
-    The model may hold bf16 weights: `self.weights` in fp32 are the truth, and are copied to it after each step.
+    The model may hold bf16 weights: `self.weights` in fp32 are the truth, and are copied to it after each step. With
+    `pretrain.average`, `self.average` follows them (EMA).
     """
 
-    def __init__(self, model: nn.Module, config: Pretrain) -> None:
+    def __init__(self, model: LanguageModel, config: Pretrain) -> None:
         self.config = config
         self.parameters = dict(model.named_parameters())
         self.weights = {name: parameter.detach().float().clone() for name, parameter in self.parameters.items()}
-        self.skipped = self.skipped_in_a_row = 0
-        matrices = [name for name, weight in self.weights.items() if weight.ndim == 2 and name.startswith("blocks.")]
-        self.muon = _muon_groups({name: self.weights[name] for name in matrices}) if config.optimizer == "muon" else []
-        self.adam = _adamw(self.weights, set() if self.muon else set(matrices), config)
+        self.average = {name: weight.clone() for name, weight in self.weights.items()} if config.average else {}
+        kinds = {name: _kind(name, weight) for name, weight in self.weights.items()}
+        matrices = [name for name, kind in kinds.items() if kind == "matrix"]
+        muon = config.optimizer == "muon"
+        self.muon = list(_muon_groups(model, self.weights, matrices)) if muon else []
+        self.rule = _rule(config, _groups(model, config, self.weights, kinds, without_matrices=muon))
 
-    def step(self, scale: float) -> float:
-        """Take one step at `scale` times the configured learning rates, and clear the gradients.
+    def gradient_norm(self, loss_scale: float = 1.0) -> float:
+        """Norm of the whole gradient before clipping, that of a loss times `loss_scale`; infinite or NaN if any of it is."""
+        gradients = [parameter.grad for parameter in self.parameters.values() if parameter.grad is not None]
+        return float(torch.stack(torch._foreach_norm(gradients, 2, torch.float32)).norm()) / loss_scale
 
-        Returns the norm of the gradient before clipping. A gradient that is not finite changes nothing and is counted
-        in `skipped`; raises StageError at the third in a row.
-        """
+    def step(self, scale: float, norm: float, loss_scale: float = 1.0) -> None:
+        """Take one step at `scale` times the configured learning rates, with gradients of this `norm`, and clear them."""
         gradients = {name: parameter.grad for name, parameter in self.parameters.items() if parameter.grad is not None}
-        norm = float(torch.stack(torch._foreach_norm(list(gradients.values()), 2, torch.float32)).norm())
-        if math.isfinite(norm):
-            self.skipped_in_a_row = 0
-            self._update(gradients, scale, min(1.0, self.config.clip / (norm + 1e-6)))
-        else:
-            self.skipped += 1
-            self.skipped_in_a_row += 1
+        self._update(gradients, scale, min(1.0, self.config.clip / (norm + 1e-6)) / loss_scale)
+        self.drop()
+
+    def drop(self) -> None:
+        """Forget the gradients."""
         for parameter in self.parameters.values():
             parameter.grad = None
-        if self.skipped_in_a_row == MAX_SKIPPED:
-            raise StageError(
-                f"the gradient was infinite or NaN {MAX_SKIPPED} times in a row; lower the learning rates of pretrain"
-            )
-        return norm
+
+    def published(self) -> dict[str, Tensor]:
+        """The weights to be used: the latest ones, or their moving average."""
+        return self.average or self.weights
 
     def state(self) -> dict[str, Tensor]:
-        """Momenta and moments by name; they share memory with the optimizer."""
+        """Momenta, moments and the average by name; they share memory with the optimizer."""
         state = {f"muon.{index}": group.momentum for index, group in enumerate(self.muon)}
+        state |= {f"average.{name}": weight for name, weight in self.average.items()}
         for name, weight in self.weights.items():
-            state |= {f"adamw.{key}.{name}": value for key, value in self.adam.state.get(weight, {}).items()}
+            state |= {f"rule.{key}.{name}": value for key, value in self.rule.state.get(weight, {}).items()}
         return state
 
     @torch.no_grad()
@@ -82,27 +87,35 @@ class Optimizer:
         for name, weight in self.weights.items():
             weight.copy_(weights[name])
             self.parameters[name].copy_(weight)
-            keys = [key for key in ("step", "exp_avg", "exp_avg_sq") if f"adamw.{key}.{name}" in state]
-            self.adam.state[weight] = {key: state[f"adamw.{key}.{name}"].to(weight.device) for key in keys}
         for index, group in enumerate(self.muon):
             group.momentum.copy_(state[f"muon.{index}"])
+        for name, value in state.items():
+            kind, _, rest = name.partition(".")
+            if kind == "average":
+                self.average[rest].copy_(value)
+            elif kind == "rule":
+                key, _, weight_name = rest.partition(".")
+                weight = self.weights[weight_name]
+                self.rule.state[weight][key] = value.to(weight.device)
 
     @torch.no_grad()
     def _update(self, gradients: dict[str, Tensor], scale: float, clip: float) -> None:
         for group in self.muon:
             self._muon(group, gradients, self.config.peak_learning_rate * scale, clip)
-        for settings in self.adam.param_groups:
+        for settings in self.rule.param_groups:
             settings["lr"] = settings["peak"] * scale
             for name, weight in zip(settings["names"], settings["params"], strict=True):
                 weight.grad = gradients[name].float() * clip
-        self.adam.step()
-        self.adam.zero_grad()
+        self.rule.step()
+        self.rule.zero_grad()
         torch._foreach_copy_(list(self.parameters.values()), list(self.weights.values()))
+        if self.config.average:
+            torch._foreach_lerp_(list(self.average.values()), list(self.weights.values()), 1 - self.config.average)
 
     def _muon(self, group: MuonGroup, gradients: dict[str, Tensor], rate: float, clip: float) -> None:
         gradient = torch.stack([gradients[name][start:end] for name, start, end in group.slices]).float().mul_(clip)
         group.momentum.lerp_(gradient, 1 - MUON_MOMENTUM)
-        compute = self.parameters["embedding.weight"].dtype
+        compute = self.parameters[group.slices[0][0]].dtype
         update = orthogonalise(gradient.lerp_(group.momentum, MUON_MOMENTUM), compute).float()
         size = rate * max(1.0, update.shape[1] / update.shape[2]) ** 0.5
         for (name, start, end), change in zip(group.slices, update, strict=True):
@@ -128,30 +141,52 @@ def orthogonalise(matrices: Tensor, dtype: torch.dtype = torch.float32, steps: i
     return x.mT if tall else x
 
 
-def _muon_groups(matrices: dict[str, Tensor]) -> list[MuonGroup]:
+def _kind(name: str, weight: Tensor) -> str:
+    if weight.ndim < 2:
+        return "gain"
+    return "matrix" if name.startswith("blocks.") or name == "head.dense.weight" else "embedding"
+
+
+def _muon_groups(model: nn.Module, weights: dict[str, Tensor], matrices: list[str]) -> Iterator[MuonGroup]:
     by_shape: dict[tuple[int, int], list[tuple[str, int, int]]] = {}
-    for name, matrix in matrices.items():
+    for name in matrices:
         # Fused matrices are several side by side, and each has to become orthogonal on its own.
-        parts = 3 if "query_key_value" in name else 2 if "gate_up" in name else 1
-        rows = matrix.shape[0] // parts
-        slices = [(name, part * rows, (part + 1) * rows) for part in range(parts)]
-        by_shape.setdefault((rows, matrix.shape[1]), []).extend(slices)
-    device = next(iter(matrices.values())).device
-    return [MuonGroup(slices, torch.zeros(len(slices), *shape, device=device)) for shape, slices in by_shape.items()]
+        start = 0
+        for rows in getattr(model.get_submodule(name.rpartition(".")[0]), "sizes", (len(weights[name]),)):
+            by_shape.setdefault((rows, weights[name].shape[1]), []).append((name, start, start + rows))
+            start += rows
+    device = next(iter(weights.values())).device
+    for shape, slices in by_shape.items():
+        yield MuonGroup(slices, torch.zeros(len(slices), *shape, device=device))
 
 
-def _adamw(weights: dict[str, Tensor], matrices: set[str], config: Pretrain) -> torch.optim.AdamW:
-    """AdamW for what Muon does not train: embedding, gains, and with `matrices` also those. Only matrices decay."""
-    gains = {name for name, weight in weights.items() if weight.ndim == 1}
-    rates = [
-        (["embedding.weight"], config.embedding_learning_rate, 0.0),
-        (sorted(gains - {"norm.weight"}), config.norm_learning_rate, 0.0),
-        (["norm.weight"], config.norm_learning_rate * FINAL_GAIN, 0.0),  # in proportion to where it starts
-        (sorted(matrices), config.peak_learning_rate, config.weight_decay),
+def _groups(
+    model: LanguageModel, config: Pretrain, weights: dict[str, Tensor], kinds: dict[str, str], without_matrices: bool
+) -> list[dict[str, Any]]:
+    """Learning rates and weight decay by kind of weight. Only matrices decay."""
+    rate = config.peak_learning_rate
+    usual = Pretrain(optimizer="adamw").peak_learning_rate if config.optimizer == "muon" else rate
+    unit = UNIT_RATE if config.initialisation == "unit" and config.optimizer != "lamb" else 1  # LAMB's steps are relative
+    small = FINAL_GAIN if model.last_gain else 1.0  # in proportion to where it starts
+    wanted = [
+        ([name for name, kind in kinds.items() if kind == "embedding"], config.embedding_learning_rate or unit * usual, 0.0),
+        ([name for name, kind in kinds.items() if kind == "gain" and name != model.last_gain], config.norm_learning_rate, 0.0),
+        ([model.last_gain] if model.last_gain else [], config.norm_learning_rate * small, 0.0),
+        ([] if without_matrices else [n for n, kind in kinds.items() if kind == "matrix"], rate, config.weight_decay),
     ]
-    groups = [
-        {"params": [weights[name] for name in names], "names": names, "lr": rate, "peak": rate, "weight_decay": decay}
-        for names, rate, decay in rates
+    return [
+        {"params": [weights[name] for name in names], "names": names, "lr": peak, "peak": peak, "weight_decay": decay}
+        for names, peak, decay in wanted
         if names
     ]
-    return torch.optim.AdamW(groups, betas=ADAM_BETAS[config.optimizer], eps=ADAM_EPSILON, fused=True)
+
+
+def _rule(config: Pretrain, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    match config.optimizer:
+        case "lion":
+            return Lion(groups)
+        case "lamb":
+            return Lamb(groups)
+        case _:
+            betas = (0.8, 0.95) if config.optimizer == "muon" else (0.9, 0.95)
+            return torch.optim.AdamW(groups, betas=betas, eps=ADAM_EPSILON, fused=True)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from token_files import write_tokens
 
 from lang_configs.schema import Model, Pretrain
-from tasks.pretrain.data import TokenFiles, Windows, halve
-from tasks.pretrain.train import plan_batches
+from tasks.pretrain.batches import plan_phases
+from tasks.pretrain.data import TokenFiles, Windows, halve, mask
 from tasks.stage import StageError
 
 
@@ -55,12 +55,35 @@ def test_halves_predict_the_same_tokens(count: int, half: int) -> None:
     assert sorted(halves[:, 1:].flatten().tolist()) == sorted(windows[:, 1:].flatten().tolist())
 
 
-@given(st.integers(64, 100_000), st.integers(1, 10_000), st.integers(1, 100))
-def test_batches_keep_to_the_config_the_corpus_and_the_memory(batch_tokens: int, windows: int, most: int) -> None:
+@given(st.integers(64, 100_000), st.integers(1, 10_000), st.integers(1, 100), st.integers(1, 3))
+def test_phases_keep_to_the_config_the_corpus_and_the_memory(batch_tokens: int, windows: int, most: int, ranks: int) -> None:
     config = Pretrain(model=Model(context=64), batch_tokens=batch_tokens)
-    for batch in plan_batches(config, windows, most):
-        assert 1 <= batch.each <= most
-        assert batch.each * batch.count <= max(1, min(batch_tokens // 64, windows // 32))
+    phases = plan_phases(config, windows, most, ranks)
+    assert [(phase.until, phase.half) for phase in phases] == [(0.6, True), (1.0, False)]
+    for phase in phases:
+        assert 1 <= phase.each <= most
+        assert phase.count % ranks == 0
+        assert phase.windows < max(1, min(batch_tokens // 64, windows // 32)) + ranks
+
+
+def test_narrow_layers_add_a_phase() -> None:
+    model = Model(family="modernbert", context=64)
+    phases = plan_phases(Pretrain(model=model, narrow_layers=2, narrow_share=0.8), 10_000, 100)
+    assert [(phase.until, phase.half, phase.narrow) for phase in phases] == [
+        (0.6, True, True),
+        (0.8, False, True),
+        (1.0, False, False),
+    ]
+
+
+@given(st.integers(1, 5), st.integers(4, 40), st.floats(0.05, 0.9), st.integers(0, 100))
+def test_masks_hide_what_is_to_be_predicted_and_nothing_else(count: int, length: int, share: float, key: int) -> None:
+    windows = torch.arange(10, 10 + count * (length + 1)).view(count, -1)
+    ids, places, labels = mask(windows, share, 3, [key])
+    assert places.shape == labels.shape == (count, max(1, round(share * length)))
+    assert torch.equal(ids == 3, torch.zeros_like(ids).scatter_(1, places, 1).bool())
+    assert torch.equal(ids.scatter(1, places, labels), windows[:, :-1])
+    assert all(torch.equal(a, b) for a, b in zip(mask(windows, share, 3, [key]), (ids, places, labels), strict=True))
 
 
 def test_a_corpus_smaller_than_a_window_is_refused(tmp_path: Path) -> None:
@@ -76,7 +99,7 @@ def test_damaged_token_files_are_refused(make_tokens: Callable[..., Path], tmp_p
     tokens = np.fromfile(folder / "train.bin", "<u2")
     tokens[7] = 60_000
     tokens.tofile(folder / "train.bin")
-    with pytest.raises(StageError, match="token 60000 is outside of a vocabulary of 259"):
+    with pytest.raises(StageError, match="token 60000 is outside of a vocabulary of 260"):
         Windows(TokenFiles.read(folder), 64, 1)
     tokens[:-5].tofile(folder / "train.bin")
     with pytest.raises(StageError, match="bytes, not"):

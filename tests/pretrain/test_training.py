@@ -12,70 +12,23 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 import torch
+from runs import ROOT, TINY, finish, result, run_here, start, step_reached
+from token_files import FIRST_BYTE
 
 from lang_configs.schema import Pretrain
-from tasks.pretrain import CHECKPOINTS, STOPPED, checkpoint, hardware, pretrain, train
-from tasks.pretrain.train import Trainer
+from tasks.pretrain import STOPPED, hardware, pretrain
+from tasks.pretrain import trainer as trainer_module
+from tasks.pretrain.trainer import Trainer
 from tasks.stage import StageError, Work
-
-ROOT = Path(__file__).parents[2]
-TINY: dict[str, Any] = {
-    "model": {"layers": 1, "width": 32, "heads": 2, "feed_forward": 64, "context": 32},
-    "batch_tokens": 256,
-    "precision": "fp32",
-    "compile": False,
-    "minutes": None,
-    "epochs": 100,
-    "log_steps": 5,
-    "checkpoint_minutes": 1e-6,  # after every step
-}
-
-
-def start(tokens: Path, out: Path, config: dict[str, Any]) -> "subprocess.Popen[str]":
-    out.mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "tasks.pretrain.train", "--tokens", str(tokens), "--out", str(out)]
-    command += ["--config", Pretrain.model_validate(config).model_dump_json()]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
-
-
-def finish(process: "subprocess.Popen[str]") -> dict[str, Any]:
-    output = process.communicate()[0]
-    assert process.returncode == 0, output
-    metrics: dict[str, Any] = json.loads(output.splitlines()[-1])["metrics"]
-    return metrics
-
-
-def run_here(tokens: Path, out: Path, config: dict[str, Any]) -> Trainer:
-    """A whole run in this process: no signals, no second start."""
-    trainer = Trainer(tokens, out, Pretrain.model_validate(TINY | config))
-    trainer.start()
-    trainer.run(lambda state, used: None)
-    return trainer
-
-
-def step_reached(out: Path) -> int:
-    return max([int(path.name[5:]) for path in checkpoint.saved(out / CHECKPOINTS)], default=0)
 
 
 def wait_for_step(process: "subprocess.Popen[str]", out: Path, step: int) -> None:
     while step_reached(out) < step and process.poll() is None:
         time.sleep(0.005)
-
-
-def result(out: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any], list[dict[str, Any]]]:
-    """All that a run leaves, less what the clock says."""
-    found = checkpoint.load_latest(out / CHECKPOINTS)
-    assert found is not None
-    weights, moments, state = found
-    clocks = {"seconds", "rows"}
-    table = pq.read_table(out / "metrics.parquet").drop_columns(["tokens_per_second", "memory_bytes", "elapsed_seconds"])
-    return weights | moments, {key: value for key, value in state.items() if key not in clocks}, table.to_pylist()
 
 
 def kill_and_compare(tokens: Path, folder: Path, kills: int, steps: int) -> None:
@@ -129,14 +82,14 @@ def test_the_stage_trains_publishes_and_cleans_up(make_tokens: Callable[..., Pat
     assert (metrics["steps"], metrics["skipped_steps"], metrics["tokens"]) == (200, 0, rows[-1]["tokens"])
     assert seen[-1] == (metrics["tokens"], metrics["tokens"], "tokens")
     model = AutoModelForCausalLM.from_pretrained(out / "model")
-    prompt = torch.tensor([[1] + [byte + 3 for byte in b"Mwalimu anas"]])
-    words = bytes(token - 3 for token in model.generate(prompt, max_new_tokens=3, do_sample=False)[0, 1:].tolist())
-    assert words == b"Mwalimu anasoma"
+    prompt = torch.tensor([[1] + [byte + FIRST_BYTE for byte in b"Mwalimu anape"]])
+    words = bytes(token - FIRST_BYTE for token in model.generate(prompt, max_new_tokens=3, do_sample=False)[0, 1:].tolist())
+    assert words == b"Mwalimu anapenda"
 
 
 def test_a_failing_child_is_one_clear_sentence(make_tokens: Callable[..., Path], tmp_path: Path) -> None:
     config = Pretrain.model_validate(TINY | {"steps": 50, "learning_rate": 1e30, "embedding_learning_rate": 1e30})
-    with pytest.raises(StageError, match=r"^training failed: the gradient was infinite or NaN 3 times in a row; lower"):
+    with pytest.raises(StageError, match=r"^training failed: the loss or gradient was infinite or NaN 3 steps in a row; lower"):
         pretrain({"tokens": make_tokens(), "tokenizer": tmp_path}, config, tmp_path, Work())
 
 
@@ -144,7 +97,7 @@ def test_a_failing_child_is_one_clear_sentence(make_tokens: Callable[..., Path],
 def slow_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock that goes on by 10 ms whenever training looks at it, so that no test depends on how busy the machine is."""
     ticks = itertools.count()
-    monkeypatch.setattr(train, "time", SimpleNamespace(monotonic=lambda: next(ticks) / 100))
+    monkeypatch.setattr(trainer_module, "time", SimpleNamespace(monotonic=lambda: next(ticks) / 100))
 
 
 @pytest.mark.usefixtures("slow_clock")
@@ -177,9 +130,9 @@ def test_micro_batches_add_up_to_the_batch(
 ) -> None:
     config = {"steps": 3, "batch_tokens": 512, "half_context": 0, "log_steps": 1}
     whole = run_here(make_tokens(documents=300), tmp_path / "whole", config)
-    monkeypatch.setattr(hardware, "most_windows", lambda shape, device: 5)
+    monkeypatch.setattr(hardware, "most_windows", lambda shape, device, checkpointing: 5)
     parts = run_here(make_tokens(documents=300), tmp_path / "parts", config)
-    assert (whole.full.each, whole.full.count, parts.full.each, parts.full.count) == (16, 1, 4, 4)
+    assert [(phase.each, phase.count) for phase in (*whole.phases, *parts.phases)] == [(16, 1), (4, 4)]
     for one, other in zip(whole.state.rows, parts.state.rows, strict=True):
         assert one["loss"] == pytest.approx(other["loss"], rel=1e-4)
         assert one["gradient_norm"] == pytest.approx(other["gradient_norm"], rel=1e-3)

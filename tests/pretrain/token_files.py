@@ -12,7 +12,7 @@ SUBJECTS = ["Mwalimu", "Mtoto", "Daktari", "Mkulima", "Rafiki yangu", "Mama", "K
 VERBS = ["anasoma", "anapenda", "ameona", "atanunua", "alileta", "anauza", "amepata"]
 OBJECTS = ["kitabu", "gazeti", "matunda", "maji", "samaki", "habari njema", "chakula", "barua"]
 PLACES = ["shuleni", "sokoni", "nyumbani", "mjini", "shambani", "kando ya mto"]
-BOS, EOS, PAD, FIRST_BYTE = 1, 2, 0, 3
+BOS, EOS, PAD, MASK, FIRST_BYTE = 1, 2, 0, 3, 4
 
 
 def sentences(count: int, seed: int) -> list[str]:
@@ -30,6 +30,7 @@ def write_tokens(folder: Path, documents: list[str]) -> Path:
         "bos": BOS,
         "eos": EOS,
         "pad": PAD,
+        "mask": MASK,
         "train_tokens": sum(map(len, ids)),
         "train_bytes": sum(len(text.encode()) for text in documents),
     }

@@ -1,0 +1,44 @@
+"""What a step reads: how many windows, of which length, in how many pieces, and from when to when in the run."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from lang_configs.schema import MASKED_FAMILIES, Pretrain
+
+STEPS_PER_EPOCH = 32
+"""A small corpus gets smaller batches than the config allows, so that an epoch has this many steps."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Steps of one kind, until this share of the budget: `count` micro-batches of `each` windows, cut in two if `half`."""
+
+    until: float
+    each: int
+    count: int
+    half: bool = False
+    narrow: bool = False
+
+    @property
+    def windows(self) -> int:
+        """Windows read in one step."""
+        return self.each * self.count
+
+
+def plan_phases(config: Pretrain, windows: int, most: int, processes: int = 1) -> list[Phase]:
+    """The phases of a run over epochs of `windows`: first half windows and half as many, at last whole ones.
+
+    A step has at most `config.batch_tokens`, less for a small corpus, in equal micro-batches of at most `most` windows, the
+    same number for each of `processes`. A masked model may compute less in its first share (`narrow_layers`).
+    """
+    whole = max(1, min(config.batch_tokens // config.model.context, windows // STEPS_PER_EPOCH))
+    narrow = config.narrow_share if config.narrow_layers and config.model.family in MASKED_FAMILIES else 0.0
+    phases = []
+    for until in sorted({config.half_context, narrow, 1.0} - {0.0}):
+        half = until <= config.half_context
+        size = max(1, whole // 2) if half else whole
+        count = math.ceil(size / most / processes) * processes
+        phases.append(Phase(until, max(1, size // count), count, half, until <= narrow))
+    return phases

@@ -1,0 +1,265 @@
+"""The training loop, new or as the last checkpoint left it."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from lang_configs.schema import Pretrain
+from tasks.documents import write_table
+from tasks.pretrain import CHECKPOINTS, checkpoint, hardware, models
+from tasks.pretrain.batches import Phase, plan_phases
+from tasks.pretrain.data import TokenFiles, Windows, halve, mask
+from tasks.pretrain.guard import Guard
+from tasks.pretrain.optimizer import Optimizer
+from tasks.pretrain.parallel import Ranks
+from tasks.pretrain.schedule import learning_rate_scale, progress
+from tasks.stage import StageError, peak_memory, replacing
+
+FP16_SCALE, FP16_GROWTH_STEPS = 2.0**16, 2000
+"""Where fp16's loss scale starts, and after how many finite steps it doubles (torch.amp.GradScaler's)."""
+
+log = logging.getLogger(__name__)
+
+METRICS = pa.schema(
+    [
+        ("step", pa.int64()),
+        ("tokens", pa.int64()),
+        ("epoch", pa.float64()),
+        ("loss", pa.float64()),  # nats per predicted token, mean since the last row
+        ("bits_per_byte", pa.float64()),  # of causal models, estimated from the bytes per token of the whole training text
+        ("learning_rate", pa.float64()),
+        ("gradient_norm", pa.float64()),
+        ("tokens_per_second", pa.float64()),
+        ("memory_bytes", pa.int64()),
+        ("elapsed_seconds", pa.float64()),
+    ]
+)
+
+
+class Stopped(BaseException):
+    """A signal asked for the end. Not an Exception, so that no library takes it for an error of its own."""
+
+
+@dataclass
+class State:
+    """Where a run is; `windows` read so far determines what is read next."""
+
+    step: int = 0
+    windows: int = 0
+    seconds: float = 0.0
+    loss_scale: float = 1.0
+    good_steps: int = 0
+    losses: list[float] = field(default_factory=list)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Trainer:
+    """A run of one process, or of one of several that share every batch."""
+
+    def __init__(self, tokens: Path, out: Path, config: Pretrain) -> None:
+        self.config, self.out, self.ranks = config, out, Ranks()
+        self.files = TokenFiles.read(tokens)
+        self.data = Windows(self.files, config.model.context, config.seed)
+        self.device = hardware.pick_device()
+        self.dtype = hardware.pick_dtype(config.precision, self.device)
+        torch.manual_seed(config.seed)
+        self.model = models.new(config, self.files.vocab_size, self.files.bos).to(self.device)
+        self.optimizer = Optimizer(self.model, config)
+        self.model.to(self.dtype)
+        self.parameters = sum(weight.numel() for weight in self.optimizer.weights.values())
+        most = hardware.most_windows(self.model.shape, self.device, config.checkpointing)
+        self.phases = plan_phases(config, self.data.count, most, self.ranks.count)
+        self.state, self.guard = State(), Guard()
+        if self.dtype == torch.float16:
+            self.state.loss_scale = FP16_SCALE
+        self.unsaved = self.stop = False
+        self.loss, self.compiled = self.model.loss, False
+
+    def start(self) -> None:
+        """Load the last checkpoint, if any, and compile the model if that pays."""
+        self.started = self.saved_at = time.monotonic()
+        self._resume()
+        self.seconds_before = self.state.seconds
+        epoch_tokens = self.data.count * self.config.model.context
+        if self.used() < 1 and hardware.worth_compiling(self.config, self.parameters, epoch_tokens, self.device):
+            self._compile()
+
+    def run(self, report: Callable[[State, float], None]) -> None:
+        """Train until the budget is used. Raises Stopped after a signal, when all is saved."""
+        state, config = self.state, self.config
+        logged_at, logged_windows = time.monotonic(), state.windows
+        (used,) = self.ranks.largest(self.used())
+        while used < 1 or state.step == 0:
+            phase = next((phase for phase in self.phases if used < phase.until), self.phases[-1])
+            loss, norm = self._backward(phase)
+            scale = learning_rate_scale(config.schedule, used, config.warm_up, config.decay)
+            self._step(loss, norm, scale)
+            self.unsaved = True
+            state.step += 1
+            state.windows += phase.windows
+            used, stop = self.ranks.largest(self.used(), self.stop)
+            if used == 1 or state.step % config.log_steps == 0:
+                now = time.monotonic()
+                speed = (state.windows - logged_windows) * config.model.context / (now - logged_at)
+                self._log(scale * config.peak_learning_rate, norm, speed)
+                logged_at, logged_windows = now, state.windows
+            if stop or used == 1 or self.ranks.largest(time.monotonic() - self.saved_at)[0] > 60 * config.checkpoint_minutes:
+                self.save()
+            if stop and used < 1:
+                raise Stopped
+            report(state, used)
+
+    def used(self) -> float:
+        """Share of the budget that is used; the clock counts compiling and goes on where an earlier run stopped."""
+        self.state.seconds = self.seconds_before + time.monotonic() - self.started
+        return progress(self.config, self.state.step, self.state.seconds, self.state.windows / self.data.count)
+
+    def save(self) -> None:
+        """Write a checkpoint if there is something new to save; a disk that is full costs this one, not the run."""
+        if self.unsaved and self.ranks.first:
+            record = {"run": self._identity(), "guard": asdict(self.guard), **asdict(self.state)}
+            weights, moments = self.optimizer.weights, self.optimizer.state()
+            try:
+                checkpoint.save(self.out / CHECKPOINTS, self.state.step, weights, moments, record)
+            except (OSError, SafetensorError) as error:
+                log.warning(
+                    "the checkpoint of step %d could not be written (%s); the one before is kept", self.state.step, error
+                )
+        self.unsaved = False
+        self.saved_at = time.monotonic()
+
+    def publish(self) -> dict[str, Any]:
+        """Write `model/` and `metrics.parquet`; return the metrics of the whole run."""
+        files, state = self.files, self.state
+        model = models.build(self.model.shape)
+        model.load_state_dict(self.optimizer.published())
+        for earlier in [self.out / "model", *self.out.glob(".model.*.tmp")]:
+            shutil.rmtree(earlier, ignore_errors=True)
+        with replacing(self.out / "model") as temporary:
+            models.save_transformers(model, temporary, models.Tokens(files.bos, files.eos, files.pad, files.mask))
+        write_table(pa.Table.from_pylist(state.rows, METRICS), self.out / "metrics.parquet")
+        tokens = state.windows * self.config.model.context
+        return {
+            "family": self.model.shape.family,
+            "objective": self.model.objective,
+            "parameters": self.parameters,
+            "steps": state.step,
+            "tokens": tokens,
+            "epochs": round(state.windows / self.data.count, 4),
+            "seconds": round(state.seconds, 1),
+            "tokens_per_second": round(tokens / state.seconds),
+            "training_loss": state.rows[-1]["loss"],
+            "training_bits_per_byte": state.rows[-1]["bits_per_byte"],
+            "skipped_steps": self.guard.not_finite + self.guard.spikes,
+            "loss_spikes": self.guard.spikes,
+            "processes": self.ranks.count,
+            "device": self.device,
+            "precision": str(self.dtype).removeprefix("torch."),
+            "compiled": self.compiled,
+        }
+
+    def on_signal(self, number: int, frame: object) -> None:
+        """Ask the loop to stop; leave at once while there is nothing to save, as compiling may take long."""
+        self.stop = True
+        if not self.unsaved and self.ranks.count == 1:
+            raise Stopped
+
+    def _resume(self) -> None:
+        found = checkpoint.load_latest(self.out / CHECKPOINTS)
+        if not found:
+            return
+        weights, moments, record = found
+        if record.pop("run") != self._identity():
+            raise StageError(f"{self.out / CHECKPOINTS}: a run with another config or other tokens; remove it to start anew")
+        self.guard = Guard(**record.pop("guard"))
+        self.state = State(**record)
+        self.optimizer.load(weights, moments)
+
+    def _identity(self) -> dict[str, Any]:
+        config = self.config.model_dump(mode="json")
+        return {"config": config, "tokens": self.files.train_tokens, "bytes": self.files.train_bytes, "dtype": str(self.dtype)}
+
+    def _compile(self) -> None:
+        # All kinds of batch are tried now: once the run goes on, nothing but steps stands between a signal and the exit.
+        compiled = torch.compile(self.model.loss, dynamic=False)
+        try:
+            for phase in self.phases:
+                self._set(phase)
+                compiled(*self._batch(phase, self.state.windows)).backward()
+        except Exception as error:  # no compiler, no headers, no Triton: all mean the same here
+            reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+            log.warning("the model could not be compiled, so training is slower (is a C++ compiler installed?): %s", reason)
+        else:
+            self.loss, self.compiled = compiled, True
+        self.optimizer.drop()
+
+    def _set(self, phase: Phase) -> None:
+        narrow = self.config.narrow_layers if phase.narrow else 0
+        self.model.training_only = dataclasses.replace(self.model.training_only, narrow_layers=narrow)
+
+    def _batch(self, phase: Phase, position: int) -> tuple[Tensor, ...]:
+        """One micro-batch, beginning with the window at `position` of the run, as the model's loss takes it."""
+        rows = self.data.read(position, phase.each)
+        if phase.half:
+            rows = halve(rows)
+        if self.model.objective == "causal":
+            return (rows.to(self.device),)
+        if self.files.mask is None:
+            raise StageError(f"{self.files.folder}: the tokenizer has no mask token; train it again with this version")
+        key = (self.config.seed, position, phase.half)
+        return tuple(part.to(self.device) for part in mask(rows, self.config.masking, self.files.mask, key))
+
+    def _backward(self, phase: Phase) -> tuple[float, float]:
+        """Gradients of one step; returns the mean loss and the norm of its gradient."""
+        total = 0.0
+        self._set(phase)
+        for micro in range(self.ranks.rank, phase.count, self.ranks.count):
+            if self.config.dropout:  # what dropout draws is a function of seed and window, like the order of the data
+                torch.manual_seed(hash((self.config.seed, self.state.windows, micro)))
+            loss = self.loss(*self._batch(phase, self.state.windows + micro * phase.each))
+            (loss * (self.state.loss_scale * self.ranks.count / phase.count)).backward()
+            total += loss.item() * self.ranks.count / phase.count
+            if self.stop and self.ranks.count == 1:  # the step is not finished: with many micro-batches it may take minutes
+                self.optimizer.drop()
+                self.save()
+                raise Stopped
+        gradients = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
+        (total,) = self.ranks.mean(gradients, total)
+        return total, self.optimizer.gradient_norm(self.state.loss_scale)
+
+    def _step(self, loss: float, norm: float, scale: float) -> None:
+        state = self.state
+        if self.guard.allows(loss, norm, state.loss_scale):
+            self.optimizer.step(scale, norm, state.loss_scale)
+            state.losses.append(loss)
+            state.good_steps += 1
+            if self.dtype == torch.float16 and state.good_steps % FP16_GROWTH_STEPS == 0:
+                state.loss_scale *= 2
+            return
+        self.optimizer.drop()
+        if self.dtype == torch.float16 and not math.isfinite(norm):
+            state.loss_scale, state.good_steps = max(1.0, state.loss_scale / 2), 0
+
+    def _log(self, rate: float, norm: float, speed: float) -> None:
+        state, files = self.state, self.files
+        loss = sum(state.losses) / len(state.losses) if state.losses else None
+        state.losses.clear()
+        memory = torch.cuda.max_memory_allocated() if self.device == "cuda" else peak_memory()
+        causal = self.model.objective == "causal" and loss is not None
+        bits = loss / math.log(2) * files.train_tokens / files.train_bytes if causal and loss else None
+        row = [state.step, state.windows * self.config.model.context, state.windows / self.data.count, loss, bits,
+               rate, norm if math.isfinite(norm) else None, speed, memory, state.seconds]  # fmt: skip
+        state.rows.append(dict(zip(METRICS.names, row, strict=True)))

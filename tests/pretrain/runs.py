@@ -1,0 +1,67 @@
+"""Runs of the trainer on the small corpus, in this process or in one of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import torch
+
+from lang_configs.schema import Pretrain
+from tasks.pretrain import CHECKPOINTS, checkpoint
+from tasks.pretrain.trainer import Trainer
+
+ROOT = Path(__file__).parents[2]
+TINY: dict[str, Any] = {
+    "model": {"layers": 1, "width": 32, "heads": 2, "feed_forward": 64, "context": 32},
+    "batch_tokens": 256,
+    "precision": "fp32",
+    "compile": False,
+    "minutes": None,
+    "epochs": 100,
+    "log_steps": 5,
+    "checkpoint_minutes": 1e-6,  # after every step
+}
+
+
+def start(tokens: Path, out: Path, config: dict[str, Any], launcher: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+    out.mkdir(exist_ok=True)
+    command = [sys.executable, *launcher, "-m", "tasks.pretrain.train", "--tokens", str(tokens), "--out", str(out)]
+    command += ["--config", Pretrain.model_validate(config).model_dump_json()]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+
+
+def finish(process: subprocess.Popen[str]) -> dict[str, Any]:
+    output = process.communicate()[0]
+    assert process.returncode == 0, output
+    lines = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+    metrics: dict[str, Any] = next(line["metrics"] for line in lines if "metrics" in line)
+    return metrics
+
+
+def run_here(tokens: Path, out: Path, config: dict[str, Any]) -> Trainer:
+    """A whole run in this process: no signals, no second start."""
+    trainer = Trainer(tokens, out, Pretrain.model_validate(TINY | config))
+    trainer.start()
+    trainer.run(lambda state, used: None)
+    return trainer
+
+
+def step_reached(out: Path) -> int:
+    return max([int(path.name[5:]) for path in checkpoint.saved(out / CHECKPOINTS)], default=0)
+
+
+def result(out: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any], list[dict[str, Any]]]:
+    """All that a run leaves, less what the clock says."""
+    found = checkpoint.load_latest(out / CHECKPOINTS)
+    assert found is not None
+    weights, moments, state = found
+    clocks = {"seconds", "rows"}
+    table = pq.read_table(out / "metrics.parquet").drop_columns(["tokens_per_second", "memory_bytes", "elapsed_seconds"])
+    return weights | moments, {key: value for key, value in state.items() if key not in clocks}, table.to_pylist()

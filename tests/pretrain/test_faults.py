@@ -1,0 +1,133 @@
+"""What a run survives: bad gradients, losses that jump, a disk that is full, a kill at any moment of many settings."""
+
+import logging
+import resource
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from runs import TINY, finish, result, run_here, start, step_reached
+
+from lang_configs.schema import Pretrain
+from tasks.pretrain import CHECKPOINTS, checkpoint
+from tasks.pretrain.hardware import pick_dtype
+from tasks.pretrain.trainer import Trainer
+from tasks.stage import StageError
+
+
+def run_with(trainer: Trainer, spoil: Callable[[int, torch.Tensor], torch.Tensor]) -> Trainer:
+    """A run whose losses (with their gradients) go through `spoil(step, loss)`."""
+    loss = trainer.loss
+    trainer.loss = lambda *batch: spoil(trainer.state.step, loss(*batch))
+    trainer.start()
+    trainer.run(lambda state, used: None)
+    return trainer
+
+
+def test_nan_gradients_and_tenfold_losses_are_survived(make_tokens: Callable[..., Path], tmp_path: Path) -> None:
+    tokens, config = (
+        make_tokens(documents=100),
+        TINY | {"steps": 200, "batch_tokens": 1024, "half_context": 0.0, "checkpoint_minutes": 5.0},
+    )
+    calm = run_here(tokens, tmp_path / "calm", config)
+    bad = {20: float("nan"), 90: 10.0, 91: 10.0, 150: float("inf")}
+    trainer = Trainer(tokens, tmp_path / "bad", Pretrain.model_validate(config))
+    spoiled = run_with(trainer, lambda step, loss: loss * bad.get(step, 1.0))
+    assert (spoiled.guard.not_finite, spoiled.guard.spikes) == (2, 2)
+    final, expected = spoiled.state.rows[-1]["loss"], calm.state.rows[-1]["loss"]
+    assert final < 1.5 and abs(final - expected) < 0.15
+    assert all(torch.isfinite(weight).all() for weight in spoiled.optimizer.weights.values())
+
+
+def test_three_bad_steps_in_a_row_stop_and_keep_the_last_checkpoint(make_tokens: Callable[..., Path], tmp_path: Path) -> None:
+    trainer = Trainer(make_tokens(), tmp_path, Pretrain.model_validate(TINY | {"steps": 50}))
+    with pytest.raises(StageError, match=r"infinite or NaN 3 steps in a row; lower pretrain\.learning_rate"):
+        run_with(trainer, lambda step, loss: loss * (float("nan") if step >= 10 else 1.0))
+    assert step_reached(tmp_path) == 12  # the two that were skipped changed nothing
+
+
+def test_a_full_disk_costs_a_checkpoint_and_not_the_run(
+    make_tokens: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    trainer = Trainer(make_tokens(), tmp_path, Pretrain.model_validate(TINY | {"steps": 30}))
+    trainer.start()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill(state: Any, used: float) -> None:  # from now on no file may grow beyond 4 KB
+        if state.step == 10:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+        elif state.step == 20:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    try:
+        with caplog.at_level(logging.WARNING):
+            trainer.run(fill)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert caplog.text.count("could not be written") == 10
+    assert step_reached(tmp_path) == 30
+    assert {path.name for path in (tmp_path / CHECKPOINTS).iterdir()} == {"step-00000029", "step-00000030"}
+    assert checkpoint.load_latest(tmp_path / CHECKPOINTS) is not None
+
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "adamw-dropout-average": {"optimizer": "adamw", "dropout": 0.1, "average": 0.9},
+    "lion-isolated": {"optimizer": "lion", "isolate_documents": True},
+    "lamb-checkpointing": {"optimizer": "lamb", "learning_rate": 0.05, "checkpointing": True},
+    "gpt2-normal": {"model": TINY["model"] | {"family": "gpt2"}, "initialisation": "normal", "dropout": 0.1},
+    "narrow": {"model": TINY["model"] | {"family": "modernbert", "layers": 2}, "narrow_layers": 1},
+    "bert": {"model": TINY["model"] | {"family": "bert"}},
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_every_setting_learns_and_resumes_bit_for_bit(name: str, make_tokens: Callable[..., Path], tmp_path: Path) -> None:
+    tokens, config = make_tokens(documents=100), TINY | {"steps": 40, "log_steps": 1} | SETTINGS[name]
+    straight = run_here(tokens, tmp_path / "straight", config)
+    straight.publish()
+    losses = [row["loss"] for row in straight.state.rows]
+    assert sum(losses[-5:]) < sum(losses[:5]) - 1
+    for steps in (13, 29):  # a run that ends there, as far as its checkpoint tells
+        trainer = Trainer(tokens, tmp_path / "resumed", Pretrain.model_validate(config))
+        trainer.start()
+        with pytest.raises(KeyboardInterrupt):
+            trainer.run(lambda state, used, steps=steps: _interrupt() if state.step == steps else None)
+    run_here(tokens, tmp_path / "resumed", config).publish()
+    (weights, state, rows), (others, other_state, other_rows) = result(tmp_path / "straight"), result(tmp_path / "resumed")
+    assert (state, rows) == (other_state, other_rows)
+    assert all(torch.equal(tensor, others[key]) for key, tensor in weights.items())
+
+
+def _interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def test_two_processes_train_what_one_does(make_tokens: Callable[..., Path], tmp_path: Path) -> None:
+    config = TINY | {"steps": 30, "log_steps": 1, "batch_tokens": 512, "checkpoint_minutes": 5.0}
+    tokens = make_tokens(documents=200)
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+    two = start(tokens, tmp_path / "two", config, launcher)
+    one = finish(start(tokens, tmp_path / "one", config))
+    assert (one["processes"], finish(two)["processes"]) == (1, 2)
+    first, second = result(tmp_path / "one")[2], result(tmp_path / "two")[2]
+    assert len(first) == len(second) == 30
+    for a, b in zip(first, second, strict=True):
+        assert a["tokens"] == b["tokens"]
+        assert a["loss"] == pytest.approx(b["loss"], rel=1e-4)
+        assert a["gradient_norm"] == pytest.approx(b["gradient_norm"], rel=1e-3)
+
+
+def test_fp16_on_a_cpu_is_refused_with_the_reason() -> None:
+    with pytest.raises(StageError, match="fp16 needs a GPU: a CPU multiplies fp16 20 to 400 times more slowly"):
+        pick_dtype("fp16", "cpu")
+
+
+def test_the_loss_scale_of_fp16_falls_and_stops_nothing(
+    make_tokens: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.pretrain.hardware.pick_dtype", lambda precision, device: torch.float16)
+    trainer = run_here(make_tokens(), tmp_path, {"steps": 60, "log_steps": 1, "batch_tokens": 512})
+    assert 1 <= trainer.state.loss_scale <= 2.0**16
+    assert trainer.state.rows[-1]["loss"] < 3.5 < trainer.state.rows[0]["loss"]
