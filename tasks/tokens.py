@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.documents import batches, save_array, shards
 from tasks.stage import Metrics, StageError, Work, replacing, write_atomically
-from tasks.tokenizer.export import load
+from tasks.tokenizer.export import MASK, load
 
 if TYPE_CHECKING:
     import numpy as np
+    from sentencepiece import SentencePieceProcessor
 
     from lang_configs.schema import Tokens
 
@@ -41,7 +42,7 @@ def tokens(inputs: Mapping[str, Path], config: Tokens, out: Path, work: Work) ->
     with probability w - floor(w), which a hash of its id decides. The second copies of a shard's documents follow after all
     its first ones, so that a model does not read a text right after itself. Validation documents are there once.
 
-    Metrics are those of meta.json: dtype, vocab_size, bos, eos, pad (ids), and for each split its tokens (BOS and EOS
+    Metrics are those of meta.json: dtype, vocab_size, bos, eos, pad, mask (ids), and for each split its tokens (BOS and EOS
     included), bytes of text and documents, copies counted. Raises `StageError` if there is no training shard or a weight
     is negative or not a number.
     """
@@ -72,7 +73,13 @@ def _describe(model: Path) -> dict[str, Any]:
         "bos": processor.bos_id(),
         "eos": processor.eos_id(),
         "pad": processor.pad_id(),
+        "mask": _mask(processor),
     }
+
+
+def _mask(processor: SentencePieceProcessor) -> int | None:
+    number: int = processor.piece_to_id(MASK)
+    return None if number == processor.unk_id() else number
 
 
 def _encode_shard(model: Path, dtype: str, shard: Path, out: Path) -> Metrics:

@@ -1,6 +1,7 @@
 """The tokenizer stage: SentencePiece with byte fallback, trained on a sample of the corpus and exported to transformers.
 
-Ids: `<pad>` 0, `<s>` 1, `</s>` 2, `<unk>` 3, newline 4, the bytes `<0x00>` ... `<0xFF>` 5 to 260, learned pieces from 261.
+Ids: `<pad>` 0, `<s>` 1, `</s>` 2, `<unk>` 3, `<mask>` 4, newline 5, the bytes `<0x00>` ... `<0xFF>` 6 to 261, learned pieces
+from 262. The mask is for masked models and never found in text.
 Nothing is normalised here (cleaning did, to NFC) and no white space is removed, so every text comes back from its tokens.
 (Kudo and Richardson 2018, SentencePiece, arXiv:1808.06226; byte fallback and split digits as in Llama, arXiv:2302.13971.)
 """
@@ -20,13 +21,13 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.documents import batches, shards
 from tasks.stage import Metrics, StageError, Work, replacing, write_atomically
-from tasks.tokenizer.export import ASCII, compare, load, save_transformers, to_transformers
+from tasks.tokenizer.export import ASCII, MASK, compare, load, save_transformers, to_transformers
 
 if TYPE_CHECKING:
     from lang_configs.schema import Tokenizer
 
 PAD, BOS, EOS, UNKNOWN = 0, 1, 2, 3
-FIXED_PIECES = 4 + 1 + 256
+FIXED_PIECES = 5 + 1 + 256
 """Control pieces, newline and bytes: there before anything is learned."""
 
 PASSAGE_CHARACTERS = 2048
@@ -147,6 +148,7 @@ def _train(sample: Sequence[str], training_bytes: int, config: Tokenizer) -> byt
         character_coverage=0.98,  # SentencePiece's least; `characters` covers more, so they alone decide
         byte_fallback=True,
         split_digits=True,
+        control_symbols=[MASK],
         user_defined_symbols=["\n"],
         normalization_rule_name="identity",
         add_dummy_prefix=True,

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer as Backend
     from transformers import PreTrainedTokenizerFast
 
+MASK = "<mask>"
+"""What a masked model reads in place of the tokens that it has to predict."""
+
 SPACE = "\u2581"
 """How SentencePiece writes a space inside its pieces; cleaning takes this character out of the text itself."""
 
@@ -70,6 +73,7 @@ def to_transformers(model_file: Path, context: int | None = None) -> PreTrainedT
         eos_token=eos,
         unk_token=unknown,
         pad_token=pad,
+        mask_token=MASK,
         padding_side="right",
         clean_up_tokenization_spaces=False,
         split_special_tokens=True,

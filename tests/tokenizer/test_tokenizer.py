@@ -54,7 +54,7 @@ def test_trains_on_every_script_and_measures_the_validation_text(tmp_path, langu
 def test_ids_of_fixed_pieces(tmp_path):
     train(write_corpus(tmp_path / "corpus", "swahili"), tmp_path / "out")
     model = load(tmp_path / "out" / "tokenizer.model")
-    assert [model.id_to_piece(i) for i in range(6)] == ["<pad>", "<s>", "</s>", "<unk>", "\n", "<0x00>"]
+    assert [model.id_to_piece(i) for i in range(7)] == ["<pad>", "<s>", "</s>", "<unk>", "<mask>", "\n", "<0x00>"]
     assert model.id_to_piece(FIXED_PIECES - 1) == "<0xFF>"
     assert not any("\n" in model.id_to_piece(i) for i in range(FIXED_PIECES, len(model)))
     assert model.encode("habari\nya", return_type=str) == [*model.encode("habari", return_type=str), "\n", "ya"]

@@ -16,8 +16,8 @@ from tasks.tokenizer.export import compare, load, save_transformers, to_transfor
 
 EDGES = [
     "", " ", "  ", "\n", "\n\n\n", "\t", "\r\n", " habari", "  habari", "habari ", "habari  ", "habari   yako", "habari\nyako",
-    "habari \n yako\n", "\nhabari", "a\tb", "</s>", "<s>", "<pad>", "<unk>", "<0x41>", "a<0x41>b", "<0x4", "<0xZZ>", "<0xff>",
-    "<s></s><0x0A>", "habari </s> yako <s>", "<", "<<0x41>>", "< s>", "if a < b and c<d", "<mask>", "[CLS]", "[UNK]", "##a",
+    "habari \n yako\n", "\nhabari", "a\tb", "</s>", "<s>", "<pad>", "<unk>", "<mask>", "<0x41>", "a<0x41>b", "<0x4", "<0xZZ>", "<0xff>",
+    "<s></s><0x0A>", "habari </s> yako <s>", "<", "<<0x41>>", "< s>", "if a < b and c<d", "[CLS]", "[UNK]", "##a",
     "😀", "👩‍👩‍👧‍👦 familia", "🇰🇪🇹🇿", "ሰላም ለዓለም", "ሰላም፡ለዓለም።", "ẹ̀kọ́ ọ̀rọ̀", "e\u0301", "\u0301", "ng'ombe", "ngʼombe", "ng’ombe",
     "\u00a0", "a\u00a0b", "\u200b", "\ufeff", "\u2028", "\u202eabc", "\x00", "a\x00b", "\x7f", "\u2585", "\ufffd", "日本語",
     "नमस्ते", "1234567890", "3,500.25", "2026-11-21", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
@@ -59,7 +59,7 @@ def test_any_text_has_the_same_ids_and_comes_back(trained, data):
 
 def test_pieces_with_an_angle_bracket_were_learned(trained):
     model = load(trained / "tokenizer.model")
-    assert any("<" in model.id_to_piece(i) and len(model.id_to_piece(i)) > 1 for i in range(261, len(model)))
+    assert any("<" in model.id_to_piece(i) and len(model.id_to_piece(i)) > 1 for i in range(262, len(model)))
 
 
 def test_auto_tokenizer_prepends_bos_and_keeps_words_of_special_tokens_as_text(trained):
