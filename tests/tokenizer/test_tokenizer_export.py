@@ -16,8 +16,8 @@ from tasks.tokenizer.export import compare, load, save_transformers, to_transfor
 
 EDGES = [
     "", " ", "  ", "\n", "\n\n\n", "\t", "\r\n", " habari", "  habari", "habari ", "habari  ", "habari   yako", "habari\nyako",
-    "habari \n yako\n", "\nhabari", "a\tb", "</s>", "<s>", "<pad>", "<unk>", "<mask>", "<0x41>", "a<0x41>b", "<0x4", "<0xZZ>", "<0xff>",
-    "<s></s><0x0A>", "habari </s> yako <s>", "<", "<<0x41>>", "< s>", "if a < b and c<d", "[CLS]", "[UNK]", "##a",
+    "habari \n yako\n", "\nhabari", "a\tb", "</s>", "<s>", "<pad>", "<unk>", "<0x41>", "a<0x41>b", "<0x4", "<0xZZ>", "<0xff>",
+    "<s></s><0x0A>", "habari </s> yako <s>", "<", "<<0x41>>", "< s>", "if a < b and c<d", "[CLS]", "<mask>", "##a",
     "😀", "👩‍👩‍👧‍👦 familia", "🇰🇪🇹🇿", "ሰላም ለዓለም", "ሰላም፡ለዓለም።", "ẹ̀kọ́ ọ̀rọ̀", "e\u0301", "\u0301", "ng'ombe", "ngʼombe", "ng’ombe",
     "\u00a0", "a\u00a0b", "\u200b", "\ufeff", "\u2028", "\u202eabc", "\x00", "a\x00b", "\x7f", "\u2585", "\ufffd", "日本語",
     "नमस्ते", "1234567890", "3,500.25", "2026-11-21", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
