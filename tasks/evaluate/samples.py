@@ -27,11 +27,14 @@ def generate(
 ) -> list[str]:
     """The continuation of each prompt by `transformers` generate, up to EOS, `max_tokens` or the end of the model's window.
 
+    At a temperature of 0 every token is the likeliest one.
+
     The seed is set for each prompt: the same model and prompt give the same text, whatever other prompts there are.
     """
     import torch
 
     texts = []
+    sampling = {"temperature": temperature, "top_p": top_p, "top_k": 0} if temperature else {}
     for prompt in prompts:
         ids, room = _prompt_ids(model, tokenizer, prompt, max_tokens)
         with torch.random.fork_rng(), torch.inference_mode():
@@ -39,10 +42,8 @@ def generate(
             whole = model.generate(
                 ids,
                 attention_mask=torch.ones_like(ids),
-                do_sample=True,
-                temperature=temperature,
-                top_p=top_p,
-                top_k=0,
+                do_sample=temperature > 0,
+                **sampling,
                 max_new_tokens=room,
                 eos_token_id=tokenizer.eos_token_id,
                 pad_token_id=tokenizer.eos_token_id,
@@ -67,14 +68,15 @@ def stream(
     model, tokenizer = load_model(model_folder), load_tokenizer(tokenizer_folder)
     ids, room = _prompt_ids(model, tokenizer, prompt, max_tokens)
     draw = torch.Generator(model.device).manual_seed(seed)
-    warpers = [TemperatureLogitsWarper(temperature), TopPLogitsWarper(top_p)]
+    warpers = [TemperatureLogitsWarper(temperature), TopPLogitsWarper(top_p)] if temperature else []
     cache, given, written, shown = DynamicCache(config=model.config), ids[0].tolist(), [], ""
     for _ in range(room):
         with torch.inference_mode():
             scores = model(ids, past_key_values=cache, use_cache=True).logits[:, -1].float()
             for warp in warpers:
                 scores = warp(ids, scores)
-            ids = torch.multinomial(scores.softmax(-1), 1, generator=draw)
+            likeliest = scores.argmax(-1, keepdim=True)
+            ids = torch.multinomial(scores.softmax(-1), 1, generator=draw) if temperature else likeliest
         if ids.item() == tokenizer.eos_token_id:
             break
         written.append(int(ids.item()))

@@ -10,11 +10,20 @@ from tasks.stage import StageError
 
 def test_stream_writes_what_generate_writes(world: World) -> None:
     folders = world.inputs["pretrain"] / "model", world.inputs["tokenizer"] / "hf"
-    for seed in (1, 2, 3):
-        [whole] = generate(world.model, world.tokenizer, ["timu ya leo"], max_tokens=20, temperature=0.7, seed=seed)
-        pieces = list(stream(*folders, "timu ya leo", max_tokens=20, temperature=0.7, seed=seed))
+    for seed, temperature in ((1, 0.7), (2, 0.7), (3, 0.7), (1, 0.0)):
+        [whole] = generate(world.model, world.tokenizer, ["timu ya leo"], 20, temperature, seed=seed)
+        pieces = list(stream(*folders, "timu ya leo", max_tokens=20, temperature=temperature, seed=seed))
         assert "".join(pieces) == whole
         assert len(pieces) > 2
+
+
+def test_greedy_text_is_that_of_transformers(world: World) -> None:
+    ids = torch.tensor([[world.tokenizer.bos_token_id, *world.tokenizer("timu ya leo", add_special_tokens=False)["input_ids"]]])
+    whole = world.model.generate(ids, do_sample=False, max_new_tokens=20, eos_token_id=world.tokenizer.eos_token_id)
+    expected = world.tokenizer.decode(whole[0], skip_special_tokens=True)
+    for seed in (1, 2):
+        [text] = generate(world.model, world.tokenizer, ["timu ya leo"], max_tokens=20, temperature=0.0, seed=seed)
+        assert "timu ya leo" + text == expected
 
 
 def test_seed_decides_the_text_and_other_prompts_do_not(world: World) -> None:
