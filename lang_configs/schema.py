@@ -418,6 +418,9 @@ class Pretrain(Strict):
         "unit", description="unit: embeddings of unit size and blocks that start at zero; normal: GPT-2's, deviation .02"
     )
     masking: float = Field(0.25, gt=0, lt=1, description="Masked models: share of the tokens to be predicted")
+    hybrid: float = Field(
+        0.0, ge=0, lt=1, description="Causal models: share of the steps that predict masked tokens from both sides (GPT-BERT)"
+    )
     narrow_layers: int = Field(
         0, ge=0, description="Masked models: this many last layers run at masked positions only (NarrowBERT)"
     )
@@ -449,9 +452,11 @@ class Pretrain(Strict):
     seed: int = 1
 
     @model_validator(mode="after")
-    def _narrow_layers_of_masked_models(self) -> Pretrain:
+    def _objectives_fit_the_family(self) -> Pretrain:
         if self.narrow_layers and (self.model.family not in MASKED_FAMILIES or self.narrow_layers >= self.model.layers):
             raise ValueError(f"narrow_layers must be fewer than the {self.model.layers} layers of a masked model")
+        if self.hybrid and self.model.family in MASKED_FAMILIES:
+            raise ValueError(f"hybrid is for causal models; {self.model.family} is masked already")
         return self
 
     @property

@@ -92,12 +92,12 @@ def mask(windows: Tensor, share: float, token: int, key: Sequence[int]) -> tuple
 
     The same number of tokens, `share` of them, is replaced by `token` in every window. All of them are: leaving some in place
     or drawing others for them, as BERT did, gained nothing in cramming (arXiv 2212.14034). The places are drawn from `key` and
-    the number of the window.
+    the number of the window; the first token, which no hidden state of a causal model stands before, is never one.
     """
     ids = windows[:, :-1].clone()
-    masked = max(1, round(share * ids.shape[1]))
-    drawn = [np.random.default_rng([*key, row]).permutation(ids.shape[1])[:masked] for row in range(len(ids))]
-    places = torch.from_numpy(np.sort(np.stack(drawn)))
+    masked = min(max(1, round(share * ids.shape[1])), ids.shape[1] - 1)
+    drawn = [np.random.default_rng([*key, row]).permutation(ids.shape[1] - 1)[:masked] for row in range(len(ids))]
+    places = torch.from_numpy(np.sort(np.stack(drawn))) + 1
     labels = ids.gather(1, places)
     return ids.scatter_(1, places, token), places, labels
 

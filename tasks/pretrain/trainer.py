@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import logging
 import math
 import shutil
@@ -196,9 +197,9 @@ class Trainer:
         # All kinds of batch are tried now: once the run goes on, nothing but steps stands between a signal and the exit.
         compiled = torch.compile(self.model.loss, dynamic=False)
         try:
-            for phase in self.phases:
-                self._set(phase)
-                compiled(*self._batch(phase, self.state.windows)).backward()
+            for phase, masked in itertools.product(self.phases, self._objectives()):
+                self._set(phase, masked)
+                compiled(*self._batch(phase, self.state.windows, masked)).backward()
         except Exception as error:  # no compiler, no headers, no Triton: all mean the same here
             reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
             log.warning("the model could not be compiled, so training is slower (is a C++ compiler installed?): %s", reason)
@@ -206,16 +207,26 @@ class Trainer:
             self.loss, self.compiled = compiled, True
         self.optimizer.drop()
 
-    def _set(self, phase: Phase) -> None:
+    def _objectives(self) -> list[bool]:
+        """Whether steps predict masked tokens: none, all, or some of each."""
+        return [False, True] if self.config.hybrid else [self.model.objective == "masked"]
+
+    def _is_masked(self, step: int) -> bool:
+        share = self.config.hybrid
+        return self._objectives()[0] or math.floor((step + 1) * share) > math.floor(step * share)
+
+    def _set(self, phase: Phase, masked: bool) -> None:
+        if isinstance(self.model, models.CausalLM):
+            self.model.attend_both_ways(masked)
         narrow = self.config.narrow_layers if phase.narrow else 0
         self.model.training_only = dataclasses.replace(self.model.training_only, narrow_layers=narrow)
 
-    def _batch(self, phase: Phase, position: int) -> tuple[Tensor, ...]:
+    def _batch(self, phase: Phase, position: int, masked: bool) -> tuple[Tensor, ...]:
         """One micro-batch, beginning with the window at `position` of the run, as the model's loss takes it."""
         rows = self.data.read(position, phase.each)
         if phase.half:
             rows = halve(rows)
-        if self.model.objective == "causal":
+        if not masked:
             return (rows.to(self.device),)
         if self.files.mask is None:
             raise StageError(f"{self.files.folder}: the tokenizer has no mask token; train it again with this version")
@@ -224,12 +235,12 @@ class Trainer:
 
     def _backward(self, phase: Phase) -> tuple[float, float]:
         """Gradients of one step; returns the mean loss and the norm of its gradient."""
-        total = 0.0
-        self._set(phase)
+        total, masked = 0.0, self._is_masked(self.state.step)
+        self._set(phase, masked)
         for micro in range(self.ranks.rank, phase.count, self.ranks.count):
             if self.config.dropout:  # what dropout draws is a function of seed and window, like the order of the data
                 torch.manual_seed(hash((self.config.seed, self.state.windows, micro)))
-            loss = self.loss(*self._batch(phase, self.state.windows + micro * phase.each))
+            loss = self.loss(*self._batch(phase, self.state.windows + micro * phase.each, masked))
             (loss * (self.state.loss_scale * self.ranks.count / phase.count)).backward()
             total += loss.item() * self.ranks.count / phase.count
             if self.stop and self.ranks.count == 1:  # the step is not finished: with many micro-batches it may take minutes
@@ -244,7 +255,7 @@ class Trainer:
         state = self.state
         if self.guard.allows(loss, norm, state.loss_scale):
             self.optimizer.step(scale, norm, state.loss_scale)
-            state.losses.append(loss)
+            state.losses += [loss] if self._is_masked(state.step) == (self.model.objective == "masked") else []
             state.good_steps += 1
             if self.dtype == torch.float16 and state.good_steps % FP16_GROWTH_STEPS == 0:
                 state.loss_scale *= 2

@@ -207,6 +207,25 @@ def test_the_masked_loss_is_that_of_the_stock_class(family: str) -> None:
         torch.testing.assert_close(model.loss(masked, places, labels), stock, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("family", CAUSAL)
+def test_masked_next_tokens_are_predicted_from_both_sides(family: str) -> None:
+    model = random_model(shape(family))
+    assert isinstance(model, CausalLM)
+    windows = ids(model.shape, 33)
+    masked, places, labels = mask(windows, 0.25, 3, [0])
+    with torch.no_grad():
+        one_way = model.logits(masked)
+        model.attend_both_ways(True)
+        scores = model.logits(masked).gather(1, (places - 1)[:, :, None].expand(-1, -1, 300))
+        expected = torch.nn.functional.cross_entropy(scores.flatten(0, 1), labels.flatten())
+        torch.testing.assert_close(model.loss(masked, places, labels), expected)
+        changed = masked.clone()
+        changed[:, -1] = (changed[:, -1] + 1) % 250 + 4
+        assert not torch.allclose(model.logits(masked)[:, 0], model.logits(changed)[:, 0], atol=1e-3)
+        model.attend_both_ways(False)
+        assert torch.equal(model.logits(masked), one_way)
+
+
 @pytest.mark.parametrize("family", MASKED)
 def test_one_narrow_layer_computes_the_same_at_masked_positions(family: str) -> None:
     # With one narrow layer the context it looks at is what a whole layer would see; with two it is older.

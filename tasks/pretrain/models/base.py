@@ -114,8 +114,22 @@ class CausalLM(LanguageModel):
         """Scores of every next token, `[batch, length, vocab_size]`."""
         return soft_cap(F.linear(self(ids), self.output_weight), self.cap)
 
-    def loss(self, windows: Tensor) -> Tensor:  # type: ignore[override]
-        """Mean cross-entropy in nats per token of windows `[batch, length + 1]`: each token from those before it."""
+    def attend_both_ways(self, both: bool) -> None:
+        """Let tokens look at those after them, for `loss` with places; a model is used and exported as one that does not."""
+        for block in self.blocks:
+            block.attention.causal = not both  # type: ignore[union-attr]
+
+    def loss(  # type: ignore[override]
+        self, windows: Tensor, places: Tensor | None = None, labels: Tensor | None = None
+    ) -> Tensor:
+        """Mean cross-entropy in nats per token of windows `[batch, length + 1]`: each token from those before it.
+
+        With `places` and `labels` `[batch, masked]`, `windows` are masked ids `[batch, length]` and each label is predicted at
+        the position before its place, as if it were a next token (masked next-token prediction; GPT-BERT, arXiv 2410.24159).
+        """
+        if places is not None and labels is not None:
+            hidden = take(self(windows), places - 1).flatten(0, 1)
+            return cross_entropy(hidden, self.output_weight, labels.flatten(), cap=self.cap)
         labels = windows[:, 1:]
         if self.training_only.separator is not None:  # the first token of a document cannot be known from the one before
             labels = labels.masked_fill(labels == self.training_only.separator, -100)
