@@ -31,9 +31,11 @@ from lang_configs.schema import Pretrain
 from tasks.documents import write_table
 from tasks.pretrain import CHECKPOINTS, STOP_SECONDS, STOPPED, checkpoint, export, hardware
 from tasks.pretrain.data import TokenFiles, Windows, halve
+from tasks.pretrain.energy import JOULES_PER_KWH, Meter, watts
 from tasks.pretrain.model import CausalLM, ModelShape
 from tasks.pretrain.optimizer import Optimizer
-from tasks.pretrain.schedule import learning_rate_scale, progress
+from tasks.pretrain.schedule import Used, learning_rate_scale, progress
+from tasks.pretrain.utilization import flops_per_token, peak_flops
 from tasks.stage import StageError, peak_memory, replacing
 
 STEPS_PER_EPOCH = 32
@@ -54,6 +56,8 @@ METRICS = pa.schema(
         ("tokens_per_second", pa.float64()),
         ("memory_bytes", pa.int64()),
         ("elapsed_seconds", pa.float64()),
+        ("mfu", pa.float64()),  # since the last row; null for a GPU whose peak is not known
+        ("watts", pa.float64()),  # as measured since the last row; null where no counter can be read
     ]
 )
 
@@ -69,6 +73,7 @@ class State:
     step: int = 0
     windows: int = 0
     seconds: float = 0.0
+    joules: float = 0.0
     skipped: int = 0
     skipped_in_a_row: int = 0
     losses: list[float] = field(default_factory=list)
@@ -100,6 +105,7 @@ class Trainer:
         self.model.to(self.dtype)
         self.parameters = sum(weight.numel() for weight in self.optimizer.weights.values())
         self.full, self.half = plan_batches(config, self.data.count, hardware.most_windows(self.shape, self.device))
+        self.meter, self.peak = Meter(self.device), peak_flops(self.device, self.dtype)
         self.state = State()
         self.unsaved = self.stop = False
         self.loss, self.compiled = self.model.loss, False
@@ -108,7 +114,7 @@ class Trainer:
         """Load the last checkpoint, if any, and compile the model if that pays."""
         self.started = self.saved_at = time.monotonic()
         self._resume()
-        self.seconds_before = self.state.seconds
+        self.seconds_before, self.joules_before = self.state.seconds, self.state.joules
         epoch_tokens = self.data.count * self.shape.context
         if self.used() < 1 and hardware.worth_compiling(self.config, self.parameters, epoch_tokens, self.device):
             self._compile()
@@ -116,7 +122,7 @@ class Trainer:
     def run(self, report: Callable[[State, float], None]) -> None:
         """Train until the budget is used. Raises Stopped after a signal, when all is saved."""
         state, config = self.state, self.config
-        logged_at, logged_windows = time.monotonic(), state.windows
+        logged_at, logged_windows, logged_joules = time.monotonic(), state.windows, self.meter.measured_joules()
         used = self.used()
         while used < 1 or state.step == 0:
             batch = self.half if used < config.half_context else self.full
@@ -133,17 +139,22 @@ class Trainer:
             used = self.used()
             if used == 1 or state.step % config.log_steps == 0:
                 now = time.monotonic()
+                joules = self.meter.measured_joules()
                 speed = (state.windows - logged_windows) * self.shape.context / (now - logged_at)
-                self._log(scale * config.peak_learning_rate, norm, speed)
-                logged_at, logged_windows = now, state.windows
+                power = watts(joules, logged_joules, now - logged_at)
+                self._log(scale * config.peak_learning_rate, norm, speed, self._mfu(speed, batch.half), power)
+                logged_at, logged_windows, logged_joules = now, state.windows, joules
             if used == 1 or time.monotonic() - self.saved_at > 60 * config.checkpoint_minutes:
                 self.save()
             report(state, used)
 
     def used(self) -> float:
         """Share of the budget that is used; the clock counts compiling and goes on where an earlier run stopped."""
-        self.state.seconds = self.seconds_before + time.monotonic() - self.started
-        return progress(self.config, self.state.step, self.state.seconds, self.state.windows / self.data.count)
+        state = self.state
+        state.seconds = self.seconds_before + time.monotonic() - self.started
+        state.joules = self.joules_before + self.meter.joules()
+        kwh, tokens = state.joules / JOULES_PER_KWH, state.windows * self.shape.context
+        return progress(self.config, Used(state.step, state.seconds, tokens, state.windows / self.data.count, kwh))
 
     def save(self) -> None:
         """Write a checkpoint if there is something new to save."""
@@ -176,6 +187,9 @@ class Trainer:
             "training_loss": state.rows[-1]["loss"],
             "training_bits_per_byte": state.rows[-1]["bits_per_byte"],
             "skipped_steps": self.optimizer.skipped,
+            "mfu": self._mfu(tokens / state.seconds, half=False),
+            "kwh": round(state.joules / JOULES_PER_KWH, 9),
+            "energy": self.meter.words,
             "device": self.device,
             "precision": str(self.dtype).removeprefix("torch."),
             "compiled": self.compiled,
@@ -229,14 +243,19 @@ class Trainer:
                 return None
         return total
 
-    def _log(self, rate: float, norm: float, speed: float) -> None:
+    def _mfu(self, speed: float, half: bool) -> float | None:
+        length = self.shape.context // (2 if half else 1)
+        flops = flops_per_token(self.parameters, self.shape.layers, self.shape.width, length)
+        return speed * flops / self.peak if self.peak else None
+
+    def _log(self, rate: float, norm: float, speed: float, mfu: float | None, power: float | None) -> None:
         state, files = self.state, self.files
         loss = sum(state.losses) / len(state.losses) if state.losses else None
         state.losses.clear()
         memory = torch.cuda.max_memory_allocated() if self.device == "cuda" else peak_memory()
         bits = None if loss is None else loss / math.log(2) * files.train_tokens / files.train_bytes
         row = [state.step, state.windows * self.shape.context, state.windows / self.data.count, loss, bits,
-               rate, norm if math.isfinite(norm) else None, speed, memory, state.seconds]  # fmt: skip
+               rate, norm if math.isfinite(norm) else None, speed, memory, state.seconds, mfu, power]  # fmt: skip
         state.rows.append(dict(zip(METRICS.names, row, strict=True)))
 
 
