@@ -1,7 +1,7 @@
 """Pretraining of a causal language model from token files, in a process of its own.
 
 The pieces, to be read in this order: model, data, optimizer, schedule, checkpoint, export, hardware, utilization, energy,
-footprint, train; measure and estimate say beforehand what a run will take.
+emissions, train; measure and estimate say beforehand what a run will take.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from lang_configs.schema import Pretrain
-from tasks.pretrain.footprint import footprint
+from tasks.pretrain.emissions import footprint
 from tasks.pretrain.hardware import environment
 from tasks.stage import StageError, Work
 

@@ -16,8 +16,8 @@ from typing import Any
 
 from lang_configs.schema import Pretrain, Runtime
 from tasks.engines import available_cores
+from tasks.pretrain.emissions import footprint
 from tasks.pretrain.energy import JOULES_PER_KWH, processor_name
-from tasks.pretrain.footprint import footprint
 from tasks.pretrain.hardware import cache_folder, environment
 from tasks.stage import StageError, write_atomically
 
