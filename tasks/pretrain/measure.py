@@ -40,8 +40,10 @@ class Steps:
     seconds: float
 
 
-def measure(config: Pretrain, train_tokens: int | None, vocab_size: int, seconds: float) -> Speed:
+def measure(config: Pretrain, train_tokens: int | None, vocab_size: int, seconds: float, until: float) -> Speed:
     """Train on random tokens for about `seconds`: on whole windows, then on half ones, if the config has both.
+
+    At `until` (seconds of time.time) no step is begun but the first of each kind.
 
     A step of many micro-batches is put together from the time of one and of the optimizer. `train_tokens` decides how
     large batches are; None stands for plenty.
@@ -50,6 +52,7 @@ def measure(config: Pretrain, train_tokens: int | None, vocab_size: int, seconds
         tokens = _random_tokens(Path(folder), config, train_tokens, vocab_size)
         trainer = Trainer(Path(folder), Path(folder), config.model_copy(update=UNLIMITED | QUIET))
         trainer.start()
+        seconds = min(seconds, until - time.time())
         begun, joules = time.monotonic(), trainer.meter.joules()
         kinds = [half for half, used in ((False, config.half_context < 1), (True, config.half_context > 0)) if used]
         timed = {half: _time(trainer, half, seconds / len(kinds)) for half in kinds}
@@ -133,9 +136,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--tokens", type=int, help="training tokens; default: plenty")
     parser.add_argument("--vocab-size", type=int, required=True)
     parser.add_argument("--seconds", type=float, required=True, help="how long to measure")
+    parser.add_argument("--until", type=float, default=float("inf"), help="when to end at the latest (Unix time)")
     options = parser.parse_args(arguments)
     config = Pretrain.model_validate_json(options.config)
-    print(json.dumps(asdict(measure(config, options.tokens, options.vocab_size, options.seconds))))
+    print(json.dumps(asdict(measure(config, options.tokens, options.vocab_size, options.seconds, options.until))))
     return 0
 
 

@@ -130,6 +130,7 @@ def test_a_real_run_uses_what_was_said(
 ) -> None:
     """Prints measured and estimated for each number; only memory, which no other process changes, is held against a bound."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("tasks.pretrain.estimate.LIMIT_SECONDS", 120)
     tokens = make_tokens(documents=2000)
     meta = json.loads((tokens / "meta.json").read_text())
     config = Pretrain.model_validate({"model": {"layers": 4, "width": 128, "heads": 2}, "compile": False, "minutes": 0.4})
