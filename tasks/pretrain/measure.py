@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from statistics import median
+from statistics import fmean
 
 import numpy as np
 import torch
@@ -90,7 +90,10 @@ def _random_tokens(folder: Path, config: Pretrain, train_tokens: int | None, voc
 
 
 def _time(trainer: Trainer, half: bool, seconds: float) -> Steps:
-    """Run steps of one kind for so long, at least one; the first, in which memory is fetched, counts only if it is alone."""
+    """Run steps of one kind for so long, at least one; the first, in which memory is fetched, counts only if it is alone.
+
+    The mean of the others, not their median: a run is as long as all of its steps, slow ones included.
+    """
     trainer.config = trainer.config.model_copy(update={"half_context": 1.0 if half else 0.0})
     batch = trainer.half if half else trainer.full
     setattr(trainer, "half" if half else "full", replace(batch, count=1))
@@ -114,7 +117,7 @@ def _time(trainer: Trainer, half: bool, seconds: float) -> Steps:
         pass
     finally:
         setattr(trainer.optimizer, "step", step)  # noqa: B010
-    whole, update = (median(values[1:] or values) for values in (durations, updates))
+    whole, update = (fmean(values[1:] or values) for values in (durations, updates))
     tokens = batch.each * batch.count * trainer.shape.context
     return Steps(tokens, batch.count * (whole - update) + update)
 
