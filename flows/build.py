@@ -61,7 +61,8 @@ class Build:
         if trains:
             self._engine.close()  # its idle workers would hold memory that the training can use
         with self.watch(label) as progress, self._gpu() if trains else contextlib.nullcontext():
-            manifest, reused = execute(stage, output, config, inputs, Work(self._engine, progress), self.request.name)
+            work = Work(self._engine, progress, runtime=self.config.runtime)
+            manifest, reused = execute(stage, output, config, inputs, work, self.request.name)
         self.stages.append({"stage": stage.name, "label": label, "fingerprint": output.fingerprint, "reused": reused})
         self.manifests[label] = manifest
         if not reused:

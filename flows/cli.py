@@ -89,16 +89,19 @@ def plan(
     set_: Set = None,
     workspace: Workspace = None,
     offline: Offline = False,
+    measure: Annotated[
+        bool, typer.Option(help="Measure how fast this machine trains the model: seconds, and once for each model.")
+    ] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Say which stages are done and which will run, why, and what will be fetched; run nothing, download nothing."""
+    """Say which stages are done and which will run, why, what will be fetched and what the training takes; build nothing."""
     from dataclasses import asdict, replace
 
     from flows.plan import Plan
-    from flows.report import table
+    from flows.report import print_training, table
 
     request = _request(language, preset, documents, evaluation, snapshot, set_, workspace)
-    steps = Plan(replace(request, offline=offline)).all()
+    steps = Plan(replace(request, offline=offline), (lambda words: print(words, file=sys.stderr)) if measure else None).all()
     if as_json:
         print(json.dumps([asdict(step) for step in steps], indent=1))
         return
@@ -117,6 +120,9 @@ def plan(
     fetched = [(step.label, step.fetch) for step in steps if step.fetch is not None]
     if fetched:
         table(["fetches", "MB", "what"], [(label, _megabytes(fetch.bytes), fetch.what) for label, fetch in fetched])
+    for step in steps:
+        if step.training or step.note:
+            print_training(step.training, step.note)
     print(f"about {known / 60:.0f} min" + (f", and {open_ends} stages that never ran here" if open_ends else ""))
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
-from flows.dag import CRAWL, PRETRAIN, build_lm
+from flows import foresight
+from flows.dag import CORPUS, CRAWL, PRETRAIN, TOKENS, build_lm
 from flows.request import Request
 from tasks.crawl import link
 from tasks.crawl.estimate import Estimate, estimate
+from tasks.pretrain.estimate import Estimate as TrainingEstimate
 from tasks.stage import MANIFEST, Output, Stage, describe
 
 
@@ -27,33 +29,48 @@ class Step:
     seconds: float | None
     fetch: Estimate | None = None
     """Of a crawl that will run: what comes over the line."""
+    training: TrainingEstimate | None = None
+    """Of a training that will run: what it takes, if that is known."""
+    note: str = ""
+    """Why it is not."""
 
 
 class Plan:
-    """The `run` of the DAG that runs nothing."""
+    """The `run` of the DAG that runs nothing, but for a measurement of the training's speed if `measure` is given.
 
-    def __init__(self, request: Request) -> None:
+    `measure` is told in words before that happens.
+    """
+
+    def __init__(self, request: Request, measure: Callable[[str], object] | None = None) -> None:
         self.request = request
         self.config, self.given = request.resolve()
         link.use(self.config.crawl.model_copy(update={"hours": None}))  # questions are small, and a plan waits for no night
         self.steps: list[Step] = []
+        self._measure = measure
         self._pending: dict[str, str] = {}
+        self._newest: dict[str, dict[str, Any]] = {}
 
     def __call__(
         self, stage: Stage, config: BaseModel, inputs: Mapping[str, Output], external: str = "", label: str = ""
     ) -> Output:
         label = label or stage.name
         output = describe(stage, self.request.workspace, self.request.name, config, inputs, external)
-        done = output.manifest() is not None
+        manifest = output.manifest()
+        done = manifest is not None
         previous = _latest(output.folder.parent, config)
+        if newest := manifest or previous:
+            self._newest[stage.name] = newest
         seconds = None if done else (previous or {}).get("seconds")
-        if not done and stage.name == PRETRAIN.name and self.config.pretrain.minutes:
-            seconds = self.config.pretrain.minutes * 60
+        training, note = None, ""
+        if not done and stage.name == PRETRAIN.name:
+            tokens, corpus = self._newest.get(TOKENS.name), self._newest.get(CORPUS.name)
+            training, note = foresight.training(self.config, tokens, corpus, self._measure)
+            seconds = training.seconds if training else 60 * (self.config.pretrain.minutes or 0) or seconds
         why = "" if done else self._reason(stage, config, inputs, output, previous)
         if not done:
             self._pending[output.fingerprint] = label
         fetch = estimate(config) if stage.name == CRAWL.name and not done else None  # type: ignore[arg-type]
-        self.steps.append(Step(label, done, why, seconds, fetch))
+        self.steps.append(Step(label, done, why, seconds, fetch, training, note))
         return output
 
     def all(self) -> list[Step]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tasks.stage import Output
+
+if TYPE_CHECKING:
+    from tasks.pretrain.estimate import Estimate
 
 _HEADLINE = {
     "crawl": ("written", "documents written"),
@@ -49,6 +52,33 @@ def print_result(release: Output, manifests: Mapping[str, Mapping[str, Any]]) ->
             print(f"{score['task']:<14} {score['metric']} {score['value']:.3f} (n = {score['n']})")
     for sample in metrics["samples"][:2]:
         print(f"\n  {sample['prompt']} ... {' '.join(sample['text'].split())[:300]}")
+
+
+def print_training(estimate: Estimate | None, note: str) -> None:
+    """What a training will take, or why that is not known."""
+    if estimate is None:
+        print(f"training: {note}")
+        return
+    kwh = f"{estimate.kwh:,.3g} kWh" if estimate.kwh >= 0.1 else f"{1000 * estimate.kwh:,.3g} Wh"
+    cost = "" if estimate.cost is None else f"{estimate.cost:,.3g} {estimate.currency}"
+    rows = [
+        ("model", f"{estimate.parameters:,} parameters, {estimate.precision} on {estimate.device}"),
+        ("speed", f"{estimate.tokens_per_second:,.0f} tokens per second"),
+        ("tokens", f"{estimate.tokens:,}, until pretrain.{estimate.ends_by} is used up"),
+        ("time", f"{_hours(estimate.seconds)}"),
+        ("memory", f"{estimate.memory_bytes / 1e9:.2f} GB"),
+        ("energy", f"{kwh}, {estimate.energy}"),
+        ("CO2", f"{estimate.co2_grams:,.3g} g ({estimate.grid})"),
+        ("price", cost or "runtime.price_per_kwh is not set"),
+        *(("note", words) for words in estimate.notes),
+    ]
+    table(["training", "about"], rows)
+
+
+def _hours(seconds: float) -> str:
+    return (
+        f"{seconds / 3600:,.1f} h" if seconds >= 3600 else f"{seconds / 60:.1f} min" if seconds >= 100 else f"{seconds:.0f} s"
+    )
 
 
 def print_sample(documents: Iterable[Mapping[str, Any]]) -> None:

@@ -14,7 +14,7 @@ from lang_configs import ConfigError, LanguageConfig, load, stem
 from lang_configs.schema import Crawl, FilesSource
 from tasks.select.forgotten import FORGOTTEN, read
 
-_MACHINE = re.compile(rf"crawl\.(?:{'|'.join(name for name, key in Crawl.model_fields.items() if key.exclude)})=")
+_MACHINE = re.compile(rf"runtime\.|crawl\.(?:{'|'.join(name for name, key in Crawl.model_fields.items() if key.exclude)})=")
 """Overrides that say something of this machine only, and are no part of what repeats a build elsewhere."""
 
 

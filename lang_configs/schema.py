@@ -401,12 +401,18 @@ class Model(Strict):
 
 
 class Pretrain(Strict):
-    """How the model is trained. The first of steps, minutes and epochs to be reached ends the run; the schedule follows it."""
+    """How the model is trained. The first of steps, minutes, tokens, epochs and kwh to be used up ends the run, and the
+    schedule follows it.
+    """
 
     model: Model = Model()
     steps: int | None = Field(None, ge=1)
     minutes: float | None = Field(30.0, gt=0)
     epochs: float = Field(4.0, gt=0, description="Most passes over the training tokens")
+    tokens: int | None = Field(None, ge=1, description="Most tokens to read, each pass counted")
+    kwh: float | None = Field(
+        None, gt=0, description="Most energy of GPU and processor, in kWh: measured where that is possible, else estimated"
+    )
     batch_tokens: int = Field(4096, ge=64, description="Most tokens per optimizer step; a small corpus gets smaller steps")
     half_context: float = Field(
         0.6,
@@ -498,11 +504,18 @@ class Schedule(Strict):
 
 
 class Runtime(Strict):
-    """How fast, never what: no fingerprint depends on it."""
+    """How fast, where and at what price, never what: no fingerprint depends on it."""
 
     engine: Literal["inline", "processes", "dask"] = "processes"
     workers: int = Field(0, ge=0, description="0: one for each core")
     address: str | None = Field(None, description="Scheduler of a running Dask cluster")
+    country: str | None = Field(
+        None,
+        pattern="^[A-Z]{2}$",
+        description="Where the electricity comes from, as ISO 3166-1 alpha-2, e.g. KE; default: the world's average",
+    )
+    price_per_kwh: float | None = Field(None, ge=0, description="What electricity costs, in `currency`")
+    currency: str = Field("USD", pattern="^[A-Z]{3}$", description="ISO 4217, e.g. KES")
 
 
 class LanguageConfig(Strict):

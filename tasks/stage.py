@@ -33,6 +33,7 @@ from typing import Any
 from filelock import FileLock
 from pydantic import BaseModel
 
+from lang_configs.schema import Runtime
 from tasks.engines import Engine, Inline
 
 MANIFEST = "manifest.json"
@@ -49,13 +50,14 @@ class StageError(Exception):
 
 @dataclass(frozen=True)
 class Work:
-    """What a stage may use while it runs and that never changes its output: the engine, the progress report, and a folder
-    for what a later run of the stage can reuse (None: there is none).
+    """What a stage may use while it runs and that never changes its output: the engine, the progress report, a folder for
+    what a later run of the stage can reuse (None: there is none), and what the config says of this machine.
     """
 
     engine: Engine = field(default_factory=Inline)
     progress: Progress = lambda done, total, unit: None
     cache: Path | None = None
+    runtime: Runtime = field(default_factory=Runtime)
 
     def units(self, function: Callable[[Any, Path], Metrics], items: Mapping[str, Any], out: Path) -> dict[str, Metrics]:
         """Run `function(item, out)` for each named item through the engine; a unit that ended before a kill is not redone.

@@ -212,10 +212,9 @@ SELECT step, tokens, loss, bits_per_byte, learning_rate FROM (
 ) WHERE number % ceil(total / 400.0) = 0 OR number = total ORDER BY step;
 
 -- row energy
-SELECT 10 AS watts_per_core, cores, trained AS seconds, 10 * cores * trained / 3600 AS watt_hours FROM (
-    SELECT nullif(regexp_extract(machine, '(\d+) cores', 1), '')::BIGINT AS cores, (metrics->>'seconds')::DOUBLE AS trained
-    FROM stages WHERE stage = 'pretrain'
-);
+SELECT kwh, 1000 * kwh AS watt_hours, source, mfu, country, grid, grid_grams_per_kwh, co2_grams, cost, currency,
+       (SELECT avg(watts) FROM training) AS measured_watts
+FROM energy;
 
 -- row run_time
 SELECT sum(seconds) AS seconds, max(peak_memory_bytes) AS peak_memory_bytes, count(*) AS stages FROM stages;

@@ -111,7 +111,18 @@ def _create(database: Any) -> None:
 def _add_stage(database: Any, folder: Path) -> dict[str, Any]:
     manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
     fingerprint, stage = manifest["fingerprint"], manifest["stage"]
-    for table in ("stages", "files", "sources", "decisions", "dates", "tokenizers", "training", "evaluations", "releases"):
+    for table in (
+        "stages",
+        "files",
+        "sources",
+        "decisions",
+        "dates",
+        "tokenizers",
+        "training",
+        "energy",
+        "evaluations",
+        "releases",
+    ):
         database.execute(f"DELETE FROM {table} WHERE fingerprint = ?", [fingerprint])
     files = manifest["files"]
     database.execute(
@@ -190,9 +201,13 @@ def _add_tokenizer(database: Any, folder: Path, manifest: dict[str, Any]) -> Non
 
 def _add_training(database: Any, folder: Path, manifest: dict[str, Any]) -> None:
     database.execute(
-        "INSERT INTO training SELECT ?, ?, step, tokens, epoch, loss, bits_per_byte, learning_rate, gradient_norm,"
-        " tokens_per_second, memory_bytes, elapsed_seconds FROM read_parquet(?)",
+        "INSERT INTO training BY NAME SELECT ? AS fingerprint, ? AS language, * FROM read_parquet(?)",
         [manifest["fingerprint"], manifest["language"], str(folder / "metrics.parquet")],
+    )
+    names = ("kwh", "energy", "mfu", "country", "grid", "grid_grams_per_kwh", "co2_grams", "cost", "currency")
+    values = [manifest["metrics"].get(name) for name in names]
+    database.execute(
+        "INSERT INTO energy VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", [manifest["fingerprint"], manifest["language"], *values]
     )
 
 

@@ -1,7 +1,7 @@
 """Pretraining of a causal or masked language model from token files, in a process of its own, or one for each GPU.
 
 The pieces, to be read in this order: models, data, batches, optimizer, schedule, guard, parallel, checkpoint, hardware,
-trainer, train.
+utilization, energy, emissions, trainer, train; measure and estimate say beforehand what a run will take.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from lang_configs.schema import Pretrain
+from tasks.pretrain.emissions import footprint
 from tasks.pretrain.hardware import environment, process_count
 from tasks.stage import StageError, Work
 
@@ -37,8 +38,9 @@ def pretrain(inputs: Mapping[str, Path], config: Pretrain, out: Path, work: Work
 
     Writes `model/` (config.json, model.safetensors in fp32 and, of causal models, generation_config.json: a stock class) and
     `metrics.parquet` (a row per logging step: step, tokens, epoch, loss in nats per token, bits_per_byte estimated on
-    the training text, learning_rate, gradient_norm, tokens_per_second, memory_bytes, elapsed_seconds). A run that was
-    killed or stopped goes on from its last checkpoint in `out`.
+    the training text, learning_rate, gradient_norm, tokens_per_second, memory_bytes, elapsed_seconds,
+    mfu, watts). The metrics hold the energy in kWh, how it is known, its CO2 equivalent in grams and its price. A run that
+    was killed or stopped goes on from its last checkpoint in `out`.
 
     Raises StageError with the child's own words when training fails. SIGINT and SIGTERM reach this process again once
     the child has saved.
@@ -73,7 +75,7 @@ def pretrain(inputs: Mapping[str, Path], config: Pretrain, out: Path, work: Work
     if code or not metrics:
         raise StageError(_explain(STOPPED if stopped else code, error or last_line))
     shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
-    return metrics
+    return metrics | footprint(metrics["kwh"], work.runtime)
 
 
 @contextlib.contextmanager

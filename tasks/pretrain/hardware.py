@@ -24,6 +24,11 @@ WORKING_BYTES = {"cpu": 1 << 30, "cuda": 3 << 30}
 """Memory for the activations and logits of one micro-batch."""
 
 
+def cache_folder() -> Path:
+    """What is kept from one run to the next, of whatever workspace: compiled kernels, measured speeds."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lugha"
+
+
 def environment(processes: int = 1) -> dict[str, str]:
     """Environment variables that a training process needs before it loads torch.
 
@@ -32,14 +37,13 @@ def environment(processes: int = 1) -> dict[str, str]:
     tensors on its heap; otherwise each is mapped and page-faulted again at every step, up to a fifth of the time.
     Compiled kernels are kept for the next run.
     """
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lugha"
     return {
         "OMP_NUM_THREADS": str(max(1, available_cores() // processes)),
         "OMP_WAIT_POLICY": "PASSIVE",
         "MALLOC_MMAP_THRESHOLD_": "4000000000",
         "MALLOC_TRIM_THRESHOLD_": "8000000000",
         "MALLOC_TOP_PAD_": "200000000",
-        "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"),
+        "TORCHINDUCTOR_CACHE_DIR": str(cache_folder() / "inductor"),
     }
 
 
@@ -86,7 +90,7 @@ def worth_compiling(config: Pretrain, parameters: int, epoch_tokens: int, device
     """Whether a run is long enough to compile the model for; the same for the same budget, so that a resumed run agrees."""
     if config.compile != "auto":
         return config.compile
-    tokens = min(config.epochs * epoch_tokens, (config.steps or math.inf) * config.batch_tokens)
+    tokens = min(config.epochs * epoch_tokens, (config.steps or math.inf) * config.batch_tokens, config.tokens or math.inf)
     seconds = min(6 * parameters * tokens / FLOPS[device], 60 * (config.minutes or math.inf))
     return seconds > COMPILE_SECONDS
 

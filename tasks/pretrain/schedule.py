@@ -1,12 +1,13 @@
 """How far a run is, and what share of the learning rate that allows.
 
-The budget is the first of steps, minutes and epochs to be used up; its largest share is the progress that schedules
-follow, so that a run cut by wall clock also ends at a learning rate of zero (the idea of cramming, arXiv 2212.14034).
+The budget is the first of steps, minutes, tokens, epochs and kWh to be used up; its largest share is the progress that
+schedules follow, so that a run cut by wall clock also ends at a learning rate of zero (the idea of cramming, arXiv 2212.14034).
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Literal
 
 from lang_configs.schema import Pretrain
@@ -15,13 +16,28 @@ FLOOR = 0.02
 """Smallest share during warm-up, so that the first step does something."""
 
 
-def progress(config: Pretrain, steps: int, seconds: float, epochs: float) -> float:
+@dataclass(frozen=True)
+class Used:
+    """What a run has used so far."""
+
+    steps: int
+    seconds: float
+    tokens: int
+    epochs: float
+    kwh: float
+
+
+def progress(config: Pretrain, used: Used) -> float:
     """Share of the budget that is used, from 0 to 1; 1 ends the run."""
-    shares = [epochs / config.epochs]
+    shares = [used.epochs / config.epochs]
     if config.steps:
-        shares.append(steps / config.steps)
+        shares.append(used.steps / config.steps)
     if config.minutes:
-        shares.append(seconds / (60 * config.minutes))
+        shares.append(used.seconds / (60 * config.minutes))
+    if config.tokens:
+        shares.append(used.tokens / config.tokens)
+    if config.kwh:
+        shares.append(used.kwh / config.kwh)
     return min(1.0, max(shares))
 
 

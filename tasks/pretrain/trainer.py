@@ -23,10 +23,12 @@ from tasks.documents import write_table
 from tasks.pretrain import CHECKPOINTS, checkpoint, hardware, models
 from tasks.pretrain.batches import Phase, plan_phases
 from tasks.pretrain.data import TokenFiles, Windows, halve, mask
+from tasks.pretrain.energy import JOULES_PER_KWH, Meter, watts
 from tasks.pretrain.guard import Guard
 from tasks.pretrain.optimizer import Optimizer
 from tasks.pretrain.parallel import Ranks
-from tasks.pretrain.schedule import learning_rate_scale, progress
+from tasks.pretrain.schedule import Used, learning_rate_scale, progress
+from tasks.pretrain.utilization import flops_per_token, peak_flops
 from tasks.stage import StageError, peak_memory, replacing
 
 FP16_SCALE, FP16_GROWTH_STEPS = 2.0**16, 2000
@@ -46,6 +48,8 @@ METRICS = pa.schema(
         ("tokens_per_second", pa.float64()),
         ("memory_bytes", pa.int64()),
         ("elapsed_seconds", pa.float64()),
+        ("mfu", pa.float64()),  # since the last row; null for a GPU whose peak is not known
+        ("watts", pa.float64()),  # as measured since the last row; null where no counter can be read
     ]
 )
 
@@ -61,6 +65,7 @@ class State:
     step: int = 0
     windows: int = 0
     seconds: float = 0.0
+    joules: float = 0.0
     loss_scale: float = 1.0
     good_steps: int = 0
     losses: list[float] = field(default_factory=list)
@@ -83,6 +88,7 @@ class Trainer:
         self.parameters = sum(weight.numel() for weight in self.optimizer.weights.values())
         most = hardware.most_windows(self.model.shape, self.device, config.checkpointing)
         self.phases = plan_phases(config, self.data.count, most, self.ranks.count)
+        self.meter, self.peak = Meter(self.device), peak_flops(self.device, self.dtype)
         self.state, self.guard = State(), Guard()
         if self.dtype == torch.float16:
             self.state.loss_scale = FP16_SCALE
@@ -93,7 +99,7 @@ class Trainer:
         """Load the last checkpoint, if any, and compile the model if that pays."""
         self.started = self.saved_at = time.monotonic()
         self._resume()
-        self.seconds_before = self.state.seconds
+        self.seconds_before, self.joules_before = self.state.seconds, self.state.joules
         epoch_tokens = self.data.count * self.config.model.context
         if self.used() < 1 and hardware.worth_compiling(self.config, self.parameters, epoch_tokens, self.device):
             self._compile()
@@ -101,7 +107,7 @@ class Trainer:
     def run(self, report: Callable[[State, float], None]) -> None:
         """Train until the budget is used. Raises Stopped after a signal, when all is saved."""
         state, config = self.state, self.config
-        logged_at, logged_windows = time.monotonic(), state.windows
+        logged_at, logged_windows, logged_joules = time.monotonic(), state.windows, self.meter.measured_joules()
         (used,) = self.ranks.largest(self.used())
         while used < 1 or state.step == 0:
             phase = next((phase for phase in self.phases if used < phase.until), self.phases[-1])
@@ -113,10 +119,11 @@ class Trainer:
             state.windows += phase.windows
             used, stop = self.ranks.largest(self.used(), self.stop)
             if used == 1 or state.step % config.log_steps == 0:
-                now = time.monotonic()
+                now, joules = time.monotonic(), self.meter.measured_joules()
                 speed = (state.windows - logged_windows) * config.model.context / (now - logged_at)
-                self._log(scale * config.peak_learning_rate, norm, speed)
-                logged_at, logged_windows = now, state.windows
+                power = watts(joules, logged_joules, now - logged_at)
+                self._log(scale * config.peak_learning_rate, norm, speed, self._mfu(speed, phase.half), power)
+                logged_at, logged_windows, logged_joules = now, state.windows, joules
             if stop or used == 1 or self.ranks.largest(time.monotonic() - self.saved_at)[0] > 60 * config.checkpoint_minutes:
                 self.save()
             if stop and used < 1:
@@ -125,8 +132,11 @@ class Trainer:
 
     def used(self) -> float:
         """Share of the budget that is used; the clock counts compiling and goes on where an earlier run stopped."""
-        self.state.seconds = self.seconds_before + time.monotonic() - self.started
-        return progress(self.config, self.state.step, self.state.seconds, self.state.windows / self.data.count)
+        state = self.state
+        state.seconds = self.seconds_before + time.monotonic() - self.started
+        state.joules = self.joules_before + self.meter.joules()
+        kwh, tokens = state.joules / JOULES_PER_KWH, state.windows * self.config.model.context
+        return progress(self.config, Used(state.step, state.seconds, tokens, state.windows / self.data.count, kwh))
 
     def save(self) -> None:
         """Write a checkpoint if there is something new to save; a disk that is full costs this one, not the run."""
@@ -166,6 +176,9 @@ class Trainer:
             "training_bits_per_byte": state.rows[-1]["bits_per_byte"],
             "skipped_steps": self.guard.not_finite + self.guard.spikes,
             "loss_spikes": self.guard.spikes,
+            "mfu": self._mfu(tokens / state.seconds, half=False),
+            "kwh": round(state.joules / JOULES_PER_KWH, 9),
+            "energy": self.meter.words,
             "processes": self.ranks.count,
             "device": self.device,
             "precision": str(self.dtype).removeprefix("torch."),
@@ -264,7 +277,12 @@ class Trainer:
         if self.dtype == torch.float16 and not math.isfinite(norm):
             state.loss_scale, state.good_steps = max(1.0, state.loss_scale / 2), 0
 
-    def _log(self, rate: float, norm: float, speed: float) -> None:
+    def _mfu(self, speed: float, half: bool) -> float | None:
+        shape, length = self.model.shape, self.config.model.context // (2 if half else 1)
+        flops = flops_per_token(self.parameters, shape.layers, shape.width, length)
+        return speed * flops / (self.peak * self.ranks.count) if self.peak else None
+
+    def _log(self, rate: float, norm: float, speed: float, mfu: float | None, power: float | None) -> None:
         state, files = self.state, self.files
         loss = sum(state.losses) / len(state.losses) if state.losses else None
         state.losses.clear()
@@ -272,5 +290,5 @@ class Trainer:
         causal = self.model.objective == "causal" and loss is not None
         bits = loss / math.log(2) * files.train_tokens / files.train_bytes if causal and loss else None
         row = [state.step, state.windows * self.config.model.context, state.windows / self.data.count, loss, bits,
-               rate, norm if math.isfinite(norm) else None, speed, memory, state.seconds]  # fmt: skip
+               rate, norm if math.isfinite(norm) else None, speed, memory, state.seconds, mfu, power]  # fmt: skip
         state.rows.append(dict(zip(METRICS.names, row, strict=True)))

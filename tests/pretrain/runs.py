@@ -62,6 +62,7 @@ def result(out: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any], list[dic
     found = checkpoint.load_latest(out / CHECKPOINTS)
     assert found is not None
     weights, moments, state = found
-    clocks = {"seconds", "rows"}
-    table = pq.read_table(out / "metrics.parquet").drop_columns(["tokens_per_second", "memory_bytes", "elapsed_seconds"])
+    clocks = {"seconds", "joules", "rows"}
+    measured = ["tokens_per_second", "memory_bytes", "elapsed_seconds", "mfu", "watts"]
+    table = pq.read_table(out / "metrics.parquet").drop_columns(measured)
     return weights | moments, {key: value for key, value in state.items() if key not in clocks}, table.to_pylist()

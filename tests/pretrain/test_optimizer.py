@@ -1,6 +1,7 @@
 """Muon, AdamW, Lion, LAMB, moving averages, and schedules."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from tasks.pretrain.lamb import Lamb
 from tasks.pretrain.lion import Lion
 from tasks.pretrain.models import LanguageModel, new
 from tasks.pretrain.optimizer import Optimizer, orthogonalise
-from tasks.pretrain.schedule import learning_rate_scale, progress
+from tasks.pretrain.schedule import Used, learning_rate_scale, progress
 
 MODEL = {"layers": 2, "width": 32, "heads": 2, "feed_forward": 64, "context": 16}
 
@@ -191,10 +192,15 @@ def test_schedules_rise_once_to_one_and_never_rise_again(kind: str, warm_up: flo
         assert all(s == pytest.approx(1) for s in stable)
 
 
-def test_the_budget_is_the_first_of_steps_minutes_and_epochs() -> None:
-    config = Pretrain(steps=100, minutes=2, epochs=4)
-    assert progress(config, steps=50, seconds=6, epochs=0.4) == 0.5
-    assert progress(config, steps=50, seconds=90, epochs=0.4) == 0.75
-    assert progress(config, steps=50, seconds=6, epochs=3.6) == pytest.approx(0.9)
-    assert progress(config, steps=101, seconds=6, epochs=1) == 1
-    assert progress(Pretrain(minutes=None, epochs=2), steps=10**6, seconds=1e6, epochs=1) == 0.5
+def test_the_budget_is_the_first_of_its_limits() -> None:
+    config = Pretrain(steps=100, minutes=2, tokens=1000, epochs=4, kwh=0.5)
+    used = Used(steps=50, seconds=6, tokens=40, epochs=0.4, kwh=0.01)
+    assert progress(config, used) == 0.5
+    assert progress(config, replace(used, seconds=90)) == 0.75
+    assert progress(config, replace(used, epochs=3.6)) == pytest.approx(0.9)
+    assert progress(config, replace(used, tokens=800)) == pytest.approx(0.8)
+    assert progress(config, replace(used, kwh=0.3)) == pytest.approx(0.6)
+    assert progress(config, replace(used, steps=101)) == 1
+    assert progress(config, replace(used, kwh=0.6)) == 1
+    only_epochs = Pretrain(minutes=None, epochs=2)
+    assert progress(only_epochs, Used(steps=10**6, seconds=1e6, tokens=10**9, epochs=1, kwh=1e3)) == 0.5
