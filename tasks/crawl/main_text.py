@@ -8,6 +8,7 @@ left of a page without its navigation is nearly all main text to the first one, 
 from __future__ import annotations
 
 import logging
+import re
 from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
@@ -32,14 +33,16 @@ _NAVIGATION = (
     "[role=navigation]",
     "[role=contentinfo]",
     "[role=banner]",
+    "a[class*=skip][href^='#']",  # "skip to the content", for those who use no mouse
 )
 _NAVIGATION_PATHS = [
     "//nav",
     "//*[@role='navigation' or @role='contentinfo' or @role='banner']",
     "//footer",
     "//header[not(ancestor::main or ancestor::article)]",
+    "//a[contains(@class, 'skip') and starts-with(@href, '#')]",
 ]
-"""The same for trafilatura, whose fallback would return it on short pages."""
+"""The same elements for trafilatura, whose fallback would return it on short pages."""
 
 
 class Shown:
@@ -56,8 +59,8 @@ class Shown:
 
     @cached_property
     def main(self) -> str:
-        """What looks like the main text, one paragraph a line."""
-        return lines(self._text(True, _NAVIGATION))
+        """What looks like the main text, one paragraph or row of a table a line."""
+        return lines(re.sub(r"\t+", "\t", self._text(True, _NAVIGATION)))
 
     def is_mostly_main(self) -> bool:
         """Whether what is outside navigation is nearly all main text, and few of it links."""
@@ -88,7 +91,6 @@ def main_text(shown: Shown, tree: HtmlElement) -> str:
     What resiliparse takes for it where little else is on the page; what trafilatura takes for it else, without navigation,
     unless that keeps almost nothing. It may take minutes on a page made for that, and raise anything.
     """
-
     if shown.is_mostly_main():
         return shown.main
     import trafilatura

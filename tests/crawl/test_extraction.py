@@ -28,8 +28,8 @@ ENGLISH = (
 MENU = "".join(
     f"<li><a href='/{word}'>{word} and more of the news about it</a></li>" for word in ("Sports", "Business", "Weather")
 )
-ENDLESS = b"<html><body><article><p>" + b"<span>habari</span> " * 100_000
-"""trafilatura 2.1 takes minutes for this, in C code that no signal interrupts."""
+ENDLESS = b"<html><body><article><p>" + b"<a href=/><span>habari</span></a> " * 100_000
+"""trafilatura 2.1 takes minutes for this, in C code that no signal interrupts; it is asked because all of it is links."""
 
 
 def made(text: str, around: str = "") -> bytes:
