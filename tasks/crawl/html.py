@@ -44,12 +44,6 @@ class Outline:
     directives: frozenset[str] = frozenset()
 
 
-def extract(html: bytes, url: str, content_type: str | None = None) -> Page | None:
-    """Main text and metadata of a page; None if it cannot be parsed or holds no text. Never raises on hostile input."""
-    found = page(html, url, content_type)
-    return None if isinstance(found, str) else found
-
-
 def page(html: bytes, url: str, content_type: str | None = None, languages: Collection[str] = ()) -> Page | str:
     """Main text and metadata of a page, or why there are none: `no_text`, or `language_<label>`. Never raises.
 
@@ -72,11 +66,11 @@ def page(html: bytes, url: str, content_type: str | None = None, languages: Coll
 
 
 def outline(html: bytes, url: str, content_type: str | None = None) -> Outline:
-    """Links and robots directives of a page, at a fraction of the cost of `extract`; empty if it cannot be parsed."""
+    """Links and robots directives of a page, at a fraction of the cost of `page`; empty if it cannot be parsed."""
     try:
         tree = _parse(decode(html, content_type))
         return Outline(_links(tree, url), _directives(tree))
-    except Exception as error:  # as in extract
+    except Exception as error:  # as in page
         logging.getLogger(__name__).debug("%s: %s: %s", url, type(error).__name__, error)
         return Outline()
 
