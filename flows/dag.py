@@ -33,7 +33,7 @@ from tasks.stage import Output, Stage
 from tasks.tokenizer import tokenizer
 from tasks.tokens import tokens
 
-CRAWL = Stage("crawl", crawl, version=2)
+CRAWL = Stage("crawl", crawl, version=3)
 CLEAN = Stage("clean", clean, version=2, libraries=["ftfy"])
 LANGUAGE = Stage("language", language, version=2)
 QUALITY = Stage("quality", quality, version=3)

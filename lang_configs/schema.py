@@ -41,6 +41,7 @@ class FilesSource(Strict):
     documents: Literal["file", "line", "paragraph"] = Field(
         "file", description="What is a document in plain text: the file, each line, or what blank lines separate"
     )
+    languages: Languages = None
 
 
 class WarcSource(Strict):
@@ -50,6 +51,7 @@ class WarcSource(Strict):
     name: Name = "warc"
     paths: list[str] = Field(min_length=1, description="Files, folders or globs", exclude=True)
     license: str | None = Field(None, description="SPDX id for pages that state none")
+    languages: Languages = None
 
 
 class WebSource(Strict):

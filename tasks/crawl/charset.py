@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 import re
 from email.message import Message
+from functools import lru_cache
 
 PRESCAN = 1024
 """Bytes in which a meta tag may declare the encoding (HTML 13.2.3.2)."""
@@ -59,6 +60,7 @@ def codec(label: str) -> str | None:
         return None
 
 
+@lru_cache(maxsize=1024)  # a server says the same of all its pages
 def _of_header(content_type: str) -> str:
     header = Message()
     header["Content-Type"] = re.sub(r"[\r\n]+", " ", content_type)

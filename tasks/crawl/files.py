@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lang_configs.schema import FilesSource
+from tasks.crawl import extraction
 from tasks.crawl.packed import End, Loss, record, unpack
 from tasks.documents import Document
 from tasks.stage import StageError
@@ -50,16 +51,16 @@ def find(paths: Iterable[str], endings: tuple[str, ...]) -> list[Path]:
 def read(path: Path, source: FilesSource, report: Counter[str]) -> Iterator[Document]:
     """Documents of one file. What cannot be read is counted and passed over; all before and behind it is read.
 
-    `report` counts `documents`, `no_text`, `too_large`, `bad_json` (lines) and, of damaged files, what `packed.record` does,
-    the `broken_lines` at the edges of what is missing, and the `lost_rows` of Parquet files (exactly as many as their row
-    groups say); `unreadable_files` are those of which nothing can be read.
+    `report` counts `documents`, `no_text`, `too_large`, `bad_json` (lines), for HTML the reasons of `extraction.page` and, of
+    damaged files, what `packed.record` does, the `broken_lines` at the edges of what is missing, and the `lost_rows` of Parquet
+    files (exactly as many as their row groups say); `unreadable_files` are those of which nothing can be read.
     """
     name = path.name.lower()
     try:
         if name.endswith(".parquet"):
             rows = _parquet(path, report)
         elif name.endswith((".html", ".htm", ".xhtml")):
-            rows = _html(path, report)
+            rows = _html(path, source, report)
         elif name.removesuffix(".gz").removesuffix(".zst").endswith(".txt"):
             rows = _texts(path, source, report)
         else:
@@ -164,15 +165,13 @@ def _parquet(path: Path, report: Counter[str]) -> Iterator[Row]:
             first += due
 
 
-def _html(path: Path, report: Counter[str]) -> Iterator[Row]:
-    from tasks.crawl.html import extract
-
+def _html(path: Path, source: FilesSource, report: Counter[str]) -> Iterator[Row]:
     if path.stat().st_size > LONGEST:
         report["too_large"] += 1
         return
-    page = extract(path.read_bytes(), f"file:{path.name}")
-    if page is None:
-        report["no_text"] += 1
+    page = extraction.page(path.read_bytes(), f"file:{path.name}", None, source.languages or ())
+    if isinstance(page, str):
+        report[page] += 1
         return
     yield 0, {"text": page.text, "title": page.title, "license": page.license, "published_at": page.published_at}
 

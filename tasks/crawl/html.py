@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from tasks.crawl.addresses import normalise
 from tasks.crawl.charset import decode
+from tasks.crawl.main_text import Shown, main_text
 from tasks.crawl.metadata import Metadata, metadata
 
 if TYPE_CHECKING:
@@ -24,18 +25,8 @@ MAX_LINKS = 5000
 LEAST_SHARE = 0.2
 """Probability from which on the second language of a page counts: the model reads three pieces, so it is in one of them."""
 
-LEAST_KEPT = 0.3
-"""Share of what looks like the main text (resiliparse) below which trafilatura has lost the text, not cleaned it."""
-
 LEAST_MAIN_TEXT = 60
 """Characters from which on a language can be told of what looks like the main text; less is a heading or a button."""
-
-_BOILERPLATE = [
-    "//nav",
-    "//*[@role='navigation' or @role='contentinfo' or @role='banner']",
-    "//footer",
-    "//header[not(ancestor::main or ancestor::article)]",
-]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,56 +44,38 @@ class Outline:
     directives: frozenset[str] = frozenset()
 
 
-def extract(html: bytes, url: str, content_type: str | None = None) -> Page | None:
-    """Main text and metadata of a page; None if it cannot be parsed or holds no text. Never raises on hostile input."""
-    found = page(html, url, content_type)
-    return None if isinstance(found, str) else found
-
-
 def page(html: bytes, url: str, content_type: str | None = None, languages: Collection[str] = ()) -> Page | str:
     """Main text and metadata of a page, or why there are none: `no_text`, or `language_<label>`. Never raises.
 
     `content_type` is the header of the answer that brought the page. With `languages` (labels such as swh_Latn) a page in
-    which none of them is found is not extracted. Main text by trafilatura (Barbaresi, ACL 2021), with navigation, page
-    headers and footers taken out first: on short pages its fallback would return them; by resiliparse where that keeps
-    almost nothing. It may take minutes on a page made
-    for that, or made by a machine: see `tasks.crawl.extraction`.
+    which none of them is found is not extracted. It may take minutes on a page made for that, or made by a machine: see
+    `tasks.crawl.extraction`.
     """
-    import trafilatura
-
-    logging.getLogger("trafilatura").setLevel(logging.CRITICAL)  # it warns of every page without text
     try:
         source = decode(html, content_type)
-        if languages and (other := _other_language(source, languages)):
+        shown = Shown(source)
+        if languages and (other := _other_language(shown, languages)):
             return f"language_{other}"
         tree = _parse(source)
-        about = metadata(tree, url)
-        # recall: pages of cards and short lists lose half of their text else, and where text is scarce that is dear
-        document = trafilatura.bare_extraction(
-            tree, fast=True, favor_recall=True, include_comments=False, prune_xpath=_BOILERPLATE
-        )
-        text = _lines(document.text or "") if document is not None and not isinstance(document, dict) else ""
-        if len(text) < LEAST_KEPT * len(rough := _lines(_visible(source, main_content=True))):
-            text = rough  # it took one <article> of many, or one card of a page of cards, for all of the page
-        if not text:
-            return "no_text"
-        return Page(text=text, **asdict(about))
+        about = metadata(tree, url)  # before the text: to find that, the tree is cut
+        text = main_text(shown, tree)
+        return Page(text=text, **asdict(about)) if text else "no_text"
     except Exception as error:  # pages are hostile, and the libraries below raise whatever they like on them
         logging.getLogger(__name__).debug("%s: %s: %s", url, type(error).__name__, error)
         return "no_text"
 
 
 def outline(html: bytes, url: str, content_type: str | None = None) -> Outline:
-    """Links and robots directives of a page, at a fraction of the cost of `extract`; empty if it cannot be parsed."""
+    """Links and robots directives of a page, at a fraction of the cost of `page`; empty if it cannot be parsed."""
     try:
         tree = _parse(decode(html, content_type))
         return Outline(_links(tree, url), _directives(tree))
-    except Exception as error:  # as in extract
+    except Exception as error:  # as in page
         logging.getLogger(__name__).debug("%s: %s: %s", url, type(error).__name__, error)
         return Outline()
 
 
-def _other_language(source: str, languages: Collection[str]) -> str | None:
+def _other_language(shown: Shown, languages: Collection[str]) -> str | None:
     """The language of a page in none of `languages`; None also where the model knows none of them.
 
     By all the text that a reader would see. Where a wanted language is only the second in it, which is a page in that
@@ -114,22 +87,12 @@ def _other_language(source: str, languages: Collection[str]) -> str | None:
     wanted = set(languages).intersection(classifier(str(PACKAGED)).labels)
     if not wanted:
         return None
-    first, second = _two_languages(_visible(source))
+    first, second = _two_languages(shown.everything())
     if first in wanted:
         return None
-    if second in wanted and len(text := _visible(source, main_content=True)) >= LEAST_MAIN_TEXT:
-        return None if wanted.intersection(_two_languages(text)) else first
+    if second in wanted and len(shown.main) >= LEAST_MAIN_TEXT:
+        return None if wanted.intersection(_two_languages(shown.main)) else first
     return first
-
-
-def _visible(source: str, main_content: bool = False) -> str:
-    """The text of a page without its markup, or what a quick look takes for its main text (resiliparse)."""
-    from resiliparse.extract.html2text import extract_plain_text
-
-    text: str = extract_plain_text(
-        source, main_content=main_content, links=False, alt_texts=False, form_fields=False, noscript=False
-    )
-    return text
 
 
 def _two_languages(text: str) -> tuple[str, str]:
@@ -170,8 +133,3 @@ def _directives(tree: HtmlElement) -> frozenset[str]:
 
 def _words(value: str | None) -> list[str]:
     return (value or "").lower().split()
-
-
-def _lines(text: str) -> str:
-    """One paragraph a line: no trailing white space, no empty lines."""
-    return "\n".join(line for line in (line.strip() for line in text.splitlines()) if line)

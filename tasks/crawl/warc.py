@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lang_configs.schema import WarcSource
+from tasks.crawl import extraction
 from tasks.crawl.packed import End, Loss, record, unpack
 from tasks.documents import Document
 
@@ -34,10 +35,10 @@ def read(path: Path, source: WarcSource, report: Counter[str]) -> Iterator[Docum
     """Documents of one WARC file, whatever is wrong with it.
 
     `report` counts `documents` and the `records` read, those without a page (`no_page`: requests, revisits and their like;
-    `not_found`: a status other than 200; `not_html`, `no_text`, `too_large`), and what is lost: `lost_records`, and
-    `lost_bytes` of the file. A damaged member counts as one record, as the standard wants it; `lost_more` says how often it
-    may have been more, because members of this file hold several. (gzip checks itself; plain and Zstandard files may not:
-    there a wrong block digest or length shows the damage, and nothing does in the header of a record.)
+    `not_found`: a status other than 200; `not_html`, `too_large`, the reasons of `extraction.page`), and what is lost:
+    `lost_records`, and `lost_bytes` of the file. A damaged member counts as one record, as the standard wants it; `lost_more`
+    says how often it may have been more, because members of this file hold several. (gzip checks itself; plain and Zstandard
+    files may not: there a wrong block digest or length shows the damage, and nothing does in the header of a record.)
     """
     lost = report["lost_records"]
     for data in _records(path, report):
@@ -182,8 +183,6 @@ def _digest_holds(data: bytes) -> bool:
 
 
 def _page(found: WarcRecord, source: WarcSource) -> Document | str:
-    from tasks.crawl.html import extract
-
     if found.is_http:
         if not found.is_http_parsed or found.http_headers.status_code != 200:
             return "not_found"
@@ -196,9 +195,9 @@ def _page(found: WarcRecord, source: WarcSource) -> Document | str:
     if len(body) > LARGEST_PAGE:
         return "too_large"
     url = _url(found)
-    page = extract(body, url or "", content_type)
-    if page is None or not page.text:
-        return "no_text"
+    page = extraction.page(body, url or "", content_type, source.languages or ())
+    if isinstance(page, str):
+        return page
     return Document(
         text=page.text,
         source=source.name,

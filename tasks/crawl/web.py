@@ -7,9 +7,10 @@ import json
 import logging
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ from lang_configs.schema import WebSource
 from tasks.crawl import archive, extraction, opt_outs, robots
 from tasks.crawl.addresses import Scope, normalise, origin
 from tasks.crawl.fetch import Answer, Fetcher, media_type
-from tasks.crawl.frontier import Entry, Frontier
-from tasks.crawl.html import outline
+from tasks.crawl.frontier import Entry, Frontier, Stored
+from tasks.crawl.html import Page, outline
 from tasks.crawl.listings import FEED_TYPES, LISTING_BYTES, announced_feeds, listing
 from tasks.documents import Document
 from tasks.stage import Metrics, StageError, replacing, sha256
@@ -62,8 +63,7 @@ def documents(
             ignored = (item for item in frontier.kept_despite().items() if item[0] not in source.opt_outs)
             report.update({f"kept_despite_{wish}": number for wish, number in ignored})
             versions = []
-            for page in frontier.pages():
-                content = extraction.page(page.body, page.url, page.content_type, source.languages or ())
+            for page, content in extraction.in_order(partial(_extracted, source.languages or ()), frontier.pages()):
                 if isinstance(content, str):
                     report[page.outcome] -= 1
                     report[content] += 1
@@ -84,6 +84,10 @@ def documents(
             frontier.close()
     except sqlite3.DatabaseError as error:
         raise StageError(f"{path}: the state of the crawl cannot be used ({error}); delete it to crawl again") from error
+
+
+def _extracted(languages: Collection[str], page: Stored) -> tuple[Stored, Page | str]:
+    return page, extraction.page(page.body, page.url, page.content_type, languages)
 
 
 def renew(source: WebSource, previous: Path, state: Path) -> None:

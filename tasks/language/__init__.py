@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -108,7 +108,7 @@ def identify(texts: Sequence[str], model: str | Path = PACKAGED) -> list[Identif
     """The language of each text; empty text is und_Zzzz with score 0. Never raises on any text."""
     known = classifier(str(model))
     columns = _identified(known, pieces(as_column(texts), lines=False), len(texts))[0]
-    return [Identification(*row) for row in zip(*(column.to_pylist() for column in columns), strict=True)]
+    return list(map(Identification._make, zip(*columns, strict=True)))
 
 
 def identify_column(texts: pa.Array, model: str | Path = PACKAGED) -> pa.Table:
@@ -116,12 +116,13 @@ def identify_column(texts: pa.Array, model: str | Path = PACKAGED) -> pa.Table:
     known, parts = classifier(str(model)), pieces(texts)
     columns, best_of_part, best = _identified(known, parts, len(texts))
     shares = _line_shares(parts, best_of_part, best)
-    affinities = affinity(parts, columns[0].to_pylist(), Path(model))
+    affinities = affinity(parts, columns[0], Path(model))
+    arrays = [pa.array(column, SCHEMA.field(name).type) for column, name in zip(columns, Identification._fields, strict=True)]
     optional = [pa.array(values, pa.float32(), from_pandas=True) for values in (shares, affinities)]
-    return pa.table([*columns, *optional], SCHEMA.remove(0))
+    return pa.table([*arrays, *optional], SCHEMA.remove(0))
 
 
-def _identified(known: Classifier, parts: Pieces, documents: int) -> tuple[list[pa.Array], np.ndarray, np.ndarray]:
+def _identified(known: Classifier, parts: Pieces, documents: int) -> tuple[list[list[Any]], np.ndarray, np.ndarray]:
     """The columns of `Identification`; the best label of each piece, and of each document (its place, -1 for none)."""
     places, scores = known.predict(parts.data, parts.ends, CANDIDATES)
     best, best_scores = _averaged(parts, places, scores, documents, len(known.labels))
@@ -138,9 +139,8 @@ def _identified(known: Classifier, parts: Pieces, documents: int) -> tuple[list[
     ]
     runner_up = ["" if unknown else names[place] for unknown, place in zip(undetermined, best[:, 1].tolist(), strict=True)]
     best_scores[np.array(undetermined, bool)] = 0
-    columns = [label, best_scores[:, 0], runner_up, best_scores[:, 1], scripts]
-    arrays = [pa.array(column, SCHEMA.field(name).type) for column, name in zip(columns, Identification._fields, strict=True)]
-    return arrays, places[:, 0], np.where(undetermined, -1, best[:, 0])
+    columns = [label, best_scores[:, 0].tolist(), runner_up, best_scores[:, 1].tolist(), scripts]
+    return columns, places[:, 0], np.where(undetermined, -1, best[:, 0])
 
 
 def _annotate(model: str, shard: str, out: Path) -> Metrics:

@@ -106,7 +106,7 @@ def script_name(place: int) -> str:
 def as_column(texts: Sequence[str]) -> pa.Array:
     """Strings as an Arrow column in NFC; lone surrogates, which UTF-8 cannot hold, become question marks."""
     encoded = [unicodedata.normalize("NFC", text).encode("utf-8", "replace") for text in texts]
-    return pa.array(encoded, pa.binary()).cast(pa.string())
+    return pa.array(encoded, pa.string())
 
 
 def _normalised(data: np.ndarray, spans: np.ndarray, documents: int) -> Pieces:

@@ -6,15 +6,18 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
 import pytest
+from endless_page import ENDLESS
 from real_pages import real_pages
 
 from tasks.crawl import extraction, html
 from tasks.crawl.html import Page
+from tasks.engines import available_cores
 
 URL = "https://mfano.or.tz/habari/"
 SWAHILI = (
@@ -28,8 +31,6 @@ ENGLISH = (
 MENU = "".join(
     f"<li><a href='/{word}'>{word} and more of the news about it</a></li>" for word in ("Sports", "Business", "Weather")
 )
-ENDLESS = b"<html><body><article><p>" + b"<span>habari</span> " * 100_000
-"""trafilatura 2.1 takes minutes for this, in C code that no signal interrupts."""
 
 
 def made(text: str, around: str = "") -> bytes:
@@ -80,6 +81,29 @@ def test_threads_get_the_answers_to_their_own_pages() -> None:
             assert page.text.endswith(f"Namba {number}.")
 
 
+def test_results_come_in_the_order_of_the_pages_and_few_are_read_ahead() -> None:
+    taken: list[int] = []
+
+    def numbers() -> Iterator[int]:
+        for number in range(1000):
+            taken.append(number)
+            yield number
+
+    def ask(number: int) -> int:
+        time.sleep(0.01 if number % 3 == 0 else 0)
+        if number == 300:
+            raise ValueError(number)
+        return number
+
+    found = extraction.in_order(ask, numbers())
+    assert [next(found) for _ in range(300)] == list(range(300))
+    assert len(taken) <= 300 + extraction.AHEAD * available_cores()
+    with pytest.raises(ValueError, match="300"):
+        next(found)
+    assert len(taken) <= 301 + extraction.AHEAD * available_cores()
+    assert list(extraction.in_order(str, [])) == []
+
+
 def test_a_worker_that_dies_is_counted_and_replaced() -> None:
     extraction.page(made(SWAHILI), URL)
     before = [child.pid for child in psutil.Process().children() if "_serve" in " ".join(child.cmdline())]
@@ -113,8 +137,8 @@ def test_no_page_whose_main_text_is_in_the_language_is_left_out(bundle: Path) ->
     from tasks.language import identify
 
     pages = real_pages(bundle)
-    texts = [html.extract(page["html"].encode(), page["url"]) for page in pages]
-    labels = [found.label for found in identify([text.text if text else "" for text in texts])]
+    texts = [html.page(page["html"].encode(), page["url"]) for page in pages]
+    labels = [found.label for found in identify([text.text if isinstance(text, Page) else "" for text in texts])]
     kept = [not isinstance(html.page(page["html"].encode(), page["url"], None, ["swh_Latn"]), str) for page in pages]
     wanted = [label == "swh_Latn" for label in labels]
     assert sum(wanted) > 100

@@ -6,16 +6,18 @@ import gzip
 import json
 from collections import Counter
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
+from endless_page import ENDLESS
 from pipeline import publish, rows
 
 from lang_configs.schema import FilesSource
-from tasks.crawl import crawl, external
+from tasks.crawl import crawl, external, extraction
 from tasks.crawl.files import ENDINGS, find, read
 from tasks.documents import Document
 from tasks.stage import StageError
@@ -67,6 +69,22 @@ def test_parquet_text_and_html(tmp_path: Path) -> None:
     assert found["b.txt"][0].text == "Aya ya kwanza.\n\nAya ya pili."
     assert "gunia la 8" in found["c.html"][0].text
     assert report["no_text"] == 1
+
+
+def test_pages_in_other_languages_and_endless_ones_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extraction, "page", partial(extraction.page, limit=3))
+    pages = {
+        "a.html": "Wakulima wa kijiji cha Mtoni walivuna mahindi mengi mwaka huu, na wote wamefurahi sana kwa mavuno hayo.",
+        "b.html": "The farmers of the village had a good harvest of maize this year, and all of them are happy with it.",
+        "c.html": ENDLESS.decode(),
+    }
+    report: Counter[str] = Counter()
+    source = FilesSource(paths=[str(tmp_path)], languages=["swh_Latn"])
+    for name, text in pages.items():
+        (tmp_path / name).write_text(f"<p>{text}</p>")
+    found = [document.text for path in find([str(tmp_path)], ENDINGS) for document in read(path, source, report)]
+    assert found == [pages["a.html"]]
+    assert report == {"documents": 1, "language_eng_Latn": 1, "extraction_timeout": 1}
 
 
 @pytest.mark.parametrize("packing", ["gz", "zst"])

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from real_pages import real_pages
 
 from tasks.crawl.addresses import Scope, normalise
-from tasks.crawl.html import MAX_LINKS, extract, outline
+from tasks.crawl.html import MAX_LINKS, Page, outline, page
 
 URL = "https://mfano.or.tz/habari/mvua/"
 PAGE = """<!DOCTYPE html><html lang="sw"><head>{head}<title>Mvua kubwa Dodoma</title></head><body>
@@ -23,15 +23,15 @@ PAGE = """<!DOCTYPE html><html lang="sw"><head>{head}<title>Mvua kubwa Dodoma</t
 
 def test_main_text_without_navigation_header_and_footer() -> None:
     html = PAGE.format(head='<meta charset="utf-8">').encode()
-    page = extract(html, URL)
-    assert page is not None
-    assert page.text.split("\n") == [
+    found = page(html, URL)
+    assert isinstance(found, Page)
+    assert found.text.split("\n") == [
         "Mvua kubwa Dodoma",
         "Mvua kubwa imenyesha leo mjini Dodoma na maeneo ya jirani, wakulima wameshukuru.",
         "Shule mbili zimefungwa kwa siku tatu ili watoto wasipate shida “njiani” — café.",
     ]
-    assert page.title == "Mvua kubwa Dodoma"
-    assert page.license == "CC0-1.0"
+    assert found.title == "Mvua kubwa Dodoma"
+    assert found.license == "CC0-1.0"
     assert outline(html, URL).links[:3] == ("https://mfano.or.tz/", "https://mfano.or.tz/habari/", f"{URL}siku.html")
 
 
@@ -39,9 +39,9 @@ def test_a_page_of_many_sections_keeps_them_all() -> None:
     words = "Mvua kubwa imenyesha leo mjini na maeneo ya jirani, wakulima wa sehemu hii wameshukuru sana kwa hilo."
     sections = "".join(f"<section><div><h3>Sehemu {n}</h3><div>{words} Namba {n}.</div></div></section>" for n in range(20))
     html = f"<html><body><main>{sections}<article><p>{words}</p></article></main></body></html>".encode()
-    page = extract(html, URL)
-    assert page is not None
-    assert sum(f"Namba {n}." in page.text for n in range(20)) >= 18
+    found = page(html, URL)
+    assert isinstance(found, Page)
+    assert sum(f"Namba {n}." in found.text for n in range(20)) >= 18
 
 
 def test_outline_links_and_directives() -> None:
@@ -75,8 +75,8 @@ def test_a_page_of_nothing_but_links_is_not_followed_for_ever() -> None:
 )
 def test_hostile_pages_do_not_raise(html: bytes) -> None:
     outline(html, URL)
-    page = extract(html, URL, "text/html; charset=\r\nx")
-    assert page is None or "\0" not in page.text
+    found = page(html, URL, "text/html; charset=\r\nx")
+    assert found == "no_text" or (isinstance(found, Page) and "\0" not in found.text)
 
 
 @settings(max_examples=60, deadline=None)
@@ -84,7 +84,7 @@ def test_hostile_pages_do_not_raise(html: bytes) -> None:
 def test_no_mixture_of_markup_raises(parts: list[bytes]) -> None:
     html = b"".join(parts)
     outline(html, URL)
-    extract(html, URL)
+    page(html, URL)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,8 @@ def test_scope(site: str, inside: list[str], outside: list[str]) -> None:
 def test_text_of_real_pages(bundle: Path, step: int) -> None:
     pages = real_pages(bundle)[::step]
     texts = 0
-    for page in pages:
-        outline(page["html"].encode(), page["url"])
-        texts += extract(page["html"].encode(), page["url"], "text/html; charset=utf-8") is not None
+    for given_page in pages:
+        html, url = given_page["html"].encode(), given_page["url"]
+        outline(html, url)
+        texts += isinstance(page(html, url, "text/html; charset=utf-8"), Page)
     assert texts > 0.8 * len(pages)  # the others hold a menu only, or nothing before scripts run

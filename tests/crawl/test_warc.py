@@ -6,17 +6,19 @@ import gzip
 import random
 from collections import Counter
 from datetime import UTC, datetime
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 
 import pytest
 import zstandard
+from endless_page import ENDLESS
 from fastwarc.stream_io import GzipWriter
 from fastwarc.warc import WarcRecord, WarcRecordType
 from pipeline import publish
 
 from lang_configs.schema import WarcSource
-from tasks.crawl import crawl
+from tasks.crawl import crawl, extraction
 from tasks.crawl.warc import read
 from tasks.documents import Document
 from tasks.stage import StageError
@@ -74,6 +76,17 @@ def test_a_whole_file_is_read_whole(tmp_path: Path, records: list[bytes], kind: 
     assert found[3].title == "Mavuno 3"
     assert "kijiji namba 3 walivuna magunia 24" in found[3].text
     assert found[3].fetched_at == datetime(2026, 10, 1, tzinfo=UTC)
+
+
+def test_pages_in_other_languages_and_endless_ones_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extraction, "page", partial(extraction.page, limit=3))
+    english = b"<p>The farmers of the village had a good harvest of maize this year, and all of them are happy with it."
+    path = tmp_path / "a.warc"
+    path.write_bytes(response(1) + response(2, english) + response(3, ENDLESS) + response(4))
+    report: Counter[str] = Counter()
+    found = list(read(path, WarcSource(paths=[str(path)], languages=["swh_Latn"]), report))
+    assert [document.url for document in found] == ["https://mfano.or.tz/1", "https://mfano.or.tz/4"]
+    assert report == {"documents": 2, "records": 4, "language_eng_Latn": 1, "extraction_timeout": 1}
 
 
 @pytest.mark.parametrize("kind", KINDS)
