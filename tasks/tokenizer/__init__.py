@@ -52,18 +52,18 @@ def tokenizer(inputs: Mapping[str, Path], config: Tokenizer, out: Path, work: Wo
     Raises `StageError` when there is no text to train or measure on, or when the export is not exact.
     """
     started = time.monotonic()
-    train, validation = (
+    training, validation = (
         [shard for shard in shards(inputs["corpus"]) if shard.name.startswith(split)] for split in ("train-", "validation-")
     )
     work.progress(0, 4, "steps")
-    sample = _sample(train, config)
+    sample = _sample(training, config)
     training_bytes = sum(len(passage.encode()) for passage in sample)
     if not training_bytes:
         raise StageError(f"{inputs['corpus']}: no text to train a tokenizer on; see why select dropped it")
     work.progress(1, 4, "steps")
     model_file = out / "tokenizer.model"
     if not model_file.exists():
-        write_atomically(model_file, _train(sample, training_bytes, config))
+        write_atomically(model_file, train(sample, config.vocab_size, config))
     work.progress(2, 4, "steps")
     if not (out / "hf").exists():
         with replacing(out / "hf") as folder:
@@ -131,11 +131,16 @@ def _first(text: str, limit: int) -> Iterator[str]:
         taken += len(passage.encode())
 
 
-def _train(sample: Sequence[str], training_bytes: int, config: Tokenizer) -> bytes:
+def train(sample: Sequence[str], vocab_size: int, config: Tokenizer) -> bytes:
+    """A SentencePiece model of the kind in `config`, learned from `passages` of text, with at most `vocab_size` pieces.
+
+    It has fewer where the text allows no more (`bytes_per_piece`), and more where its characters alone need more.
+    """
     from sentencepiece import SentencePieceTrainer
 
     characters = _characters(sample)
-    vocabulary = _vocabulary_size(len(characters), training_bytes, config)
+    allowed = min(vocab_size, sum(len(passage.encode()) for passage in sample) // config.bytes_per_piece)
+    vocabulary = _vocabulary_size(len(characters), allowed)
     model = io.BytesIO()
     SentencePieceTrainer.train(
         sentence_iterator=(passage.replace(_RESERVED, " ") for passage in sample),
@@ -185,9 +190,8 @@ def _characters(sample: Iterable[str]) -> list[str]:
     return sorted(chosen)
 
 
-def _vocabulary_size(characters: int, training_bytes: int, config: Tokenizer) -> int:
-    """Multiple of 64 (fast matrix shapes): what config and text allow, but at least room for every character and a space."""
-    allowed = min(config.vocab_size, training_bytes // config.bytes_per_piece)
+def _vocabulary_size(characters: int, allowed: int) -> int:
+    """Multiple of 64 (fast matrix shapes): what is allowed, but at least room for every character and a space."""
     needed = FIXED_PIECES + characters + 1
     return max(allowed // 64 * 64, math.ceil(needed / 64) * 64)
 

@@ -45,7 +45,7 @@ class Encoder:
     def __init__(self, model_file: Path, entries: int = 1 << 20, bytes_per_entry: int = 16) -> None:
         self._processor = load(model_file)
         self._newline: int = self._processor.piece_to_id("\n")
-        self._bos, self._eos = np.int32(self._processor.bos_id()), np.int32(self._processor.eos_id())
+        self._bos, self._eos = (np.array([i], np.int32) for i in (self._processor.bos_id(), self._processor.eos_id()))
         pieces = [self._processor.id_to_piece(i) for i in learned(self._processor)]
         self._by_words = is_bpe(self._processor) and not any(SPACE in piece[1:] or "\n" in piece for piece in pieces)
         if self._by_words:
@@ -68,7 +68,7 @@ class Encoder:
 
     def _whole(self, texts: pa.Array) -> list[np.ndarray]:
         encoded = self._processor.encode(texts.to_pylist(), return_type="numpy", num_threads=1)
-        return [part for ids in encoded for part in ([self._bos], ids, [self._eos])]
+        return [part for ids in encoded for part in (self._bos, ids, self._eos)]
 
     def _words(self, texts: pa.Array) -> list[np.ndarray]:
         data, starts = buffers(texts)
@@ -91,7 +91,7 @@ class Encoder:
     def _forget(self) -> None:
         self._slots.fill(-1)
         self._cursor[[ENTRIES, USED, FULL]] = NEWLINE + 1, 0, 0
-        self._ids = np.array([self._bos, self._eos, self._newline], np.int32)
+        self._ids = np.concatenate([self._bos, self._eos, np.array([self._newline], np.int32)])
         self._places[: NEWLINE + 1] = [[BOS, 1], [EOS, 1], [NEWLINE, 1]]
 
     def _learn(self, known: int, used: int) -> None:
@@ -124,7 +124,7 @@ def find_words(data: Any, starts: Any, cursor: Any, slots: Any, keys: Any, text:
     document, position, blank = cursor[DOCUMENT], cursor[POSITION], cursor[BLANK_BEFORE]
     while document < len(starts) - 1 and count + 3 <= len(units):
         stop = starts[document + 1]
-        begun = position >= 0
+        begun: bool = position >= 0
         if not begun:
             position = starts[document]
             blank = np.int64(position < stop)
@@ -174,7 +174,7 @@ def find_words(data: Any, starts: Any, cursor: Any, slots: Any, keys: Any, text:
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
-def _same(keys: Any, entry: int, text: Any, data: Any, key: int, position: int, length: int, blank: int) -> bool:
+def _same(keys: Any, entry: int, text: Any, data: Any, key: Any, position: int, length: int, blank: Any) -> bool:
     if keys[entry, 0] != key or keys[entry, 2] != 1 + blank + length:
         return False
     start = keys[entry, 1] + 1
