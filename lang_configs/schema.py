@@ -354,15 +354,18 @@ class Corpus(Strict):
 # --- tokenizer and model --------------------------------------------------------------------------------------------
 
 
+Pieces = Annotated[int, Field(ge=320, le=65536)]
+"""A size of vocabulary."""
+
+
 class Tokenizer(Strict):
     """SentencePiece with byte fallback on NFC text."""
 
     type: Literal["bpe", "unigram"] = "bpe"
-    vocab_size: int = Field(
+    vocab_size: Pieces | Annotated[list[Pieces], Field(min_length=1)] = Field(
         8192,
-        ge=320,
-        le=65536,
-        description="Upper bound: a small corpus gets fewer pieces; a script of many characters gets room for them",
+        description="Upper bound: a small corpus gets fewer pieces; a script of many characters gets room for them. Of a list,"
+        " each is trained and measured, and the model's cheapest is taken: least computation for a byte of text",
     )
     bytes_per_piece: int = Field(60, ge=1, description="Training text that one piece of vocabulary needs, in bytes")
     training_bytes: int = Field(32 << 20, ge=1000, description="Text sampled for training, in bytes")
