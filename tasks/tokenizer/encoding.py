@@ -1,8 +1,8 @@
 """Texts to the ids of a SentencePiece BPE model, each distinct word encoded once.
 
 No learned piece holds a space but at its start, or a line break, so no merge crosses the end of a word: the ids of a text are
-those of its words, one after the other. Words are found by a hash table over the bytes of an Arrow column (compiled by
-numba), and only those that are not in it yet are encoded by SentencePiece, many at once. The ids are exactly SentencePiece's.
+those of its words, one after the other. Words are found by a hash table over the bytes of an Arrow column, compiled by numba;
+the merges of `merges.py` are done for those that are not in it yet. The ids are exactly SentencePiece's.
 (Words are remembered by GPT-2's encoder.py and by tokenizers' BPE too, behind a regular expression.)
 """
 
@@ -16,9 +16,10 @@ import numpy as np
 import pyarrow as pa
 
 from tasks.characters import buffers, mix
-from tasks.tokenizer.export import SPACE, is_bpe, learned, load
+from tasks.tokenizer.export import load
+from tasks.tokenizer.merges import BLANK, encode_words, merges
 
-BLANK, LINE_BREAK = 0x20, 0x0A
+LINE_BREAK = 0x0A
 BOS, EOS, NEWLINE = range(3)
 """Entries of the table that are no words."""
 
@@ -28,8 +29,6 @@ words in it, whether the next word has no room there."""
 
 UNITS = 1 << 16
 """Words found in one go."""
-CALL_BYTES = 4096
-"""New words given to SentencePiece as one text: few calls, and the heap of its merges stays small."""
 
 
 class Encoder:
@@ -44,11 +43,10 @@ class Encoder:
 
     def __init__(self, model_file: Path, entries: int = 1 << 20, bytes_per_entry: int = 16) -> None:
         self._processor = load(model_file)
-        self._newline: int = self._processor.piece_to_id("\n")
-        self._bos, self._eos = (np.array([i], np.int32) for i in (self._processor.bos_id(), self._processor.eos_id()))
-        pieces = [self._processor.id_to_piece(i) for i in learned(self._processor)]
-        self._by_words = is_bpe(self._processor) and not any(SPACE in piece[1:] or "\n" in piece for piece in pieces)
-        if self._by_words:
+        marks = (self._processor.bos_id(), self._processor.eos_id(), self._processor.piece_to_id("\n"))
+        self._marks = np.array(marks, np.int32)
+        self._merges = merges(self._processor)
+        if self._merges:
             self._cursor = np.zeros(FULL + 1, np.int64)
             self._units = np.empty(UNITS, np.int32)
             self._slots = np.empty(1 << (2 * entries - 1).bit_length(), np.int32)
@@ -61,14 +59,14 @@ class Encoder:
         """Ids (int32) of a column of strings without nulls, and offsets (int64, one more than texts): text i is
         `ids[offsets[i]:offsets[i + 1]]`, from BOS to EOS.
         """
-        parts = self._words(texts) if self._by_words else self._whole(texts)
+        parts = self._words(texts) if self._merges else self._whole(texts)
         ids = np.concatenate([np.zeros(0, np.int32), *parts])
         # Control pieces such as "</s>" are never found in the text itself, so every BOS begins a text.
-        return ids, np.append(np.flatnonzero(ids == self._bos), len(ids))
+        return ids, np.append(np.flatnonzero(ids == self._marks[BOS]), len(ids))
 
     def _whole(self, texts: pa.Array) -> list[np.ndarray]:
         encoded = self._processor.encode(texts.to_pylist(), return_type="numpy", num_threads=1)
-        return [part for ids in encoded for part in (self._bos, ids, self._eos)]
+        return [part for ids in encoded for part in (self._marks[[BOS]], ids, self._marks[[EOS]])]
 
     def _words(self, texts: pa.Array) -> list[np.ndarray]:
         data, starts = buffers(texts)
@@ -91,24 +89,17 @@ class Encoder:
     def _forget(self) -> None:
         self._slots.fill(-1)
         self._cursor[[ENTRIES, USED, FULL]] = NEWLINE + 1, 0, 0
-        self._ids = np.concatenate([self._bos, self._eos, np.array([self._newline], np.int32)])
+        self._ids = self._marks
         self._places[: NEWLINE + 1] = [[BOS, 1], [EOS, 1], [NEWLINE, 1]]
 
     def _learn(self, known: int, used: int) -> None:
         """Encode the words stored after the first `known` entries, which take up `used` bytes."""
-        entries, end = self._cursor[[ENTRIES, USED]].tolist()
-        if entries == known:
-            return
-        begins = self._keys[known:entries, 1]
-        cuts = np.unique(begins[np.searchsorted(begins, np.arange(used, begins[-1] + 1, CALL_BYTES))]).tolist()
-        calls = [self._text[a:b].tobytes().decode() for a, b in zip(cuts, [*cuts[1:], end], strict=True)]
-        # Each word follows a line break; before the first one of a call, SentencePiece puts the prefix of the whole call.
-        encoded = self._processor.encode(calls, return_type="numpy", num_threads=1)
-        ids = np.concatenate([found[np.argmax(found == self._newline) :] for found in encoded]).astype(np.int32)
-        breaks = np.flatnonzero(ids == self._newline)
-        self._places[known:entries, 0] = len(self._ids) + breaks + 1
-        self._places[known:entries, 1] = np.diff(breaks, append=len(ids)) - 1
-        self._ids = np.concatenate([self._ids, ids])
+        new = slice(known, self._cursor[ENTRIES])
+        ids = np.empty(3 * (self._cursor[USED] - used), np.int32)
+        places = self._places[new]
+        written = encode_words(self._text, self._keys[new, 1], self._keys[new, 2], self._merges, ids, places)
+        places[:, 0] += len(self._ids)
+        self._ids = np.concatenate([self._ids, ids[:written]])
 
 
 @numba.njit(cache=True, nogil=True)
@@ -116,8 +107,8 @@ def find_words(data: Any, starts: Any, cursor: Any, slots: Any, keys: Any, text:
     """Write the table's entry for each word of the documents, from the cursor on, into `units`; returns how many there are.
 
     A word is what stands between blanks and line breaks, with the blank before it: the first of a document has one too, the
-    prefix of SentencePiece, and of a run of blanks each is a word. Words that are new are stored in `text`, each behind a line
-    break, and in `keys` (hash, begin, length). Stops at the end of the documents, where `units` are used up, or, with
+    prefix of SentencePiece, and of a run of blanks each is a word. Words that are new are stored in `text`, and in `keys` as
+    hash, begin and length. Stops at the end of the documents, where `units` are used up, or, with
     `cursor[FULL]` set, where the next word has no room.
     """
     count, last = 0, np.int64(len(slots) - 1)
@@ -142,17 +133,16 @@ def find_words(data: Any, starts: Any, cursor: Any, slots: Any, keys: Any, text:
             entry = slots[slot]
             if entry < 0:
                 entry, used = cursor[ENTRIES], cursor[USED]
-                if entry == len(keys) or used + length + 2 > len(text):
+                if entry == len(keys) or used + blank + length > len(text):
                     position = position if begun else -1
                     cursor[FULL] = 1
                     break
                 slots[slot] = entry
-                keys[entry, 0], keys[entry, 1], keys[entry, 2] = key, used, 1 + blank + length
-                text[used] = LINE_BREAK
-                text[used + 1] = BLANK
+                keys[entry, 0], keys[entry, 1], keys[entry, 2] = key, used, blank + length
+                text[used] = BLANK
                 for i in range(length):
-                    text[used + 1 + blank + i] = data[position + i]
-                cursor[ENTRIES], cursor[USED] = entry + 1, used + 1 + blank + length
+                    text[used + blank + i] = data[position + i]
+                cursor[ENTRIES], cursor[USED] = entry + 1, used + blank + length
         if not begun:
             units[count] = BOS
             count += 1
@@ -175,9 +165,9 @@ def find_words(data: Any, starts: Any, cursor: Any, slots: Any, keys: Any, text:
 
 @numba.njit(cache=True, nogil=True, inline="always")
 def _same(keys: Any, entry: int, text: Any, data: Any, key: Any, position: int, length: int, blank: Any) -> bool:
-    if keys[entry, 0] != key or keys[entry, 2] != 1 + blank + length:
+    if keys[entry, 0] != key or keys[entry, 2] != blank + length:
         return False
-    start = keys[entry, 1] + 1
+    start = keys[entry, 1]
     if blank != (text[start] == BLANK):  # no word begins with a blank of its own
         return False
     start += blank
