@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
 from small_corpus import write_corpus
 
-from lang_configs.schema import Model, Tokenizer
+from flows.dag import Given, build_lm
+from lang_configs.schema import LanguageConfig, Model, Tokenizer
 from tasks.pretrain.model import CausalLM, ModelShape
-from tasks.stage import Work
+from tasks.stage import Output, Work
 from tasks.tokenizer import tokenizer
 from tasks.tokenizer.export import load
 from tasks.tokenizer.sizes import TokenizerForModel, costs
@@ -56,3 +58,19 @@ def test_costs_are_those_of_the_model_that_pretrain_builds():
     assert found["embedding_share"] == pytest.approx(model.embedding.weight.numel() / found["parameters"])
     assert found["flops_per_byte"] == 6 * found["parameters"] / 4.0
     assert torch.get_default_device() == torch.device("cpu")
+
+
+@pytest.mark.parametrize(("size", "kind"), [(8192, Tokenizer), ([4096, 8192], TokenizerForModel)])
+def test_the_model_decides_where_there_are_sizes_to_choose_from(size, kind):
+    configs = {}
+
+    def run(stage, config, inputs, external="", label=""):
+        configs[stage.name] = config
+        return Output(stage.name, "fingerprint", Path(stage.name))
+
+    language = LanguageConfig(
+        name="Swahili", code="swh", script="Latn", tokenizer={"vocab_size": size}, pretrain={"model": NARROW}
+    )
+    build_lm(language, Given("test", "lugha"), run)
+    assert type(configs["tokenizer"]) is kind
+    assert getattr(configs["tokenizer"], "model", NARROW) == NARROW
