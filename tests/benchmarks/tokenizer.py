@@ -65,14 +65,14 @@ def main() -> None:
     print(f"training text {_size(texts) / 1e6:.2f} MB in {len(texts):,} documents, held out {_size(held_out) / 1e6:.2f} MB")
     print(f"load before: {' '.join(f'{load:.2f}' for load in os.getloadavg())}", flush=True)
     with tempfile.TemporaryDirectory(dir=given.scratch) as scratch:
-        learned, speeds, differing = compare(texts, held_out, given.vocab_size, given.rounds, Path(scratch))
+        learned, speeds, differing = compare(texts, held_out, given.vocab_size, given.rounds, Path(scratch), given.unigram)
     print(training_table(learned), speed_table(speeds), sep="\n\n")
     print(f"\ndocuments whose ids differ from SentencePiece's: {differing} of {len(texts):,}")
     print(f"load after: {' '.join(f'{load:.2f}' for load in os.getloadavg())}")
 
 
 def compare(
-    texts: Sequence[str], held_out: Sequence[str], vocab_size: int, rounds: int, scratch: Path
+    texts: Sequence[str], held_out: Sequence[str], vocab_size: int, rounds: int, scratch: Path, unigram: bool = True
 ) -> tuple[list[Trained], list[Speed], int]:
     """Train every tokenizer and encode `texts` with it; also the number of texts that ours encodes unlike SentencePiece."""
     write_corpus(scratch / "corpus", texts, held_out)
@@ -85,7 +85,7 @@ def compare(
         "ours, unigram": lambda: _ours("unigram", texts, vocab_size, scratch),
         "tokenizers, Unigram": lambda: _unigram(texts, vocab_size),
     }
-    seconds, made = (fast | once for fast, once in zip(_best(makers, rounds), _best(slow, 1), strict=True))
+    seconds, made = (fast | once for fast, once in zip(_best(makers, rounds), _best(slow if unigram else {}, 1), strict=True))
     counts = {name: _count(one) for name, one in made.items()}
     learned = [_measured(name, seconds[name], _pieces(made[name]), counts[name], held_out) for name in made]
     model, exported = made["ours, BPE"], scratch / "stage" / "hf" / "tokenizer.json"
@@ -249,6 +249,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--vocab-size", type=int, default=8192)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--unigram", action=argparse.BooleanOptionalAction, default=True, help="they train for minutes")
     parser.add_argument("--bundle", type=Path, default=DEFAULT_BUNDLE, help="folder of real text (LUGHA_BUNDLE)")
     parser.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir()))
     return parser.parse_args()
