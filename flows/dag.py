@@ -46,7 +46,7 @@ TOKENIZER = Stage("tokenizer", tokenizer, libraries=["sentencepiece", "tokenizer
 TOKENS = Stage("tokens", tokens, libraries=["sentencepiece"])
 PRETRAIN = Stage("pretrain", pretrain, libraries=["torch"])
 EVALUATE = Stage("evaluate", evaluate, libraries=["transformers", "scikit-learn"])
-CARDS = Stage("cards", cards, version=2, libraries=["matplotlib"])
+CARDS = Stage("cards", cards, version=3, libraries=["matplotlib"])
 RELEASE = Stage("release", release)
 
 
