@@ -13,7 +13,7 @@ from typing import Protocol
 from pydantic import BaseModel
 
 from lang_configs import LanguageConfig
-from lang_configs.schema import EvaluationSet, LanguageId, Source, Tokens
+from lang_configs.schema import EvaluationSet, LanguageId, Source, Tokenizer, Tokens
 from tasks.cards import CardsConfig, cards
 from tasks.clean import clean
 from tasks.contamination import ContaminationConfig, contamination
@@ -31,6 +31,7 @@ from tasks.select import SelectConfig, select
 from tasks.select.forgotten import BlockList
 from tasks.stage import Output, Stage
 from tasks.tokenizer import tokenizer
+from tasks.tokenizer.sizes import TokenizerForModel
 from tasks.tokens import tokens
 
 CRAWL = Stage("crawl", crawl, version=3)
@@ -45,7 +46,7 @@ TOKENIZER = Stage("tokenizer", tokenizer, version=2, libraries=["sentencepiece",
 TOKENS = Stage("tokens", tokens, version=2, libraries=["sentencepiece"])
 PRETRAIN = Stage("pretrain", pretrain, version=2, libraries=["torch"])
 EVALUATE = Stage("evaluate", evaluate, libraries=["transformers", "scikit-learn"])
-CARDS = Stage("cards", cards, version=2, libraries=["matplotlib"])
+CARDS = Stage("cards", cards, version=3, libraries=["matplotlib"])
 RELEASE = Stage("release", release)
 
 
@@ -96,7 +97,7 @@ def build_lm(config: LanguageConfig, given: Given, run: Run) -> Output:
     selected = run(SELECT, _selection(config, given.forgotten), {"clean": documents, **annotations}, given.forgotten.digest())
     text = run(CORPUS, config.corpus, {"clean": documents, "select": selected})
 
-    pieces = run(TOKENIZER, config.tokenizer, {"corpus": text})
+    pieces = run(TOKENIZER, _tokenizer(config), {"corpus": text})
     encoded = run(TOKENS, Tokens(), {"corpus": text, "tokenizer": pieces})
     model = run(PRETRAIN, config.pretrain, {"tokens": encoded, "tokenizer": pieces})
     trained = {"pretrain": model, "tokenizer": pieces, "tokens": encoded, "corpus": text}
@@ -130,6 +131,13 @@ def _sets(config: LanguageConfig) -> list[EvaluationSet]:
     """Evaluation sets that this run can hold: sections of a web source only where that source is crawled."""
     crawled = {source.name for source in config.crawl.sources}
     return [entry for entry in config.evaluation if entry.format != "sections" or entry.source in crawled]
+
+
+def _tokenizer(config: LanguageConfig) -> Tokenizer:
+    """The config of the tokenizer, with the model that its size is chosen for where there are several."""
+    if isinstance(config.tokenizer.vocab_size, int):
+        return config.tokenizer
+    return TokenizerForModel(**config.tokenizer.model_dump(), model=config.pretrain.model)
 
 
 def _card(config: LanguageConfig, command: str) -> CardsConfig:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 
 class Strict(BaseModel):
@@ -356,15 +356,22 @@ class Corpus(Strict):
 # --- tokenizer and model --------------------------------------------------------------------------------------------
 
 
+Pieces = Annotated[int, Field(ge=320, le=65536)]
+"""A size of vocabulary."""
+PiecesOrSizes = Annotated[
+    Annotated[Pieces, Tag("size")] | Annotated[list[Pieces], Field(min_length=1), Tag("sizes")],
+    Discriminator(lambda value: "sizes" if isinstance(value, list) else "size"),  # so that a mistake is one sentence, not two
+]
+
+
 class Tokenizer(Strict):
     """SentencePiece with byte fallback on NFC text."""
 
     type: Literal["bpe", "unigram"] = "bpe"
-    vocab_size: int = Field(
+    vocab_size: PiecesOrSizes = Field(
         8192,
-        ge=320,
-        le=65536,
-        description="Upper bound: a small corpus gets fewer pieces; a script of many characters gets room for them",
+        description="Upper bound: a small corpus gets fewer pieces; a script of many characters gets room for them. Of a list,"
+        " each is trained and measured, and the model's cheapest is taken: least computation for a byte of text",
     )
     bytes_per_piece: int = Field(60, ge=1, description="Training text that one piece of vocabulary needs, in bytes")
     training_bytes: int = Field(32 << 20, ge=1000, description="Text sampled for training, in bytes")

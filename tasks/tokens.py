@@ -32,7 +32,7 @@ PARTS = ".parts"
 
 SPLITS = ("train", "validation")
 ROWS = 256
-"""Documents encoded at once: enough to keep SentencePiece busy, few enough for megabytes of memory."""
+"""Documents read and encoded at once: few enough for megabytes of memory."""
 
 
 def tokens(inputs: Mapping[str, Path], config: Tokens, out: Path, work: Work) -> Metrics:
@@ -87,16 +87,16 @@ def _encode_shard(model: Path, dtype: str, shard: Path, out: Path) -> Metrics:
     import numpy as np
     import pyarrow.compute as pc
 
-    processor = load(model)
-    bos, eos = [processor.bos_id()], [processor.eos_id()]
+    from tasks.tokenizer.encoding import Encoder
+
+    encoder = Encoder(model)
     weighted = shard.name.startswith("train-")
     documents: list[np.ndarray] = []
     copies: list[int] = []
     sizes: list[int] = []
     for batch in batches(shard, ["id", "text", "weight"] if weighted else ["id", "text"], ROWS):
-        # One thread: the shards already share the cores. Control pieces such as "</s>" are never found in the text itself.
-        encoded = processor.encode(batch.column("text").to_pylist(), return_type="numpy", num_threads=1)
-        documents += [np.concatenate([bos, ids, eos]).astype(_little_endian(dtype)) for ids in encoded]
+        ids, offsets = encoder.encode(batch.column("text"))
+        documents += np.split(ids.astype(_little_endian(dtype)), offsets[1:-1])
         sizes += pc.binary_length(batch.column("text")).to_pylist()
         if weighted:
             ids_and_weights = zip(batch.column("id").to_pylist(), batch.column("weight").to_pylist(), strict=True)

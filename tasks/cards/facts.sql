@@ -135,6 +135,14 @@ SELECT entry->>'source' AS source, (entry->>'documents')::BIGINT AS documents, (
        (entry->>'bytes_per_token')::DOUBLE AS bytes_per_token
 FROM found ORDER BY source;
 
+-- rows tokenizer_sizes
+WITH found AS (SELECT unnest((metrics->'$.sizes')::JSON[]) AS entry FROM stages WHERE stage = 'tokenizer')
+SELECT (entry->>'vocab_size')::BIGINT AS vocab_size, (entry->>'fertility')::DOUBLE AS fertility,
+       (entry->>'bytes_per_token')::DOUBLE AS bytes_per_token, (entry->>'parameters')::BIGINT AS parameters,
+       100 * (entry->>'embedding_share')::DOUBLE AS embedding_percent,
+       (entry->>'flops_per_byte')::DOUBLE / 1e6 AS megaflops_per_byte, (entry->>'chosen')::BOOLEAN AS chosen
+FROM found ORDER BY vocab_size;
+
 -- row tokens
 SELECT (metrics->>'train_tokens')::BIGINT AS train_tokens, (metrics->>'validation_tokens')::BIGINT AS validation_tokens,
        (metrics->>'train_documents')::BIGINT AS train_documents

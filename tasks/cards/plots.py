@@ -158,6 +158,25 @@ def duplicate_clusters(figure: Any, facts: dict[str, Any]) -> bool:
     return True
 
 
+def tokenizer_sizes(figure: Any, facts: dict[str, Any]) -> bool:
+    """What each size of vocabulary gives (bytes per token) and costs (computation per byte), the chosen one marked."""
+    rows = facts["tokenizer_sizes"]
+    if not rows:
+        return False
+    pieces = [row["vocab_size"] for row in rows]
+    panels = (("bytes_per_token", "Bytes per token"), ("megaflops_per_byte", "Training MFLOP per byte of text"))
+    for axes, (name, title) in zip(figure.subplots(1, 2), panels, strict=True):
+        axes.plot(pieces, [row[name] for row in rows], color=KEPT, linewidth=1.2, marker="o", markersize=4)
+        axes.plot(*next((row["vocab_size"], row[name]) for row in rows if row["chosen"]), "o", color=DROPPED, label="chosen")
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(pieces, [count(size) for size in pieces])
+        axes.set_xticks([], minor=True)
+        axes.set_xlabel("pieces")
+        axes.set_title(title)
+        axes.legend(fontsize=8)
+    return True
+
+
 def training(figure: Any, facts: dict[str, Any]) -> bool:
     """Loss and bits per byte over the tokens read, with the held-out value at the end."""
     panels = [
@@ -218,7 +237,18 @@ def scores(figure: Any, facts: dict[str, Any]) -> bool:
 
 PLOTS = {
     plot.__name__: plot
-    for plot in (funnel, sources, licenses, domains, document_length, language_score, duplicate_clusters, training, scores)
+    for plot in (
+        funnel,
+        sources,
+        licenses,
+        domains,
+        document_length,
+        language_score,
+        duplicate_clusters,
+        tokenizer_sizes,
+        training,
+        scores,
+    )
 }
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import json
 import math
 import re
 import time
@@ -22,8 +23,11 @@ from typing import TYPE_CHECKING, Any
 from tasks.documents import batches, shards
 from tasks.stage import Metrics, StageError, Work, replacing, write_atomically
 from tasks.tokenizer.export import ASCII, MASK, compare, load, save_transformers, to_transformers
+from tasks.tokenizer.sizes import TokenizerForModel, cheapest, costs
 
 if TYPE_CHECKING:
+    from sentencepiece import SentencePieceProcessor
+
     from lang_configs.schema import Tokenizer
 
 PAD, BOS, EOS, UNKNOWN = 0, 1, 2, 3
@@ -40,6 +44,7 @@ THREADS = 4
 """Fixed: unigram training adds up floats thread by thread, so the number of threads changes the last digits of the scores."""
 
 CHECKED_PASSAGES = 10_000
+SIZES = "sizes.json"
 
 
 def tokenizer(inputs: Mapping[str, Path], config: Tokenizer, out: Path, work: Work) -> Metrics:
@@ -50,32 +55,36 @@ def tokenizer(inputs: Mapping[str, Path], config: Tokenizer, out: Path, work: Wo
     separated by white space), `bytes_per_token` (UTF-8), `byte_fallback` (share of tokens that are a byte), the same by
     source, and `exactness`, the comparison of the export with SentencePiece.
 
+    Where the config has several sizes, it is a `TokenizerForModel`; `sizes.json` and the metric `sizes` have a row for each
+    that the text allows: the same measures, those of `sizes.costs`, and which one was `chosen`.
+
     Raises `StageError` when there is no text to train or measure on, or when the export is not exact.
     """
     started = time.monotonic()
-    train, validation = (
+    training, validation = (
         [shard for shard in shards(inputs["corpus"]) if shard.name.startswith(split)] for split in ("train-", "validation-")
     )
     work.progress(0, 4, "steps")
-    sample = _sample(train, config)
+    sample = _sample(training, config)
     training_bytes = sum(len(passage.encode()) for passage in sample)
     if not training_bytes:
         raise StageError(f"{inputs['corpus']}: no text to train a tokenizer on; see why select dropped it")
     work.progress(1, 4, "steps")
     model_file = out / "tokenizer.model"
     if not model_file.exists():
-        write_atomically(model_file, _train(sample, training_bytes, config))
+        write_atomically(model_file, _model(sample, validation, config, out))
     work.progress(2, 4, "steps")
     if not (out / "hf").exists():
         with replacing(out / "hf") as folder:
             save_transformers(to_transformers(model_file), folder)
-    measured = _measure(model_file, validation)
+    measured = _measure(load(model_file), validation)
     work.progress(3, 4, "steps")
     exactness = _check(model_file, out / "hf", validation)
     work.progress(4, 4, "steps")
     return {
         "type": config.type,
         **measured,
+        "sizes": json.loads((out / SIZES).read_text()) if (out / SIZES).exists() else [],
         "training_bytes": training_bytes,
         "exactness": exactness,
         "seconds": round(time.monotonic() - started, 3),
@@ -132,11 +141,39 @@ def _first(text: str, limit: int) -> Iterator[str]:
         taken += len(passage.encode())
 
 
-def _train(sample: Sequence[str], training_bytes: int, config: Tokenizer) -> bytes:
+def _model(sample: Sequence[str], validation: Sequence[Path], config: Tokenizer, out: Path) -> bytes:
+    """The model of the size in the config, or of the best of several; those are measured and written down in `SIZES`."""
+    if isinstance(config.vocab_size, int):
+        return train(sample, config.vocab_size, config)
+    if not isinstance(config, TokenizerForModel):
+        raise TypeError("a vocabulary of several sizes is chosen for a model: give a TokenizerForModel")
+    from sentencepiece import SentencePieceProcessor
+
+    rows: list[dict[str, Any]] = []
+    models: list[bytes] = []
+    for size in sorted(set(config.vocab_size)):
+        model = train(sample, size, config)
+        measured = _measure(SentencePieceProcessor(model_proto=model), validation)
+        row = {name: value for name, value in measured.items() if name != "sources"}
+        if not rows or row["vocab_size"] > rows[-1]["vocab_size"]:  # else the text allows no more
+            rows.append(row | costs(config.model, row["vocab_size"], row["bytes_per_token"]))
+            models.append(model)
+    best = cheapest(rows)
+    table = [row | {"chosen": i == best} for i, row in enumerate(rows)]
+    write_atomically(out / SIZES, json.dumps(table, indent=1).encode())
+    return models[best]
+
+
+def train(sample: Sequence[str], vocab_size: int, config: Tokenizer) -> bytes:
+    """A SentencePiece model of the kind in `config`, learned from `passages` of text, with at most `vocab_size` pieces.
+
+    It has fewer where the text allows no more (`bytes_per_piece`), and more where its characters alone need more.
+    """
     from sentencepiece import SentencePieceTrainer
 
     characters = _characters(sample)
-    vocabulary = _vocabulary_size(len(characters), training_bytes, config)
+    allowed = min(vocab_size, sum(len(passage.encode()) for passage in sample) // config.bytes_per_piece)
+    vocabulary = _vocabulary_size(len(characters), allowed)
     model = io.BytesIO()
     SentencePieceTrainer.train(
         sentence_iterator=(passage.replace(_RESERVED, " ") for passage in sample),
@@ -187,17 +224,15 @@ def _characters(sample: Iterable[str]) -> list[str]:
     return sorted(chosen)
 
 
-def _vocabulary_size(characters: int, training_bytes: int, config: Tokenizer) -> int:
-    """Multiple of 64 (fast matrix shapes): what config and text allow, but at least room for every character and a space."""
-    allowed = min(config.vocab_size, training_bytes // config.bytes_per_piece)
+def _vocabulary_size(characters: int, allowed: int) -> int:
+    """Multiple of 64 (fast matrix shapes): what is allowed, but at least room for every character and a space."""
     needed = FIXED_PIECES + characters + 1
     return max(allowed // 64 * 64, math.ceil(needed / 64) * 64)
 
 
-def _measure(model_file: Path, validation: Sequence[Path]) -> Metrics:
+def _measure(processor: SentencePieceProcessor, validation: Sequence[Path]) -> Metrics:
     import numpy as np
 
-    processor = load(model_file)
     first, last = processor.piece_to_id("<0x00>"), processor.piece_to_id("<0xFF>")
     totals: dict[str, Counter[str]] = {}
     for texts, sources in _rows(validation, ["text", "source"]):

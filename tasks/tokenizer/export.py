@@ -108,7 +108,7 @@ def compare(model_file: Path, hf_folder: Path, lines: Sequence[str]) -> dict[str
     found: list[list[int]] = tokenizer(lines, add_special_tokens=False)["input_ids"] if lines else []
     decoded: list[str] = tokenizer.batch_decode(found, clean_up_tokenization_spaces=False) if lines else []
     mismatches = [(ours, theirs) for ours, theirs in zip(expected, found, strict=True) if ours != theirs]
-    unigram = not _is_bpe(processor)
+    unigram = not is_bpe(processor)
     return {
         "lines": len(lines),
         "id_mismatches": len(mismatches),
@@ -131,12 +131,12 @@ def _model(processor: SentencePieceProcessor) -> Backend:
     from tokenizers import models
 
     pieces = [processor.id_to_piece(i) for i in range(len(processor))]
-    if not _is_bpe(processor):
+    if not is_bpe(processor):
         if missing := set(ASCII) - set(pieces):
             raise ValueError(f"a unigram model without a piece for {min(missing)!r} cannot be exported exactly")
         scored = [(piece, NEVER if _unmatched(processor, i) else processor.get_score(i)) for i, piece in enumerate(pieces)]
         return Backend(models.Unigram(scored, unk_id=processor.unk_id(), byte_fallback=True))
-    normal = [pieces[i] for i in _normal(processor)]
+    normal = [pieces[i] for i in learned(processor)]
     vocabulary = {piece: i for i, piece in enumerate(pieces)}
     unknown = processor.id_to_piece(processor.unk_id())
     return Backend(models.BPE(vocabulary, _merges(normal), unk_token=unknown, fuse_unk=True, byte_fallback=True))
@@ -147,14 +147,14 @@ def _unmatched(processor: SentencePieceProcessor, i: int) -> bool:
     return bool(processor.is_control(i) or processor.is_unknown(i) or processor.is_byte(i))
 
 
-def _normal(processor: SentencePieceProcessor) -> list[int]:
+def learned(processor: SentencePieceProcessor) -> list[int]:
     """Ids of the learned pieces: they come last, after the control pieces, the newline and the 256 bytes."""
     return list(range(max(i for i in range(len(processor)) if processor.is_byte(i)) + 1, len(processor)))
 
 
-def _is_bpe(processor: SentencePieceProcessor) -> bool:
+def is_bpe(processor: SentencePieceProcessor) -> bool:
     """Whether the scores are 0, -1, -2 ... (BPE writes minus the rank of the merge) and not log-probabilities (unigram)."""
-    return all(processor.get_score(i) == -rank for rank, i in enumerate(_normal(processor)))
+    return all(processor.get_score(i) == -rank for rank, i in enumerate(learned(processor)))
 
 
 def _merges(pieces: Sequence[str]) -> list[tuple[str, str]]:
