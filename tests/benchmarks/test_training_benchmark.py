@@ -17,7 +17,7 @@ from ablations import BASE, COMPARED_WITH, VARIANTS, Interval, Result, configure
 from small_corpus import documents
 from training import QUALITY, SPEED, SYSTEMS, Row, System, budgeted, configure, table
 from training_peer import Clock, cosine, finish, linear, read_job
-from training_runs import MASK, Run, Score, with_environment, masked_bits, prepare, score, subset, train_ours
+from training_runs import MASK, Run, Score, masked_bits, prepare, score, subset, train_ours, with_environment
 
 from lang_configs.schema import Pretrain, Tokenizer
 from tasks.evaluate.bits_per_byte import Validation, read_validation
