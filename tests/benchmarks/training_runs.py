@@ -41,7 +41,7 @@ BOOTSTRAP = 1000
 
 @dataclass(frozen=True)
 class Run:
-    """One training: tokens and seconds of each step, bytes of memory (its own, and with its children), where the model is.
+    """One training: tokens and speed of each step, bytes of memory (its own, and with its children), where the model is.
 
     `seconds` is the whole training, compiling included; `wall` the process, imports and export included.
     """
@@ -127,7 +127,8 @@ def train_ours(source: Path, config: Pretrain, out: Path, cache: Path | None, ch
     logged = config.model_copy(update={"log_steps": 1})
     command = [sys.executable, "-P", "-m", "tasks.pretrain.train", "--tokens", source, "--config", logged.model_dump_json()]
     cost = measure([*with_environment(settings), *command, "--out"], out)
-    metrics = json.loads((out / "log.txt").read_text().splitlines()[-1])["metrics"]
+    lines = (out / "log.txt").read_text().splitlines()
+    metrics = next(json.loads(line)["metrics"] for line in reversed(lines) if line.startswith('{"metrics"'))
     rows = pq.read_table(out / "metrics.parquet").to_pylist()
     memory = max(row["memory_bytes"] for row in rows)
     return Run(

@@ -30,7 +30,8 @@ class BudgetTrainer(Trainer):
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> LambdaLR:
         if self.lr_scheduler is None:
-            self.lr_scheduler = LambdaLR(optimizer or self.optimizer, lambda _: self.schedule(self.clock.used))
+            followed: Any = optimizer or self.optimizer
+            self.lr_scheduler = LambdaLR(followed, lambda _: self.schedule(self.clock.used))
         return self.lr_scheduler
 
 
