@@ -1,0 +1,217 @@
+"""The training benchmarks on made-up text: a run of ours and of a peer, what is counted, scored and compared."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import ablations
+import numpy as np
+import peer_nanogpt
+import pytest
+import torch
+from ablations import BASE, COMPARED_WITH, VARIANTS, Interval, Result, configured
+from small_corpus import documents
+from training import QUALITY, SPEED, SYSTEMS, Row, System, budgeted, configure, table
+from training_peer import Clock, cosine, finish, linear, read_job
+from training_runs import MASK, Run, Score, masked_bits, prepare, score, subset, train_ours, with_environment
+
+from lang_configs.schema import Pretrain, Tokenizer
+from tasks.evaluate.bits_per_byte import Validation, read_validation
+
+TINY = {"layers": 1, "width": 32, "heads": 1, "context": 32}
+SMALL = {f"pretrain.model.{name}": value for name, value in TINY.items()} | {
+    "pretrain.batch_tokens": 128,
+    "pretrain.compile": False,
+}
+
+
+@pytest.fixture(scope="module")
+def tokens(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    train, validation = documents("swahili", 300), documents("swahili", 20, seed=2)
+    return prepare(train, validation, tmp_path_factory.mktemp("training") / "data", Tokenizer(vocab_size=512))
+
+
+def job(monkeypatch: pytest.MonkeyPatch, tokens: Path, out: Path, *budget: str) -> peer_nanogpt.Job:
+    monkeypatch.setattr(sys, "argv", ["peer", "--tokens", str(tokens), "--out", str(out), *budget])
+    return read_job()
+
+
+def a_run(speed: float, parameters: int = 5_000_000) -> Run:
+    return Run(parameters, (100,) * 5, (1.0, 1.0, 1.0, speed, speed + 2), 10.4, 12.2, 2 * 10**6, 3 * 10**6, Path("model"))
+
+
+def test_ours_is_trained_and_scored_as_a_whole_process(tokens: Path, tmp_path: Path) -> None:
+    config = configure({"steps": 4, "minutes": None, "half_context": 0.5, "compile": False, "batch_tokens": 128, "model": TINY})
+    done = train_ours(tokens, config, tmp_path / "out", None, {})
+    assert done.step_tokens == (64, 64, 128, 128)
+    assert done.tokens == 384
+    assert len(done.step_speeds) == 4
+    assert 0 < done.seconds < done.wall
+    assert 0 < done.memory <= done.memory_with_children
+    found = score(done.model, tokens)
+    uniform = math.log2(512) * read_validation(tokens).offsets[-1] / read_validation(tokens).sizes.sum()
+    assert found.low is not None and found.high is not None
+    assert found.low <= found.bits <= found.high
+    assert 0.5 * uniform < found.bits < uniform
+
+
+def test_nanogpt_is_the_same_function_once_it_is_a_stock_gpt2(
+    tokens: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("BATCH", 2), ("LAYERS", 2), ("WIDTH", 32), ("HEADS", 2)):
+        monkeypatch.setattr(peer_nanogpt, name, value)
+    given = job(monkeypatch, tokens, tmp_path, "--steps=3")
+    model, clock = peer_nanogpt.train(given)
+    stock = peer_nanogpt.to_transformers(model)
+    ids = torch.from_numpy(given.stream[:64].astype(np.int64))[None]
+    with torch.no_grad():
+        torch.testing.assert_close(stock(input_ids=ids).logits, model(ids), atol=1e-4, rtol=1e-4)
+    finish(given, clock, stock, 2 * peer_nanogpt.CONTEXT)
+    record = json.loads((tmp_path / "result.json").read_text())
+    assert record["tokens_per_step"] == 512
+    assert len(record["step_seconds"]) == 3
+    assert score(tmp_path / "model", tokens).bits < 9 * 512  # finite: the saved folder is one that the scorer reads
+
+
+def test_a_clock_ends_with_its_steps_or_its_seconds(tokens: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("training_peer.time", SimpleNamespace(perf_counter=lambda: now[0]))
+    by_steps = Clock(job(monkeypatch, tokens, tmp_path, "--steps=4"))
+    by_seconds = Clock(job(monkeypatch, tokens, tmp_path, "--seconds=8"))
+    for step in range(1, 6):
+        now[0] = 3.0 * step
+        by_steps.step_ended()
+        by_seconds.step_ended()
+        assert by_steps.used == min(1, step / 4)
+        assert by_seconds.used == min(1, 3 * step / 8)
+
+
+def test_schedules_rise_to_one_and_fall() -> None:
+    for scale, last in ((cosine, 0.0), (linear, 0.0), (lambda used: cosine(used, 0.1), 0.1)):
+        values = [scale(used) for used in np.linspace(0, 1, 101)]
+        assert 0 < values[0] < values[5] < max(values) == pytest.approx(1)
+        assert values.index(max(values)) == 10
+        assert values[10:] == sorted(values[10:], reverse=True)
+        assert values[-1] == pytest.approx(last)
+
+
+def test_a_subset_holds_whole_documents_and_the_same_validation(tokens: Path, tmp_path: Path) -> None:
+    whole = json.loads((tokens / "meta.json").read_text())
+    half = subset(tokens, whole["train_bytes"] // 2, tmp_path / "half")
+    meta = json.loads((half / "meta.json").read_text())
+    assert 0.4 < meta["train_bytes"] / whole["train_bytes"] <= 0.5
+    stream, offsets = np.fromfile(half / "train.bin", meta["dtype"]), np.load(half / "train.offsets.npy")
+    assert len(stream) == offsets[-1] == meta["train_tokens"]
+    assert (stream[offsets[:-1]] == meta["bos"]).all()
+    assert (stream[offsets[1:] - 1] == meta["eos"]).all()
+    assert (half / "validation.bin").read_bytes() == (tokens / "validation.bin").read_bytes()
+    assert len(read_validation(half).sizes) == 20
+
+
+class Guesser(torch.nn.Module):
+    """Knows the token of every masked place with probability 1/2 if it is `known`, and nothing about other tokens."""
+
+    device = torch.device("cpu")
+    config = SimpleNamespace(max_position_embeddings=16, vocab_size=9)
+
+    def __init__(self, known: int) -> None:
+        super().__init__()
+        self.known = known
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> SimpleNamespace:
+        assert ((input_ids == MASK).sum(1) >= 1).all()
+        assert (input_ids[attention_mask == 0] == 0).all()
+        scores = torch.zeros(*input_ids.shape, 9)
+        scores[:, :, self.known] = math.log(8)  # against eight others of 1: one half
+        return SimpleNamespace(logits=scores)
+
+
+def test_bits_of_a_masked_model_are_those_of_its_guesses() -> None:
+    ids = np.array([1, *[7] * 40, 2, 1, *[7] * 5, 2], np.uint16)
+    validation = Validation(ids, np.array([0, 42, 49]), np.array([100, 20]))
+    assert masked_bits(Guesser(7), validation) == pytest.approx(1)
+    assert masked_bits(Guesser(8), validation) == pytest.approx(4)
+
+
+def test_ratios_are_to_the_first_system_of_the_kind() -> None:
+    rows = [
+        Row(System("peer"), (a_run(10),), Score(2.0, 1.9, 2.1)),
+        Row(System("ours"), (a_run(30), a_run(40)), Score(1.5, 1.4, 1.6)),
+        Row(System("bert", "masked"), (a_run(5),), Score(8.0)),
+    ]
+    lines = table(rows).splitlines()
+    assert lines[3] == ("| ours | 5.00 M | 10 | 1,000 | 36 | 42 | 3.27 | 2 | 3 | 12 | 10 | 1.5000 | 1.4000-1.6000 | 0.750 |")
+    assert lines[4] == "| bert | 5.00 M | 5 | 500 | 6 | 7 | 1.00 | 2 | 3 | 12 | 10 | 8.0000 per masked token |  | 1.000 |"
+
+
+def test_our_systems_differ_from_the_default_only_in_what_they_say() -> None:
+    assert set(SPEED) | set(QUALITY) == set(SYSTEMS)
+    default = budgeted({}, {"seconds": 90}, 2)
+    assert (default.minutes, default.steps, default.seed) == (1.5, None, 2)
+    whole = budgeted(SYSTEMS["ours-whole"].changes, {"seconds": 90}, 2)
+    assert whole.model_dump(exclude={"half_context"}) == default.model_dump(exclude={"half_context"})
+    assert default.model == Pretrain().model
+    assert default.model.context == peer_nanogpt.CONTEXT
+
+
+def test_an_environment_sets_and_unsets() -> None:
+    assert with_environment({"ONE": "1", "TWO": None}) == ["env", "-u", "TWO", "ONE=1"]
+
+
+def test_token_budgets_count_steps_on_half_windows_as_half() -> None:
+    assert configured({}, {"tokens": 4096 * 70}, 1).steps == 100  # six steps of ten read half of 4,096
+    assert configured({"pretrain.half_context": 0.0}, {"tokens": 4096 * 70}, 1).steps == 70
+    own = configured(VARIANTS["4 epochs of 5 MB"], {"tokens": 4096 * 70}, 1)
+    assert (own.steps, own.minutes, own.epochs) == (None, None, 4)
+
+
+def test_every_variant_is_compared_with_one_that_there_is() -> None:
+    assert set(COMPARED_WITH) | set(COMPARED_WITH.values()) <= set(VARIANTS)
+    assert not any("," in name for name in VARIANTS)  # the command line parts names there
+    assert not VARIANTS[BASE]
+
+
+def test_intervals_are_students() -> None:
+    found = Interval.of([1.0, 2.0, 3.0])
+    assert (found.mean, found.half) == (2.0, pytest.approx(4.303 / 3**0.5, rel=1e-3))  # t of 2 degrees of freedom
+    assert Interval.of([1.0]).half == math.inf
+
+
+def test_differences_are_run_by_run() -> None:
+    results = {
+        BASE: [Result(100, 10**6, 640, bits) for bits in (1.0, 2.0, 3.0)],
+        "adamw": [Result(50, 2 * 10**6, 640, bits) for bits in (1.5, 2.5, 3.5)],
+    }
+    lines = ablations.table(results).splitlines()
+    assert lines[2] == "| base | 100 |  | 1 | 640 | 2.0000 ± 2.4841 |  |  |"
+    assert lines[3] == "| adamw | 50 | 0.50 | 2 | 640 | 2.5000 ± 2.4841 | +0.5000 ± 0.0000 | base |"
+
+
+def test_a_finished_run_is_not_repeated(tokens: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = ablations.run(BASE, tokens, {"tokens": 896}, SMALL, 1, tmp_path)
+    assert (first.tokens, first.bits > 0) == (896, True)
+
+    def never(*arguments: object) -> Run:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(ablations, "train_ours", never)
+    assert ablations.run(BASE, tokens, {"tokens": 896}, SMALL, 1, tmp_path) == first
+    with pytest.raises(AssertionError, match="trained again"):
+        ablations.run(BASE, tokens, {"tokens": 640}, SMALL, 1, tmp_path)
+
+
+def test_a_failing_process_ends_the_comparison_with_its_words(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="not a folder of token files"):
+        train_ours(tmp_path, Pretrain(), tmp_path / "out", None, {})
+
+
+def test_what_this_version_cannot_configure_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(VARIANTS, "new", {"pretrain.model.unheard_of": 1})
+    assert ablations.known([BASE, "new"], {}) == [BASE]
+    assert "left out: new (not in this version: model.unheard_of)" in capsys.readouterr().out
