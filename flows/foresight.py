@@ -32,7 +32,8 @@ def training(
     """
     config = language.pretrain
     count, words = _training_tokens(language, tokens, corpus)
-    pieces = tokens["metrics"]["vocab_size"] if tokens else language.tokenizer.vocab_size
+    sizes = language.tokenizer.vocab_size
+    pieces: int = tokens["metrics"]["vocab_size"] if tokens else max(sizes) if isinstance(sizes, list) else sizes
     speed = known_speed(config, count, pieces)
     if speed is None and measure is None:
         return None, "the speed of this machine was not measured; without --no-measure it will be"

@@ -31,17 +31,14 @@ from training_runs import prepare, score, subset, train_ours
 from lang_configs.schema import Pretrain, Tokenizer
 
 BASE = "base"
-NORMAL = {
-    "pretrain.model.initialisation": "normal",
-    "pretrain.embedding_learning_rate": 0.003,  # in proportion to entries that start fifty times smaller
-}
+NORMAL = {"pretrain.initialisation": "normal"}
 WHOLE_EPOCHS = {"pretrain.steps": None, "pretrain.minutes": None, "corpus.bytes": 5_000_000}
 ALLOCATOR = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_")
 
 VARIANTS: dict[str, dict[str, Any]] = {
     BASE: {},
-    "llama": {"pretrain.model.architecture": "llama"},
-    "gpt2 (learned positions)": {"pretrain.model.architecture": "gpt2"},
+    "llama": {"pretrain.model.family": "llama"},
+    "gpt2 (learned positions)": {"pretrain.model.family": "gpt2"},
     "adamw": {"pretrain.optimizer": "adamw"},
     "lion": {"pretrain.optimizer": "lion"},
     "lamb": {"pretrain.optimizer": "lamb"},

@@ -8,9 +8,9 @@ from training_trainer import train
 from transformers import BertConfig, BertForMaskedLM
 
 CONTEXT = 128
-MASK = 3
+MASK = 4
 """`<unk>`: a tokenizer that falls back to bytes never writes it."""
-FIRST_ORDINARY = 4
+FIRST_ORDINARY = 5
 
 
 def masked(rows: list[torch.Tensor], vocab_size: int) -> dict[str, torch.Tensor]:

@@ -42,7 +42,7 @@ class System:
     changes: Mapping[str, Any] = field(default_factory=dict)
 
 
-MASKED = {"masking": 0.15, "model.context": 128, "batch_tokens": 2048, "half_context": 0.0}
+MASKED = {"model.family": "modernbert", "masking": 0.15, "model.context": 128, "batch_tokens": 2048, "half_context": 0.0}
 SYSTEMS = {
     "nanogpt": System("nanoGPT, fp32, B=12", peer="nanogpt"),
     "goldfish": System("Trainer + GPT-2 (Goldfish), fp32, B=8", peer="goldfish"),
@@ -52,7 +52,7 @@ SYSTEMS = {
     "ours-half": System("ours, windows of 128 throughout", changes={"half_context": 1.0}),
     "bert": System("Trainer + BERT, fp32, B=16, T=128", "masked", peer="bert"),
     "ours-masked": System("ours, masked, T=128", "masked", changes=MASKED),
-    "ours-narrow": System("ours, masked, narrow", "masked", changes=MASKED | {"model.narrow_layers": 2}),
+    "ours-narrow": System("ours, masked, narrow", "masked", changes=MASKED | {"narrow_layers": 2}),
 }
 SPEED = ("nanogpt", "goldfish", "llama", "ours-whole", "ours-half", "bert", "ours-masked", "ours-narrow")
 QUALITY = ("nanogpt", "goldfish", "llama", "ours", "bert", "ours-masked", "ours-narrow")

@@ -34,8 +34,8 @@ PEER_REQUIREMENTS = ("accelerate==1.15.0",)
 """What the Trainer of transformers needs and the project does not."""
 SETTLING = 3
 """First steps of a process that are not counted in its speed: they allocate and compile."""
-MASKED, MASK, FIRST_ORDINARY = 0.15, 3, 4
-"""Share of the tokens that a masked model has to guess; `<unk>`, which no text holds, stands for them; no control pieces."""
+MASKED, MASK, FIRST_ORDINARY = 0.15, 4, 5
+"""Share of the tokens that a masked model has to guess, the mask of our tokenizer, and the first id that is no control piece."""
 BOOTSTRAP = 1000
 
 
