@@ -9,7 +9,7 @@ from transformers import BertConfig, BertForMaskedLM
 
 CONTEXT = 128
 MASK = 4
-"""`<unk>`: a tokenizer that falls back to bytes never writes it."""
+"""`<mask>` of our tokenizer."""
 FIRST_ORDINARY = 5
 
 

@@ -35,7 +35,7 @@ PEER_REQUIREMENTS = ("accelerate==1.15.0",)
 SETTLING = 3
 """First steps of a process that are not counted in its speed: they allocate and compile."""
 MASKED, MASK, FIRST_ORDINARY = 0.15, 4, 5
-"""Share of the tokens that a masked model has to guess, the mask of our tokenizer, and the first id that is no control piece."""
+"""Share of tokens that a masked model has to guess, the mask of our tokenizer, and the first id that is no control piece."""
 BOOTSTRAP = 1000
 
 
