@@ -28,6 +28,16 @@ REASONS = {
 }
 """Decisions of select in words; those on quality are put together from the name of their threshold."""
 
+FAMILIES = {
+    "qwen3": "Llama-like, as `Qwen3ForCausalLM`: rotary positions, RMSNorm, SwiGLU, query-key norm, tied embeddings",
+    "llama": "Llama, as `LlamaForCausalLM`: rotary positions, RMSNorm, SwiGLU, tied embeddings",
+    "nanochat": "as `NanoChatForCausalLM`: rotary positions, norms without gains, squared ReLU, query-key norm",
+    "gpt2": "GPT-2, as `GPT2LMHeadModel`: learned positions, LayerNorm, GELU, biases, tied embeddings",
+    "bert": "BERT, as `BertForMaskedLM`: learned positions, norms after each part, GELU, biases, tied embeddings",
+    "modernbert": "ModernBERT, as `ModernBertForMaskedLM`: rotary positions, norms before each part, GeGLU, tied embeddings",
+}
+"""What sets each family of models apart, and the class of transformers that loads it."""
+
 FLOORS = ("tfidf", "random-init", "majority")
 
 
@@ -51,6 +61,7 @@ def render(template: str, **context: Any) -> str:
         **context,
         reasons={row["decision"]: reason(row["decision"], facts["settings"], facts["thresholds"]) for row in facts["funnel"]},
         score_table=score_table(facts["scores"]),
+        family=FAMILIES.get(facts["training"]["family"]),
     )
     return re.sub(r"\n{3,}", "\n\n", text)
 
