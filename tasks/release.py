@@ -94,7 +94,9 @@ def _place(source: Path, path: Path) -> None:
 def _finish(folder: Path) -> int:
     """Fit the tokenizer to the model, then load and use both as a user would; returns the number of parameters."""
     from transformers import AutoTokenizer
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     architecture = json.loads((folder / "config.json").read_text())["architectures"][0]
     model: Any = auto_class(architecture).from_pretrained(str(folder), local_files_only=True, use_safetensors=True)
     masked = objective(architecture) == "masked"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 from collections import defaultdict
 from pathlib import Path
@@ -54,7 +55,7 @@ def render(template: str, **context: Any) -> str:
         keep_trailing_newline=True,
         finalize=lambda value: DASH if value is None else value,
     )
-    filters = (count, size, percent, decimal, duration, cell, block)
+    filters = (count, size, percent, decimal, duration, cell, block, quoted)
     environment.filters |= {function.__name__: function for function in filters}
     facts = context["facts"]
     text = environment.get_template(template).render(
@@ -121,6 +122,11 @@ def block(text: str) -> str:
     """A text from outside as a code block, whose fence is longer than any in the text."""
     fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
     return f"{fence}text\n{text.strip()}\n{fence}"
+
+
+def quoted(text: str) -> str:
+    """A text from outside as a literal of Python inside a code block, whose fence it cannot close."""
+    return json.dumps(" ".join(text.split()), ensure_ascii=False)
 
 
 def reason(decision: str, settings: list[dict[str, Any]], thresholds: list[dict[str, Any]]) -> str:

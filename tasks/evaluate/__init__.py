@@ -16,8 +16,8 @@ from tasks.documents import batches
 from tasks.evaluate.bits_per_byte import held_out, read_validation
 from tasks.evaluate.classification import classify
 from tasks.evaluate.filling import fill, gaps
+from tasks.evaluate.masked import masked_prediction, pseudo_perplexity
 from tasks.evaluate.model import is_masked, load_model, load_tokenizer, mask_token
-from tasks.evaluate.pseudo_perplexity import masked_prediction, pseudo_perplexity
 from tasks.evaluate.samples import generate
 from tasks.evaluate.splits import Split, Unavailable, read_split
 from tasks.evaluation_sets import EvaluationData
@@ -130,7 +130,10 @@ def _samples(inputs: Mapping[str, Path], rule: Evaluate) -> Metrics:
         starts = (" ".join(text.split()[:PROMPT_WORDS]) for text in _validation_texts(inputs["corpus"]))
         prompts = rule.prompts or list(islice(starts, rule.samples))
         texts = generate(model, tokenizer, prompts, rule.sample_tokens, rule.temperature)
-        return {"samples": [{"prompt": prompt, "text": text} for prompt, text in zip(prompts, texts, strict=True)], "filled": []}
+        return {
+            "samples": [{"prompt": prompt, "text": text} for prompt, text in zip(prompts, texts, strict=True)],
+            "filled": [],
+        }
     tokenizer = finding_mask(tokenizer)
     asked: list[tuple[str, str | None]] = [(prompt, None) for prompt in rule.prompts if tokenizer.mask_token in prompt]
     chosen = asked or list(islice(gaps(_validation_texts(inputs["corpus"]), tokenizer), rule.samples))

@@ -137,4 +137,3 @@ def _interval(bits: np.ndarray, sizes: np.ndarray, resamplings: int) -> tuple[fl
         ratios[index] = bits[chosen].sum() / max(sizes[chosen].sum(), 1)
     low, high = np.percentile(ratios, [2.5, 97.5])
     return float(low), float(high)
-

@@ -106,6 +106,7 @@ def embed(model: Any, sequences: Sequence[Sequence[int]], progress: Progress) ->
 def random_initialised(model: Any, seed: int) -> Any:
     """A model of the same configuration that has learned nothing."""
     import torch
+
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         fresh = auto_class(type(model).__name__).from_config(model.config, dtype=torch.float32)

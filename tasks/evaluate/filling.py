@@ -45,11 +45,17 @@ def fill(model: Any, tokenizer: Any, texts: Sequence[str]) -> list[list[Metrics]
         best = scores.topk(GUESSES)
         found.append(
             [
-                {"guess": tokenizer.decode([token]).strip(), "probability": probability}
+                {"guess": _shown(tokenizer, token), "probability": probability}
                 for token, probability in zip(best.indices.tolist(), best.values.tolist(), strict=True)
             ]
         )
     return found
+
+
+def _shown(tokenizer: Any, token: int) -> str:
+    """A token as a reader sees it; one of white space by its piece, a newline as \\n."""
+    text: str = tokenizer.decode([token]).strip() or tokenizer.convert_ids_to_tokens(token)
+    return text.replace("\n", "\\n")
 
 
 def _gap(sentence: str, tokenizer: Any) -> tuple[str, str] | None:

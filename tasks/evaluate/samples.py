@@ -74,9 +74,7 @@ def stream(
     return _pieces(model, tokenizer, ids, room, temperature, top_p, seed)
 
 
-def _pieces(
-    model: Any, tokenizer: Any, ids: Any, room: int, temperature: float, top_p: float, seed: int
-) -> Iterator[str]:
+def _pieces(model: Any, tokenizer: Any, ids: Any, room: int, temperature: float, top_p: float, seed: int) -> Iterator[str]:
     import torch
     from transformers import DynamicCache, TemperatureLogitsWarper, TopPLogitsWarper
 

@@ -12,8 +12,8 @@ from tasks.evaluate.bits_per_byte import BOOTSTRAP_SEED, LOGITS, Validation, per
 from tasks.evaluate.model import BATCH_TOKENS, final_states, masked_scores, padded, window
 from tasks.stage import Metrics, Progress
 
-SCORED = 2048
-"""Most tokens of the pseudo-perplexity: each costs a whole window, so all of a validation text would cost days."""
+SCORED, CONTEXT = 1024, 256
+"""Most tokens of the pseudo-perplexity, and of text around each: a token costs a whole window, so that these bound the cost."""
 
 SAMPLE_SEED = 1
 
@@ -22,9 +22,9 @@ def pseudo_perplexity(model: Any, validation: Validation, mask: int, bootstrap: 
     """exp of the mean -ln p(token | the rest of its document), each token with it alone replaced by `mask`.
 
     The pseudo-log-likelihood of Salazar et al. (2020, arXiv 1910.14659), of at most `SCORED` tokens drawn from all but BOS
-    and EOS. The model reads its trained window around the token, moved inwards at the ends of the document. In bits per
-    byte: times the tokens per byte of all validation text. The intervals are the 2.5 to 97.5 percentile of `bootstrap`
-    resamplings of the documents. Other pieces of a word are seen, which flatters long words (arXiv 2305.10588).
+    and EOS. The model reads `CONTEXT` tokens around it (less if its trained window is less), moved inwards at the ends of
+    the document. In bits per byte: times the tokens per byte of all validation text. The intervals are the 2.5 to 97.5
+    percentile of `bootstrap` resamplings of the documents. Other pieces of a word are seen, which flatters long words (arXiv 2305.10588).
     Raises StageError when the documents hold no text or are not of the model's vocabulary.
     """
     tokens = scored_tokens(model, validation)
@@ -33,7 +33,8 @@ def pseudo_perplexity(model: Any, validation: Validation, mask: int, bootstrap: 
     ends = np.cumsum(tokens)
     documents = np.searchsorted(ends, chosen, "right")
     places = validation.offsets[documents] + 1 + chosen - (ends - tokens)[documents]
-    windows = [_around(validation, *pair, window(model)) for pair in zip(documents, places, strict=True)]
+    context = min(CONTEXT, window(model))
+    windows = [_around(validation, *pair, context) for pair in zip(documents, places, strict=True)]
     nats, _ = _predict(model, [ids for ids, _ in windows], [np.array([place]) for _, place in windows], mask, progress)
     sampled = np.bincount(documents, minlength=len(tokens))
     sums = np.bincount(documents, weights=[values[0] for values in nats], minlength=len(tokens))
@@ -50,7 +51,7 @@ def pseudo_perplexity(model: Any, validation: Validation, mask: int, bootstrap: 
         "pseudo_documents": int((sampled > 0).sum()),
         "details": {
             "tokens": f"{len(chosen)} of {int(tokens.sum())}, each alone masked, drawn from all but BOS and EOS",
-            "context": window(model),
+            "context": context,
             "windows": "around the token, within its document",
             "interval": f"95 % bootstrap over documents, {bootstrap} resamplings",
         },
