@@ -111,11 +111,11 @@ def _finish(folder: Path) -> int:
 
 def _fit_tokenizer(folder: Path, context: int, masked: bool) -> None:
     """Tell the tokenizer the longest input of the model, which was trained later; of a masked model, let it find masks."""
-    from transformers import AutoTokenizer
+    from transformers import PreTrainedTokenizerFast
 
     path = folder / "tokenizer_config.json"
     if masked:
-        tokenizer = finding_mask(AutoTokenizer.from_pretrained(str(folder), local_files_only=True))
+        tokenizer = finding_mask(PreTrainedTokenizerFast.from_pretrained(str(folder), local_files_only=True))
         for linked in (path, folder / "tokenizer.json"):  # new files: the published ones stay as they are
             linked.unlink()
         save_transformers(tokenizer, folder)

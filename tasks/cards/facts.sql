@@ -230,7 +230,8 @@ FROM evaluations WHERE task = 'held-out text';
 
 -- rows pseudo
 SELECT metric, value, low, high, n AS documents,
-       (SELECT (metrics->>'pseudo_tokens')::BIGINT FROM stages WHERE stage = 'evaluate') AS tokens
+       (SELECT (metrics->>'pseudo_tokens')::BIGINT FROM stages WHERE stage = 'evaluate') AS tokens,
+       (SELECT (metrics->>'pseudo_context')::BIGINT FROM stages WHERE stage = 'evaluate') AS context
 FROM evaluations WHERE task = 'held-out text' AND metric LIKE 'pseudo%' ORDER BY metric DESC;
 
 -- row masked_prediction

@@ -32,14 +32,14 @@ MEASURES = {
     "masked": (
         *("pseudo_perplexity", "pseudo_perplexity_low", "pseudo_perplexity_high"),
         *("pseudo_bits_per_byte", "pseudo_bits_per_byte_low", "pseudo_bits_per_byte_high"),
-        *("pseudo_tokens", "pseudo_documents", "masked_loss", "masked_accuracy"),
+        *("pseudo_tokens", "pseudo_documents", "pseudo_context", "masked_loss", "masked_accuracy"),
     ),
 }
 """What is measured on held-out text, by the model's objective; the measures of the other objective are None."""
 
 
 class EvaluateConfig(BaseModel):
-    """The section `evaluate`, the evaluation sets of the language, and the share of tokens that a masked model's training masks."""
+    """The section `evaluate`, the evaluation sets of the language, and the share that a masked model's training masks."""
 
     model_config = ConfigDict(frozen=True)
     rule: Evaluate

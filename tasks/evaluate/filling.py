@@ -30,10 +30,11 @@ def gaps(texts: Iterable[str], tokenizer: Any) -> Iterator[tuple[str, str]]:
 
 
 def fill(model: Any, tokenizer: Any, texts: Sequence[str]) -> list[list[Metrics]]:
-    """The likeliest tokens at the first mask of each text, each as `guess` and `probability`, as the pipeline fill-mask gives."""
+    """The likeliest tokens at the first mask of each text, each as `guess` and `probability`, as the pipeline fill-mask's."""
     import torch
 
-    mask, found = mask_token(tokenizer), []
+    mask = mask_token(tokenizer)
+    found: list[list[Metrics]] = []
     for text in texts:
         ids = tokenizer(text, return_tensors="pt", truncation=True, max_length=window(model))["input_ids"]
         places = (ids[0] == mask).nonzero()
@@ -53,7 +54,7 @@ def fill(model: Any, tokenizer: Any, texts: Sequence[str]) -> list[list[Metrics]
 
 
 def _shown(tokenizer: Any, token: int) -> str:
-    """A token as a reader sees it; one of white space by its piece, a newline as \\n."""
+    """A token as a reader sees it; one of white space by its piece, a newline escaped."""
     text: str = tokenizer.decode([token]).strip() or tokenizer.convert_ids_to_tokens(token)
     return text.replace("\n", "\\n")
 

@@ -1,4 +1,4 @@
-"""How well a masked model predicts held-out tokens from both sides. None of this can be compared with a causal model's numbers."""
+"""How well a masked model predicts held-out tokens from both sides: nothing to compare with a causal model's numbers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tasks.evaluate.model import BATCH_TOKENS, final_states, masked_scores, padd
 from tasks.stage import Metrics, Progress
 
 SCORED, CONTEXT = 1024, 256
-"""Most tokens of the pseudo-perplexity, and of text around each: a token costs a whole window, so that these bound the cost."""
+"""Most tokens of the pseudo-perplexity, and of text around each. A token costs a whole window, so these bound the cost."""
 
 SAMPLE_SEED = 1
 
@@ -24,8 +24,8 @@ def pseudo_perplexity(model: Any, validation: Validation, mask: int, bootstrap: 
     The pseudo-log-likelihood of Salazar et al. (2020, arXiv 1910.14659), of at most `SCORED` tokens drawn from all but BOS
     and EOS. The model reads `CONTEXT` tokens around it (less if its trained window is less), moved inwards at the ends of
     the document. In bits per byte: times the tokens per byte of all validation text. The intervals are the 2.5 to 97.5
-    percentile of `bootstrap` resamplings of the documents. Other pieces of a word are seen, which flatters long words (arXiv 2305.10588).
-    Raises StageError when the documents hold no text or are not of the model's vocabulary.
+    percentile of `bootstrap` resamplings of the documents. Other pieces of a word are seen, which flatters long words (arXiv
+    2305.10588). Raises StageError when the documents hold no text or are not of the model's vocabulary.
     """
     tokens = scored_tokens(model, validation)
     draw = np.random.default_rng(SAMPLE_SEED)
@@ -48,10 +48,10 @@ def pseudo_perplexity(model: Any, validation: Validation, mask: int, bootstrap: 
         "pseudo_bits_per_byte_low": float(low[1]),
         "pseudo_bits_per_byte_high": float(high[1]),
         "pseudo_tokens": len(chosen),
+        "pseudo_context": context,
         "pseudo_documents": int((sampled > 0).sum()),
         "details": {
             "tokens": f"{len(chosen)} of {int(tokens.sum())}, each alone masked, drawn from all but BOS and EOS",
-            "context": context,
             "windows": "around the token, within its document",
             "interval": f"95 % bootstrap over documents, {bootstrap} resamplings",
         },
@@ -64,7 +64,8 @@ def masked_prediction(model: Any, validation: Validation, mask: int, share: floa
     That is the loss of the training, on windows within a document that do not overlap; BOS and EOS are read, not masked.
     """
     scored_tokens(model, validation)
-    sequences, places = [], []
+    sequences: list[np.ndarray] = []
+    places: list[np.ndarray] = []
     for start, end in zip(validation.offsets[:-1], validation.offsets[1:], strict=True):
         for first in range(start, end, window(model)):
             last = min(first + window(model), end)
@@ -104,12 +105,12 @@ def _predict(
     nats: list[np.ndarray] = [np.zeros(0)] * len(masked)
     hits, done = list(nats), 0
     with torch.inference_mode():
-        for chosen, ids in padded(masked, most, model.device):
-            states = final_states(model, ids, [len(masked[index]) for index in chosen])
+        for chosen, batch in padded(masked, most, model.device):
+            states = final_states(model, batch, [len(masked[index]) for index in chosen])
             rows = np.repeat(np.arange(len(chosen)), [len(places[index]) for index in chosen])
             columns = np.concatenate([places[index] for index in chosen])
             scores = masked_scores(model, states[torch.from_numpy(rows), torch.from_numpy(columns)])
-            labels = torch.from_numpy(np.concatenate([sequences[index][places[index]] for index in chosen])).to(ids.device)
+            labels = torch.from_numpy(np.concatenate([sequences[index][places[index]] for index in chosen])).to(batch.device)
             losses = F.cross_entropy(scores, labels, reduction="none").double().cpu().numpy()
             right = (scores.argmax(-1) == labels).cpu().numpy()
             for row, index in enumerate(chosen):

@@ -107,11 +107,12 @@ def final_states(model: Any, ids: Tensor, lengths: Sequence[int]) -> Tensor:
     """
     import torch
 
-    if not is_masked(model):
-        states: Tensor = model.base_model(ids, use_cache=False).last_hidden_state
-        return states
-    seen = torch.arange(ids.shape[1], device=ids.device) < torch.tensor(lengths, device=ids.device)[:, None]
-    states = model.base_model(ids, attention_mask=seen.long()).last_hidden_state
+    if is_masked(model):
+        seen = torch.arange(ids.shape[1], device=ids.device) < torch.tensor(lengths, device=ids.device)[:, None]
+        output = model.base_model(ids, attention_mask=seen.long())
+    else:
+        output = model.base_model(ids, use_cache=False)
+    states: Tensor = output.last_hidden_state
     return states
 
 
