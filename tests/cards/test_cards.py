@@ -184,8 +184,8 @@ MASKED_EVALUATION = EVALUATION | {
     "objective": "masked", "samples": [], "bits_per_byte": None, "bits_per_byte_low": None, "bits_per_byte_high": None,
     "perplexity_per_token": None, "perplexity_per_word": None, "pseudo_perplexity": 21.52, "pseudo_perplexity_low": 19.75,
     "pseudo_perplexity_high": 23.25, "pseudo_bits_per_byte": 0.911, "pseudo_bits_per_byte_low": 0.875,
-    "pseudo_bits_per_byte_high": 0.953, "pseudo_tokens": 1024, "pseudo_documents": 22, "pseudo_context": 256, "masked_loss": 3.532,
-    "masked_accuracy": 0.4125,
+    "pseudo_bits_per_byte_high": 0.953, "pseudo_tokens": 1024, "pseudo_documents": 22, "pseudo_context": 256,
+    "masked_loss": 3.532, "masked_accuracy": 0.4125,
     "filled": [
         {"text": 'Rais wa <mask> | "```" leo', "word": "nchi", "guesses": [
             {"guess": ",", "probability": 0.25}, {"guess": "|", "probability": 0.125}]},
