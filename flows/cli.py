@@ -263,8 +263,9 @@ def generate(
     from tasks.evaluate.samples import stream
 
     folder = model_folder(workspace or default_workspace(), language)
+    pieces = stream(folder, folder, prompt, tokens, temperature, top_p, seed)
     print(prompt, end="", flush=True)
-    for piece in stream(folder, folder, prompt, tokens, temperature, top_p, seed):
+    for piece in pieces:
         print(piece, end="", flush=True)
     print()
 

@@ -13,7 +13,7 @@ from typing import Protocol
 from pydantic import BaseModel
 
 from lang_configs import LanguageConfig
-from lang_configs.schema import EvaluationSet, LanguageId, Source, Tokenizer, Tokens
+from lang_configs.schema import MASKED_FAMILIES, EvaluationSet, LanguageId, Source, Tokenizer, Tokens
 from tasks.cards import CardsConfig, cards
 from tasks.clean import clean
 from tasks.contamination import ContaminationConfig, contamination
@@ -45,9 +45,9 @@ CORPUS = Stage("corpus", corpus, version=2)
 TOKENIZER = Stage("tokenizer", tokenizer, version=2, libraries=["sentencepiece", "tokenizers"])
 TOKENS = Stage("tokens", tokens, version=2, libraries=["sentencepiece"])
 PRETRAIN = Stage("pretrain", pretrain, version=2, libraries=["torch"])
-EVALUATE = Stage("evaluate", evaluate, libraries=["transformers", "scikit-learn"])
-CARDS = Stage("cards", cards, version=3, libraries=["matplotlib"])
-RELEASE = Stage("release", release)
+EVALUATE = Stage("evaluate", evaluate, version=2, libraries=["transformers", "scikit-learn"])
+CARDS = Stage("cards", cards, version=4, libraries=["matplotlib"])
+RELEASE = Stage("release", release, version=2)
 
 
 class Run(Protocol):
@@ -101,7 +101,9 @@ def build_lm(config: LanguageConfig, given: Given, run: Run) -> Output:
     encoded = run(TOKENS, Tokens(), {"corpus": text, "tokenizer": pieces})
     model = run(PRETRAIN, config.pretrain, {"tokens": encoded, "tokenizer": pieces})
     trained = {"pretrain": model, "tokenizer": pieces, "tokens": encoded, "corpus": text}
-    measured = run(EVALUATE, EvaluateConfig(rule=config.evaluate, data=held_out), trained, held_out.digest())
+    masking = config.pretrain.masking if config.pretrain.model.family in MASKED_FAMILIES else None
+    evaluation = EvaluateConfig(rule=config.evaluate, data=held_out, masking=masking)
+    measured = run(EVALUATE, evaluation, trained, held_out.digest())
 
     crawled = {f"crawl-{name}": output for name, output in raw.items()}
     everything = {**crawled, "clean": documents, **annotations, "select": selected, **trained, "evaluate": measured}

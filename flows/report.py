@@ -26,12 +26,14 @@ _HEADLINE = {
     "pretrain": ("tokens", "tokens trained on"),
     "evaluate": ("bits_per_byte", "bits per byte on held-out text"),
 }
+_MASKED_HEADLINE = {"evaluate": ("pseudo_perplexity", "pseudo-perplexity on held-out text")}
 
 
 def stage_line(label: str, manifest: Mapping[str, Any], reused: bool) -> str:
     """One line about a stage that ended: name, reused or seconds, and its most telling number."""
     spent = "reused" if reused else f"{manifest['seconds']:.1f} s"
-    key, words = _HEADLINE.get(manifest["stage"], ("", ""))
+    headlines = _MASKED_HEADLINE if manifest["metrics"].get("objective") == "masked" else {}
+    key, words = (_HEADLINE | headlines).get(manifest["stage"], ("", ""))
     value = manifest["metrics"].get(key)
     headline = f"{value:,.4g} {words}" if isinstance(value, float) else f"{value:,} {words}" if value is not None else ""
     return f"{label:<24} {spent:>9}   {headline}".rstrip()
@@ -46,12 +48,18 @@ def print_result(release: Output, manifests: Mapping[str, Mapping[str, Any]]) ->
     print(f"model card     {folder / 'model' / 'README.md'}")
     print(f"model          {folder / 'model'}")
     print(f"samples        {folder.parent.parent / 'evaluate' / manifests['evaluate']['fingerprint'] / 'samples.json'}")
-    print(f"bits per byte  {metrics['bits_per_byte']:.4f} on {metrics['validation_documents']} held-out documents")
+    if metrics["objective"] == "masked":
+        tokens, documents = metrics["pseudo_tokens"], metrics["pseudo_documents"]
+        print(f"pseudo-perplexity {metrics['pseudo_perplexity']:.1f} on {tokens:,} tokens of {documents:,} held-out documents")
+    else:
+        print(f"bits per byte  {metrics['bits_per_byte']:.4f} on {metrics['validation_documents']} held-out documents")
     for score in metrics["scores"]:
         if score["system"] == "model":
             print(f"{score['task']:<14} {score['metric']} {score['value']:.3f} (n = {score['n']})")
     for sample in metrics["samples"][:2]:
         print(f"\n  {sample['prompt']} ... {' '.join(sample['text'].split())[:300]}")
+    for gap in metrics["filled"][:2]:
+        print(f"\n  {gap['text']}\n  {', '.join(guess['guess'] for guess in gap['guesses'])}")
 
 
 def print_training(estimate: Estimate | None, note: str) -> None:

@@ -484,8 +484,11 @@ class Evaluate(Strict):
     """What is measured on the exported model."""
 
     sample_tokens: int = Field(80, ge=1)
-    samples: int = Field(5, ge=0, description="Validation documents whose first words start a sample when prompts is empty")
-    prompts: list[str] = Field([], description="Starts of the generated samples; default: starts of validation documents")
+    samples: int = Field(5, ge=0, description="Validation documents that samples are made from when prompts is empty")
+    prompts: list[str] = Field(
+        [],
+        description="Starts of texts, or, for masked models, texts with <mask> in a gap; default: from validation documents",
+    )
     temperature: float = Field(0.8, gt=0)
     seeds: int = Field(3, ge=2, description="Random-initialised models for the floor of each task")
     bootstrap: int = Field(1000, ge=100, description="Resamplings for confidence intervals")

@@ -21,7 +21,9 @@ from typing import Any
 
 from lang_configs.schema import Release
 from tasks.documents import shards
+from tasks.evaluate.model import auto_class, objective
 from tasks.stage import MANIFEST, Metrics, StageError, Work, replacing, sha256, write_atomically
+from tasks.tokenizer.export import finding_mask, save_transformers
 
 SUMS = "SHA256SUMS"
 
@@ -31,16 +33,19 @@ def release(inputs: Mapping[str, Path], config: Release, out: Path, work: Work) 
 
     Files are hard links where the file system allows: a release takes almost no room. Metrics: `version`, `files`,
     `bytes`, and `parameters` of the model as loaded. Raises StageError when an input lacks a file, or when the model and
-    the tokenizer do not load, do not fit together or do not generate.
+    the tokenizer do not load, do not fit together, or do not do what they are for: generate, or fill a mask.
     """
     work.progress(0, 3, "steps")
     for path, source in _layout(inputs).items():
         _place(source, out / path)
     scores = json.loads((inputs["evaluate"] / MANIFEST).read_text())["metrics"]
     write_atomically(out / "evaluation.json", json.dumps(scores, indent=1, ensure_ascii=False).encode())
-    _state_context(out / "model", inputs["tokenizer"] / "hf" / "tokenizer_config.json")
     work.progress(1, 3, "steps")
-    parameters = _load(out / "model")
+    try:
+        parameters = _finish(out / "model")
+    except Exception as error:  # whatever a broken file makes transformers raise
+        reason = " ".join(str(error).split())
+        raise StageError(f"release: the model in model/ does not load ({reason[:300]}); train and export it again") from error
     work.progress(2, 3, "steps")
     files = sorted(path for path in out.rglob("*") if path.is_file() and path.name != SUMS and not path.name.startswith("."))
     lines = [f"{sha256(path)}  {path.relative_to(out).as_posix()}\n" for path in files]
@@ -86,33 +91,48 @@ def _place(source: Path, path: Path) -> None:
             shutil.copyfile(source, temporary)
 
 
-def _state_context(model: Path, published: Path) -> None:
-    """Tell the tokenizer the longest input of this model: it was trained before the model, and users cut texts by it."""
-    context = json.loads((model / "config.json").read_text())["max_position_embeddings"]
-    config = json.loads(published.read_text(encoding="utf-8")) | {"model_max_length": context}
-    text = json.dumps(config, indent=2, ensure_ascii=False, sort_keys=True)
-    write_atomically(model / "tokenizer_config.json", text.encode() + b"\n")  # a new file: the published one stays as it is
+def _finish(folder: Path) -> int:
+    """Fit the tokenizer to the model, then load and use both as a user would; returns the number of parameters."""
+    from transformers import AutoTokenizer
+    from transformers.utils import logging
 
-
-def _load(folder: Path) -> int:
-    """Load model and tokenizer as a user would and generate one token; returns the number of parameters."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
-        model: Any = AutoModelForCausalLM.from_pretrained(str(folder), local_files_only=True, use_safetensors=True)
-        inputs = tokenizer("a", return_tensors="pt")
-        if len(tokenizer) != model.config.vocab_size:
-            raise ValueError(f"the tokenizer has {len(tokenizer)} pieces, the model {model.config.vocab_size} embeddings")
-        with torch.inference_mode():
-            longer = model.generate(**inputs, max_new_tokens=1, do_sample=False)
-        if longer.shape[1] != inputs["input_ids"].shape[1] + 1:
-            raise ValueError("the model generates nothing")
-    except Exception as error:  # whatever a broken file makes transformers raise
-        reason = " ".join(str(error).split())
-        raise StageError(
-            f"release: the model in {folder.name}/ does not load ({reason[:300]}); train and export it again"
-        ) from error
+    logging.disable_progress_bar()
+    architecture = json.loads((folder / "config.json").read_text())["architectures"][0]
+    model: Any = auto_class(architecture).from_pretrained(str(folder), local_files_only=True, use_safetensors=True)
+    masked = objective(architecture) == "masked"
+    _fit_tokenizer(folder, model.config.max_position_embeddings, masked)
+    tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+    if len(tokenizer) != model.config.vocab_size:
+        raise ValueError(f"the tokenizer has {len(tokenizer)} pieces, the model {model.config.vocab_size} embeddings")
+    _use(model, tokenizer, masked)
     parameters: int = model.num_parameters()
     return parameters
+
+
+def _fit_tokenizer(folder: Path, context: int, masked: bool) -> None:
+    """Tell the tokenizer the longest input of the model, which was trained later; of a masked model, let it find masks."""
+    from transformers import PreTrainedTokenizerFast
+
+    path = folder / "tokenizer_config.json"
+    if masked:
+        tokenizer = finding_mask(PreTrainedTokenizerFast.from_pretrained(str(folder), local_files_only=True))
+        for linked in (path, folder / "tokenizer.json"):  # new files: the published ones stay as they are
+            linked.unlink()
+        save_transformers(tokenizer, folder)
+    config = json.loads(path.read_text(encoding="utf-8")) | {"model_max_length": context}
+    text = json.dumps(config, indent=2, ensure_ascii=False, sort_keys=True)
+    write_atomically(path, text.encode() + b"\n")
+
+
+def _use(model: Any, tokenizer: Any, masked: bool) -> None:
+    """Generate one token, or fill one mask; raises ValueError when that does not work."""
+    import torch
+
+    inputs = tokenizer(f"a {tokenizer.mask_token}" if masked else "a", return_tensors="pt")
+    with torch.inference_mode():
+        if masked:
+            places = inputs["input_ids"] == tokenizer.mask_token_id
+            if places.sum() != 1 or not model(**inputs).logits[places].isfinite().all():
+                raise ValueError("the model fills no mask")
+        elif model.generate(**inputs, max_new_tokens=1, do_sample=False).shape[1] != inputs["input_ids"].shape[1] + 1:
+            raise ValueError("the model generates nothing")

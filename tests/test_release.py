@@ -55,6 +55,15 @@ def save_model(folder: Path, vocabulary: int) -> None:
     Qwen3ForCausalLM(config).save_pretrained(folder)
 
 
+def save_masked(folder: Path, family: str, vocabulary: int) -> None:
+    from transformers import BertConfig, BertForMaskedLM, ModernBertConfig, ModernBertForMaskedLM
+
+    sizes = {"vocab_size": vocabulary, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
+             "num_attention_heads": 2, "max_position_embeddings": 64, "pad_token_id": 0}  # fmt: skip
+    model = BertForMaskedLM(BertConfig(**sizes)) if family == "bert" else ModernBertForMaskedLM(ModernBertConfig(**sizes))
+    model.save_pretrained(folder)
+
+
 @pytest.fixture(scope="module")
 def released(published: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     out = tmp_path_factory.mktemp("release")
@@ -133,6 +142,46 @@ def test_a_file_system_without_links_gets_copies(
     monkeypatch.setattr("os.link", refuse)
     release(published, Release(version="1.2.0"), tmp_path, Work())
     assert (tmp_path / "SHA256SUMS").read_bytes() == (released.out / "SHA256SUMS").read_bytes()
+
+
+@pytest.mark.parametrize("family", ["bert", "modernbert"])
+def test_a_masked_model_fills_masks_in_the_pipeline(published: dict[str, Path], tmp_path: Path, family: str) -> None:
+    from transformers import AutoTokenizer, pipeline
+
+    before = (published["tokenizer"] / "hf" / "tokenizer.json").read_bytes()
+    tokenizer = AutoTokenizer.from_pretrained(str(published["tokenizer"] / "hf"))
+    save_masked(tmp_path / "pretrain" / "model", family, len(tokenizer))
+    for name in ("out", "again"):
+        (tmp_path / name).mkdir()
+        release(published | {"pretrain": tmp_path / "pretrain"}, Release(), tmp_path / name, Work())
+    assert (tmp_path / "out" / "SHA256SUMS").read_bytes() == (tmp_path / "again" / "SHA256SUMS").read_bytes()
+    assert (published["tokenizer"] / "hf" / "tokenizer.json").read_bytes() == before
+    fill = pipeline("fill-mask", str(tmp_path / "out" / "model"))
+    text = SENTENCE.format(7)
+    answers = fill(text.replace("maji", "<mask>"))
+    assert len(answers) == 5
+    assert all(0 < answer["score"] < 1 for answer in answers)
+    assert fill.tokenizer.model_max_length == 64
+    assert fill.tokenizer(text)["input_ids"] == tokenizer(text)["input_ids"]
+    before_it, whole = tokenizer("kuwa")["input_ids"], tokenizer("kuwa, na")["input_ids"]
+    ids = fill.tokenizer("kuwa <mask>, na")["input_ids"]
+    assert ids == [*before_it, fill.tokenizer.mask_token_id, *whole[len(before_it) :]]
+
+
+def test_every_family_that_can_be_trained_can_be_released(published: dict[str, Path], tmp_path: Path) -> None:
+    from lang_configs.schema import Model
+    from tasks.pretrain.models import build, convert, initialise, shape_of
+
+    vocabulary = json.loads((published["pretrain"] / "model" / "config.json").read_text())["vocab_size"]
+    for family in convert.STOCK:
+        model = build(shape_of(Model(family=family, layers=1, width=32, heads=2, context=64), vocabulary))
+        initialise(model, "normal")
+        convert.save_transformers(model, tmp_path / family / "model", convert.Tokens(1, 2, 0, 4))
+        (tmp_path / f"out-{family}").mkdir()
+        metrics = release(published | {"pretrain": tmp_path / family}, Release(), tmp_path / f"out-{family}", Work())
+        assert metrics["parameters"] == sum(weight.numel() for weight in model.parameters()), family
+        config = json.loads((tmp_path / f"out-{family}" / "model" / "tokenizer_config.json").read_text())
+        assert config["model_max_length"] == 64, family
 
 
 @pytest.mark.parametrize("damage", ["weights", "vocabulary", "absent"])

@@ -203,7 +203,7 @@ SELECT path, rows AS documents, f.bytes, sha256 FROM files f WHERE fingerprint I
 ORDER BY path;
 
 -- row training
-SELECT (metrics->>'parameters')::BIGINT AS parameters, (metrics->>'steps')::BIGINT AS steps, (metrics->>'tokens')::BIGINT AS tokens,
+SELECT metrics->>'family' AS family, metrics->>'objective' AS objective, (metrics->>'parameters')::BIGINT AS parameters, (metrics->>'steps')::BIGINT AS steps, (metrics->>'tokens')::BIGINT AS tokens,
        (metrics->>'epochs')::DOUBLE AS epochs, (metrics->>'seconds')::DOUBLE AS seconds,
        coalesce((metrics->>'tokens_per_second')::DOUBLE, (metrics->>'tokens')::BIGINT / (metrics->>'seconds')::DOUBLE) AS tokens_per_second, metrics->>'precision' AS precision,
        metrics->>'compiled' AS compiled, metrics->>'device' AS device, metrics->>'stopped_by' AS stopped_by,
@@ -235,6 +235,17 @@ SELECT max(value) FILTER (metric = 'bits_per_byte') AS bits_per_byte, max(low) F
        (SELECT (metrics->>'validation_bytes')::BIGINT FROM stages WHERE stage = 'evaluate') AS bytes
 FROM evaluations WHERE task = 'held-out text';
 
+-- rows pseudo
+SELECT metric, value, low, high, n AS documents,
+       (SELECT (metrics->>'pseudo_tokens')::BIGINT FROM stages WHERE stage = 'evaluate') AS tokens,
+       (SELECT (metrics->>'pseudo_context')::BIGINT FROM stages WHERE stage = 'evaluate') AS context
+FROM evaluations WHERE task = 'held-out text' AND metric LIKE 'pseudo%' ORDER BY metric DESC;
+
+-- row masked_prediction
+SELECT max(value) FILTER (metric = 'masked_loss') AS loss, 100 * max(value) FILTER (metric = 'masked_accuracy') AS accuracy_percent,
+       100 * (SELECT (config->>'masking')::DOUBLE FROM stages WHERE stage = 'evaluate') AS share_percent, max(n) AS documents
+FROM evaluations WHERE task = 'held-out text' AND metric LIKE 'masked%';
+
 -- rows scores
 SELECT task, metric, system, value, low, high, n, seeds FROM evaluations WHERE task <> 'held-out text'
 ORDER BY task, metric, list_position(['model', 'tfidf', 'random-init', 'majority'], system), system;
@@ -246,6 +257,18 @@ SELECT entry->>'task' AS task, entry->>'reason' AS reason FROM found ORDER BY ta
 -- rows samples
 WITH found AS (SELECT unnest((metrics->'$.samples')::JSON[]) AS entry FROM stages WHERE stage = 'evaluate')
 SELECT entry->>'prompt' AS prompt, entry->>'text' AS text FROM found;
+
+-- rows filled
+WITH found AS (
+    SELECT unnest((metrics->'$.filled')::JSON[]) AS entry, generate_subscripts((metrics->'$.filled')::JSON[], 1) AS sample
+    FROM stages WHERE stage = 'evaluate'
+), guesses AS (
+    SELECT sample, entry->>'text' AS text, entry->>'word' AS word, unnest((entry->'$.guesses')::JSON[]) AS guess,
+           generate_subscripts((entry->'$.guesses')::JSON[], 1) AS rank
+    FROM found
+)
+SELECT sample, text, word, rank, guess->>'guess' AS guess, 100 * (guess->>'probability')::DOUBLE AS percent
+FROM guesses ORDER BY sample, rank;
 
 -- rows length_histogram
 SELECT floor(log10(greatest(words, 1)) * 10)::INTEGER AS tenth_of_decade, count(*) FILTER (decision = 'keep') AS kept,

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B", "1B<n<10B", "10B<n<100B")
 """The Hub's size categories, by number of documents: each is ten times the one before."""
 
+HELD_OUT = ("bits_per_byte", "perplexity_per_token", "perplexity_per_word", "pseudo_perplexity", "pseudo_bits_per_byte")
+"""Measures of held-out text that a model-index names."""
+
 
 def dataset_front_matter(facts: dict[str, Any], language: CardLanguage, release: Release) -> str:
     """Front matter of the data card."""
@@ -45,18 +48,15 @@ def model_front_matter(facts: dict[str, Any], language: CardLanguage, release: R
     """Front matter of the model card; the model's own scores become its model-index."""
     from huggingface_hub import EvalResult, ModelCardData
 
-    held_out = facts["held_out"]
-    text: dict[str, Any] = {
-        "task_type": "text-generation",
-        "dataset_type": f"lugha-{language.code}",
-        "dataset_split": "validation",
-    }
+    task = "fill-mask" if facts["training"]["objective"] == "masked" else "text-generation"
+    held_out = {row["metric"]: row["value"] for row in facts["pseudo"]} | facts["held_out"]
+    text: dict[str, Any] = {"task_type": task, "dataset_type": f"lugha-{language.code}", "dataset_split": "validation"}
     results = [
         EvalResult(
             dataset_name=f"{language.name} corpus, held-out text", metric_type=metric, metric_value=held_out[metric], **text
         )
-        for metric in ("bits_per_byte", "perplexity_per_token", "perplexity_per_word")
-        if held_out[metric] is not None
+        for metric in HELD_OUT
+        if held_out.get(metric) is not None
     ]
     results += [
         EvalResult(
@@ -71,11 +71,11 @@ def model_front_matter(facts: dict[str, Any], language: CardLanguage, release: R
     ]
     return _yaml(
         ModelCardData(
-            model_name=f"{language.name} language model",
+            model_name=f"{language.name} {'masked ' if task == 'fill-mask' else ''}language model",
             language=[language.hub_code or language.code],
             license=release.model_license.lower(),
             library_name="transformers",
-            pipeline_tag="text-generation",
+            pipeline_tag=task,
             tags=["lugha"],
             eval_results=results or None,
         )

@@ -178,10 +178,13 @@ def tokenizer_sizes(figure: Any, facts: dict[str, Any]) -> bool:
 
 
 def training(figure: Any, facts: dict[str, Any]) -> bool:
-    """Loss and bits per byte over the tokens read, with the held-out value at the end."""
+    """Loss and, of causal models, bits per byte over the tokens read, with the held-out value at the end."""
+    masked = facts["training"]["objective"] == "masked"
+    finals = {"bits_per_byte": facts["held_out"]["bits_per_byte"], "loss": facts["masked_prediction"]["loss"]}
+    titles = {"loss": f"Training loss (nats per {'masked ' if masked else ''}token)", "bits_per_byte": "Bits per byte"}
     panels = [
         (name, title, [(row["tokens"], row[name]) for row in facts["curve"] if row[name] is not None])
-        for name, title in (("loss", "Training loss (nats per token)"), ("bits_per_byte", "Bits per byte"))
+        for name, title in titles.items()
     ]
     panels = [panel for panel in panels if panel[2]]
     if not panels:
@@ -193,8 +196,7 @@ def training(figure: Any, facts: dict[str, Any]) -> bool:
         axes.xaxis.set_major_formatter(lambda value, _: _short_number(value))
         axes.set_xlabel("tokens read")
         axes.set_title(title)
-        final = facts["held_out"]["bits_per_byte"]
-        if name == "bits_per_byte" and final is not None:
+        if (final := finals[name]) is not None:
             axes.axhline(final, color=DROPPED, linewidth=1.2, linestyle="--", label=f"held-out text, at the end: {final:.3f}")
             axes.legend(fontsize=8)
     return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 from collections import defaultdict
 from pathlib import Path
@@ -28,6 +29,16 @@ REASONS = {
 }
 """Decisions of select in words; those on quality are put together from the name of their threshold."""
 
+FAMILIES = {
+    "qwen3": "Llama-like, as `Qwen3ForCausalLM`: rotary positions, RMSNorm, SwiGLU, query-key norm, tied embeddings",
+    "llama": "Llama, as `LlamaForCausalLM`: rotary positions, RMSNorm, SwiGLU, tied embeddings",
+    "nanochat": "as `NanoChatForCausalLM`: rotary positions, norms without gains, squared ReLU, query-key norm",
+    "gpt2": "GPT-2, as `GPT2LMHeadModel`: learned positions, LayerNorm, GELU, biases, tied embeddings",
+    "bert": "BERT, as `BertForMaskedLM`: learned positions, norms after each part, GELU, biases, tied embeddings",
+    "modernbert": "ModernBERT, as `ModernBertForMaskedLM`: rotary positions, norms before each part, GeGLU, tied embeddings",
+}
+"""What sets each family of models apart, and the class of transformers that loads it."""
+
 FLOORS = ("tfidf", "random-init", "majority")
 
 
@@ -44,13 +55,14 @@ def render(template: str, **context: Any) -> str:
         keep_trailing_newline=True,
         finalize=lambda value: DASH if value is None else value,
     )
-    filters = (count, size, percent, decimal, duration, cell, block)
+    filters = (count, size, percent, decimal, duration, cell, block, quoted)
     environment.filters |= {function.__name__: function for function in filters}
     facts = context["facts"]
     text = environment.get_template(template).render(
         **context,
         reasons={row["decision"]: reason(row["decision"], facts["settings"], facts["thresholds"]) for row in facts["funnel"]},
         score_table=score_table(facts["scores"]),
+        family=FAMILIES.get(facts["training"]["family"]),
     )
     return re.sub(r"\n{3,}", "\n\n", text)
 
@@ -110,6 +122,11 @@ def block(text: str) -> str:
     """A text from outside as a code block, whose fence is longer than any in the text."""
     fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
     return f"{fence}text\n{text.strip()}\n{fence}"
+
+
+def quoted(text: str) -> str:
+    """A text from outside as a literal of Python inside a code block, whose fence it cannot close."""
+    return json.dumps(" ".join(text.split()), ensure_ascii=False)
 
 
 def reason(decision: str, settings: list[dict[str, Any]], thresholds: list[dict[str, Any]]) -> str:

@@ -1,10 +1,11 @@
-"""What a trained model is worth: held-out bits per byte, topic classification beside its floors, and samples of its text."""
+"""What a trained model is worth: how well it predicts held-out text, topic classification beside its floors, and samples."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +15,36 @@ from lang_configs.schema import Evaluate
 from tasks.documents import batches
 from tasks.evaluate.bits_per_byte import held_out, read_validation
 from tasks.evaluate.classification import classify
-from tasks.evaluate.model import load_model, load_tokenizer
+from tasks.evaluate.filling import fill, gaps
+from tasks.evaluate.masked import masked_prediction, pseudo_perplexity
+from tasks.evaluate.model import is_masked, load_model, load_tokenizer, mask_token
 from tasks.evaluate.samples import generate
 from tasks.evaluate.splits import Split, Unavailable, read_split
 from tasks.evaluation_sets import EvaluationData
 from tasks.stage import Metrics, StageError, Work, write_atomically
+from tasks.tokenizer.export import finding_mask
 
 PROMPT_WORDS = 5
 """Words of a validation document that start a sample when the config names no prompts."""
 
+MEASURES = {
+    "causal": ("bits_per_byte", "bits_per_byte_low", "bits_per_byte_high", "perplexity_per_token", "perplexity_per_word"),
+    "masked": (
+        *("pseudo_perplexity", "pseudo_perplexity_low", "pseudo_perplexity_high"),
+        *("pseudo_bits_per_byte", "pseudo_bits_per_byte_low", "pseudo_bits_per_byte_high"),
+        *("pseudo_tokens", "pseudo_documents", "pseudo_context", "masked_loss", "masked_accuracy"),
+    ),
+}
+"""What is measured on held-out text, by the model's objective; the measures of the other objective are None."""
+
 
 class EvaluateConfig(BaseModel):
-    """The section `evaluate`, and the evaluation sets of the language."""
+    """The section `evaluate`, the evaluation sets of the language, and the share that a masked model's training masks."""
 
     model_config = ConfigDict(frozen=True)
     rule: Evaluate
     data: EvaluationData
+    masking: float | None = None
 
 
 def evaluate(inputs: Mapping[str, Path], config: EvaluateConfig, out: Path, work: Work) -> Metrics:
@@ -39,29 +54,29 @@ def evaluate(inputs: Mapping[str, Path], config: EvaluateConfig, out: Path, work
     predictions/<task>.parquet (`place`, `label`, `predicted`). `scores` hold one entry for each task, metric (accuracy,
     macro_f1, weighted_f1) and system; `low` and `high` are a 95 % bootstrap interval over test items, except for
     `random-init`: there `value` is the mean over `seeds` models, and `low` and `high` are one standard deviation away.
+    `samples` are texts of a causal model, `filled` the likeliest tokens that a masked model puts into gaps.
     A set that cannot be used is in `skipped` with the reason. Raises StageError when the inputs do not fit together.
     """
     (out / "predictions").mkdir(exist_ok=True)
     splits, skipped = _splits(config.data, inputs["corpus"])
     parts: dict[str, Callable[[], Metrics]] = {
-        "bits_per_byte": lambda: _held_out(inputs, config.rule, work),
+        "held-out": lambda: _held_out(inputs, config, work),
         **{f"task-{split.task}": partial(_task, split, inputs, config.rule, out, work) for split in splits},
-        "samples": lambda: {"samples": _samples(inputs, config.rule)},
+        "samples": lambda: _samples(inputs, config.rule),
     }
     # parts use all cores themselves: one after the other, each kept when it has ended
     done = Work().units(lambda name, _: _rounded(parts[name]()), {name: name for name in parts}, out)
-    compression, samples = done["bits_per_byte"], done["samples"]["samples"]
+    held, samples = done["held-out"], done["samples"]
     tasks = {split.task: done[f"task-{split.task}"] for split in splits}
     metrics = {
-        **{key: compression[key] for key in ("bits_per_byte", "bits_per_byte_low", "bits_per_byte_high")},
-        **{key: compression[key] for key in ("perplexity_per_token", "perplexity_per_word")},
-        **{key: compression[key] for key in ("validation_documents", "validation_bytes")},
+        **{key: held.get(key) for keys in MEASURES.values() for key in keys},
+        **{key: held[key] for key in ("objective", "validation_documents", "validation_bytes")},
         "scores": [score for result in tasks.values() for score in result["scores"]],
         "skipped": skipped,
-        "samples": samples,
+        **samples,
     }
-    details = {"bits_per_byte": compression["details"], **{task: result["details"] for task, result in tasks.items()}}
-    write_atomically(out / "samples.json", _json(samples))
+    details = {**held["details"], **{task: result["details"] for task, result in tasks.items()}}
+    write_atomically(out / "samples.json", _json(samples["samples"] or samples["filled"]))
     write_atomically(out / "evaluation.json", _json({**metrics, "details": details}))
     return metrics
 
@@ -78,7 +93,7 @@ def _splits(data: EvaluationData, corpus: Path) -> tuple[list[Split], list[dict[
     return splits, skipped
 
 
-def _held_out(inputs: Mapping[str, Path], rule: Evaluate, work: Work) -> Metrics:
+def _held_out(inputs: Mapping[str, Path], config: EvaluateConfig, work: Work) -> Metrics:
     validation = read_validation(inputs["tokens"])
     sizes, words = [], 0
     for shard in sorted(inputs["corpus"].glob("validation-*.parquet")):
@@ -89,7 +104,19 @@ def _held_out(inputs: Mapping[str, Path], rule: Evaluate, work: Work) -> Metrics
         raise StageError(
             f"{inputs['tokens']}: its validation documents are not those of {inputs['corpus']}; run the stage tokens again"
         )
-    return held_out(load_model(inputs["pretrain"] / "model"), validation, words, rule.bootstrap, work.progress)
+    model = load_model(inputs["pretrain"] / "model")
+    if not is_masked(model):
+        found = held_out(model, validation, words, config.rule.bootstrap, work.progress)
+        return {"objective": "causal", **found, "details": {"bits_per_byte": found["details"]}}
+    mask = mask_token(load_tokenizer(inputs["tokenizer"] / "hf"))
+    pseudo = pseudo_perplexity(model, validation, mask, config.rule.bootstrap, work.progress)
+    details = {"pseudo_perplexity": pseudo["details"]}
+    together: Metrics = {}
+    if config.masking is not None:
+        together = masked_prediction(model, validation, mask, config.masking, work.progress)
+        details["masked_loss"] = together["details"]
+    read = {"validation_documents": len(sizes), "validation_bytes": sum(sizes)}
+    return {"objective": "masked", **read, **pseudo, **together, "details": details}
 
 
 def _task(split: Split, inputs: Mapping[str, Path], rule: Evaluate, out: Path, work: Work) -> Metrics:
@@ -97,21 +124,28 @@ def _task(split: Split, inputs: Mapping[str, Path], rule: Evaluate, out: Path, w
     return classify(split, load_model(inputs["pretrain"] / "model"), tokenizer, rule, out / "predictions", work.progress)
 
 
-def _samples(inputs: Mapping[str, Path], rule: Evaluate) -> list[dict[str, str]]:
+def _samples(inputs: Mapping[str, Path], rule: Evaluate) -> Metrics:
     model, tokenizer = load_model(inputs["pretrain"] / "model"), load_tokenizer(inputs["tokenizer"] / "hf")
-    prompts = rule.prompts or _starts(inputs["corpus"], rule.samples)
-    texts = generate(model, tokenizer, prompts, rule.sample_tokens, rule.temperature)
-    return [{"prompt": prompt, "text": text} for prompt, text in zip(prompts, texts, strict=True)]
+    if not is_masked(model):
+        starts = (" ".join(text.split()[:PROMPT_WORDS]) for text in _validation_texts(inputs["corpus"]))
+        prompts = rule.prompts or list(islice(starts, rule.samples))
+        texts = generate(model, tokenizer, prompts, rule.sample_tokens, rule.temperature)
+        return {
+            "samples": [{"prompt": prompt, "text": text} for prompt, text in zip(prompts, texts, strict=True)],
+            "filled": [],
+        }
+    tokenizer = finding_mask(tokenizer)
+    asked: list[tuple[str, str | None]] = [(prompt, None) for prompt in rule.prompts if tokenizer.mask_token in prompt]
+    chosen = asked or list(islice(gaps(_validation_texts(inputs["corpus"]), tokenizer), rule.samples))
+    guesses = fill(model, tokenizer, [text for text, _ in chosen])
+    rows = zip(chosen, guesses, strict=True)
+    return {"samples": [], "filled": [{"text": text, "word": word, "guesses": best} for (text, word), best in rows]}
 
 
-def _starts(corpus: Path, count: int) -> list[str]:
-    starts: list[str] = []
+def _validation_texts(corpus: Path) -> Iterator[str]:
     for shard in sorted(corpus.glob("validation-*.parquet")):
         for batch in batches(shard, ["text"], rows=64):
-            starts += [" ".join(text.split()[:PROMPT_WORDS]) for text in batch.column("text").to_pylist()]
-            if len(starts) >= count:
-                return starts[:count]
-    return starts
+            yield from batch.column("text").to_pylist()
 
 
 def _rounded(value: Any) -> Any:

@@ -36,13 +36,7 @@ def held_out(model: Any, validation: Validation, words: int, bootstrap: int, pro
     rolling log-likelihood of lm-evaluation-harness). The interval is the 2.5 to 97.5 percentile of `bootstrap`
     resamplings of the documents. Perplexities are per scored token and per word (`words`, parted by white space).
     """
-    scored = _scored(validation)
-    if not scored.sum() or not validation.sizes.sum():
-        raise StageError("the validation documents hold no text; raise select.validation")
-    if int(validation.tokens.max()) >= model.config.vocab_size:
-        raise StageError(
-            "the validation tokens have ids beyond the model's vocabulary; evaluate with the tokenizer of its training"
-        )
+    scored = scored_tokens(model, validation)
     nats = document_nats(model, validation, progress)
     bits, sizes, tokens = nats / math.log(2), validation.sizes.astype(np.float64), int(scored.sum())
     low, high = _interval(bits, sizes, bootstrap)
@@ -50,8 +44,8 @@ def held_out(model: Any, validation: Validation, words: int, bootstrap: int, pro
         "bits_per_byte": float(bits.sum() / sizes.sum()),
         "bits_per_byte_low": low,
         "bits_per_byte_high": high,
-        "perplexity_per_token": _exp(nats.sum() / tokens),
-        "perplexity_per_word": _exp(nats.sum() / max(words, 1)),
+        "perplexity_per_token": perplexity(nats.sum() / tokens),
+        "perplexity_per_word": perplexity(nats.sum() / max(words, 1)),
         "validation_documents": len(sizes),
         "validation_bytes": int(sizes.sum()),
         "details": {
@@ -103,9 +97,24 @@ def document_nats(model: Any, validation: Validation, progress: Progress) -> np.
     return nats
 
 
-def _scored(validation: Validation) -> np.ndarray:
-    """Scored tokens of each document: all but BOS and EOS."""
-    return np.maximum(np.diff(validation.offsets) - 2, 0)
+def scored_tokens(model: Any, validation: Validation) -> np.ndarray:
+    """Tokens of each document that are scored: all but BOS and EOS.
+
+    Raises StageError when there are none, or when they are not of the model's vocabulary.
+    """
+    scored = np.maximum(np.diff(validation.offsets) - 2, 0)
+    if not scored.sum() or not validation.sizes.sum():
+        raise StageError("the validation documents hold no text; raise select.validation")
+    if int(validation.tokens.max()) >= model.config.vocab_size:
+        raise StageError(
+            "the validation tokens have ids beyond the model's vocabulary; evaluate with the tokenizer of its training"
+        )
+    return scored
+
+
+def perplexity(nats: float) -> float:
+    """exp of nats per token; JSON has no infinity, and nobody tells these apart."""
+    return math.exp(min(nats, 100.0))
 
 
 def _windows(validation: Validation, context: int) -> tuple[list[np.ndarray], list[int]]:
@@ -128,8 +137,3 @@ def _interval(bits: np.ndarray, sizes: np.ndarray, resamplings: int) -> tuple[fl
         ratios[index] = bits[chosen].sum() / max(sizes[chosen].sum(), 1)
     low, high = np.percentile(ratios, [2.5, 97.5])
     return float(low), float(high)
-
-
-def _exp(nats: float) -> float:
-    """Perplexity; JSON has no infinity, and nobody tells these apart."""
-    return math.exp(min(nats, 100.0))

@@ -18,7 +18,7 @@ import pyarrow as pa
 from lang_configs.schema import Evaluate
 from tasks.documents import write_table
 from tasks.evaluate.bits_per_byte import BOOTSTRAP_SEED
-from tasks.evaluate.model import BATCH_TOKENS, padded, window
+from tasks.evaluate.model import BATCH_TOKENS, auto_class, final_states, padded, window
 from tasks.evaluate.splits import Split, label_counts
 from tasks.stage import Metrics, Progress
 
@@ -92,11 +92,11 @@ def embed(model: Any, sequences: Sequence[Sequence[int]], progress: Progress) ->
     read = 0
     with torch.inference_mode():
         for chosen, ids in padded([sequences[i][first : first + context] for i, first in chunks], BATCH_TOKENS, model.device):
-            states = model.base_model(ids, use_cache=False).last_hidden_state.float()
+            lengths = [min(context, len(sequences[i]) - first) for i, first in (chunks[chunk] for chunk in chosen)]
+            states = final_states(model, ids, lengths).float()
             for row, chunk in enumerate(chosen):
                 index, first = chunks[chunk]
-                length = min(context, len(sequences[index]) - first)
-                totals[index] += states[row, 0 if first else 1 : length].double().sum(0).cpu().numpy()
+                totals[index] += states[row, 0 if first else 1 : lengths[row]].double().sum(0).cpu().numpy()
             read += len(chosen)
             progress(read * len(sequences) / len(chunks), len(sequences), "texts")
     counts = np.array([max(1, len(ids) - 1) for ids in sequences])
@@ -106,11 +106,11 @@ def embed(model: Any, sequences: Sequence[Sequence[int]], progress: Progress) ->
 def random_initialised(model: Any, seed: int) -> Any:
     """A model of the same configuration that has learned nothing."""
     import torch
-    from transformers import AutoModelForCausalLM
 
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return AutoModelForCausalLM.from_config(model.config, dtype=torch.float32).to(model.device).eval()
+        fresh = auto_class(type(model).__name__).from_config(model.config, dtype=torch.float32)
+    return fresh.to(model.device).eval()
 
 
 def scored(truth: Sequence[str], predicted: Sequence[str]) -> dict[str, float]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tasks.stage import StageError
 
@@ -16,19 +17,43 @@ BATCH_TOKENS = 8192
 
 
 def load_model(folder: Path) -> Any:
-    """The causal model in `folder` (config.json, model.safetensors), fp32, in evaluation mode, on the GPU if there is one."""
+    """The model in `folder` (config.json, model.safetensors), fp32, in evaluation mode, on the GPU if there is one.
+
+    The first of the `architectures` in its config says whether it is causal or masked. Raises StageError if it is neither.
+    """
     import torch
-    from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     try:
-        model: Any = AutoModelForCausalLM.from_pretrained(
+        architecture = json.loads((folder / "config.json").read_text())["architectures"][0]
+        model: Any = auto_class(architecture).from_pretrained(
             str(folder), dtype=torch.float32, local_files_only=True, use_safetensors=True, trust_remote_code=False
         )
-    except (OSError, ValueError) as error:
-        raise StageError(f"{folder}: no causal model that transformers can read: {_first_line(error)}") from error
+    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+        raise StageError(f"{folder}: no language model that transformers can read: {_first_line(error)}") from error
     return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+
+
+def objective(architecture: str) -> Literal["causal", "masked"]:
+    """What a class of transformers, by its name, was trained for; raises ValueError if it is no language model."""
+    if architecture.endswith("ForMaskedLM"):
+        return "masked"
+    if architecture.endswith(("ForCausalLM", "LMHeadModel")):
+        return "causal"
+    raise ValueError(f"{architecture} is neither a causal nor a masked language model")
+
+
+def auto_class(architecture: str) -> Any:
+    """The class of transformers that loads models of this architecture by their config."""
+    from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
+
+    return AutoModelForMaskedLM if objective(architecture) == "masked" else AutoModelForCausalLM
+
+
+def is_masked(model: Any) -> bool:
+    """Whether a loaded model predicts masked tokens from both sides, and not each next token."""
+    return objective(type(model).__name__) == "masked"
 
 
 def load_tokenizer(folder: Path) -> Any:
@@ -44,6 +69,13 @@ def load_tokenizer(folder: Path) -> Any:
     return tokenizer
 
 
+def mask_token(tokenizer: Any) -> int:
+    """Id of the token that a masked model reads in place of what it has to predict; raises StageError if there is none."""
+    if tokenizer.mask_token_id is None:
+        raise StageError("the tokenizer has no mask token, which a masked model needs; train it again with this version")
+    return int(tokenizer.mask_token_id)
+
+
 def window(model: Any) -> int:
     """The longest window in tokens that the model was trained on."""
     return int(model.config.max_position_embeddings)
@@ -52,7 +84,7 @@ def window(model: Any) -> int:
 def padded(sequences: Sequence[Any], most_tokens: int, device: Any) -> Iterator[tuple[list[int], Tensor]]:
     """Batches of at most `most_tokens`: indices into `sequences`, and ids `[batch, length]` filled up with 0 on the right.
 
-    Sequences are sorted by length, so that little is padding; a causal model's positions never see what is right of them.
+    Sequences are sorted by length, so that little is padding. `final_states` keeps it from being seen.
     """
     import torch
 
@@ -66,6 +98,31 @@ def padded(sequences: Sequence[Any], most_tokens: int, device: Any) -> Iterator[
             ids[row, : len(sequences[index])] = torch.as_tensor(sequences[index], dtype=torch.long)
         yield chosen, ids.to(device)
         start += len(chosen)
+
+
+def final_states(model: Any, ids: Tensor, lengths: Sequence[int]) -> Tensor:
+    """Final hidden states `[batch, length, width]` of padded ids `[batch, length]` with `lengths` tokens in the rows.
+
+    A causal model's positions never see what is right of them; to others the padding is hidden by an attention mask.
+    """
+    import torch
+
+    if is_masked(model):
+        seen = torch.arange(ids.shape[1], device=ids.device) < torch.tensor(lengths, device=ids.device)[:, None]
+        output = model.base_model(ids, attention_mask=seen.long())
+    else:
+        output = model.base_model(ids, use_cache=False)
+    states: Tensor = output.last_hidden_state
+    return states
+
+
+def masked_scores(model: Any, states: Tensor) -> Tensor:
+    """Scores `[tokens, vocabulary]` that a masked model's head gives for final hidden states `[tokens, width]`.
+
+    Of these only: for all positions of a window they would cost more than the model's layers.
+    """
+    scores: Tensor = model.cls(states) if hasattr(model, "cls") else model.decoder(model.head(states))
+    return scores.float()
 
 
 def _first_line(error: Exception) -> str:

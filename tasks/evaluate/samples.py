@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tasks.evaluate.model import load_model, load_tokenizer, window
+from tasks.evaluate.model import is_masked, load_model, load_tokenizer, window
 from tasks.stage import StageError
 
 BYTE = re.compile("<0x[0-9A-F]{2}>")
@@ -61,12 +61,24 @@ def stream(
     top_p: float = TOP_P,
     seed: int = 1,
 ) -> Iterator[str]:
-    """The text of `generate`, piece by piece as the model writes it; raises StageError when a folder cannot be read."""
+    """The text of `generate`, piece by piece as the model writes it.
+
+    Raises StageError, before the first piece, when a folder cannot be read or its model is masked and continues no text.
+    """
+    model, tokenizer = load_model(model_folder), load_tokenizer(tokenizer_folder)
+    if is_masked(model):
+        raise StageError(
+            f"{model_folder}: a masked model, which fills gaps and continues no text; ask it with "
+            f"`transformers.pipeline('fill-mask', FOLDER)`, or build a causal one (pretrain.model.family=qwen3)"
+        )
+    ids, room = _prompt_ids(model, tokenizer, prompt, max_tokens)
+    return _pieces(model, tokenizer, ids, room, temperature, top_p, seed)
+
+
+def _pieces(model: Any, tokenizer: Any, ids: Any, room: int, temperature: float, top_p: float, seed: int) -> Iterator[str]:
     import torch
     from transformers import DynamicCache, TemperatureLogitsWarper, TopPLogitsWarper
 
-    model, tokenizer = load_model(model_folder), load_tokenizer(tokenizer_folder)
-    ids, room = _prompt_ids(model, tokenizer, prompt, max_tokens)
     draw = torch.Generator(model.device).manual_seed(seed)
     warpers = [TemperatureLogitsWarper(temperature), TopPLogitsWarper(top_p)] if temperature else []
     cache, given, written, shown = DynamicCache(config=model.config), ids[0].tolist(), [], ""

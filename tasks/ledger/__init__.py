@@ -20,6 +20,12 @@ LEDGER = "ledger.duckdb"
 RUNS = "runs"
 """Folder of a language in the workspace that holds one JSON file per run."""
 
+HELD_OUT = (
+    *("bits_per_byte", "perplexity_per_token", "perplexity_per_word"),
+    *("pseudo_perplexity", "pseudo_bits_per_byte", "masked_loss", "masked_accuracy"),
+)
+"""Measures of held-out text: the first three of causal models, the others of masked ones."""
+
 
 def record(workspace: Path, folders: Iterable[Path], runs: Iterable[Path] = ()) -> None:
     """Add published stage folders and run records to the ledger; what is in it already is replaced by itself."""
@@ -213,29 +219,12 @@ def _add_training(database: Any, folder: Path, manifest: dict[str, Any]) -> None
 
 def _add_evaluations(database: Any, folder: Path, manifest: dict[str, Any]) -> None:
     metrics, key = manifest["metrics"], [manifest["fingerprint"], manifest["language"]]
-    rows = [
-        ["held-out text", "bits_per_byte", "model"]
-        + [metrics[name] for name in ("bits_per_byte", "bits_per_byte_low", "bits_per_byte_high", "validation_documents")],
-        [
-            "held-out text",
-            "perplexity_per_token",
-            "model",
-            metrics["perplexity_per_token"],
-            None,
-            None,
-            metrics["validation_documents"],
-        ],
-        [
-            "held-out text",
-            "perplexity_per_word",
-            "model",
-            metrics["perplexity_per_word"],
-            None,
-            None,
-            metrics["validation_documents"],
-        ],
-    ]
-    rows = [[*row, None] for row in rows]
+    rows = []
+    for name in HELD_OUT:
+        if metrics.get(name) is not None:
+            low, high = metrics.get(f"{name}_low"), metrics.get(f"{name}_high")
+            documents = metrics["pseudo_documents" if name.startswith("pseudo") else "validation_documents"]
+            rows.append(["held-out text", name, "model", metrics[name], low, high, documents, None])
     names = ("task", "metric", "system", "value", "low", "high", "n", "seeds")
     rows += [[score.get(name) for name in names] for score in metrics["scores"]]
     for row in rows:

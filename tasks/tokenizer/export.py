@@ -92,6 +92,30 @@ def save_transformers(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     write_atomically(path, json.dumps(config, indent=2, ensure_ascii=False, sort_keys=True).encode() + b"\n")
 
 
+def finding_mask(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
+    """The same tokenizer for users of a masked model: it finds `<mask>` in a text, and takes it for the word that it replaces.
+
+    So the space before the mask belongs to it, and what follows gets no prefix. The price: other special tokens are found in
+    texts, too, and the first of several spaces that begin a text is lost; the ids of every other text stay the same.
+    """
+    from tokenizers import Tokenizer as Backend
+    from transformers import PreTrainedTokenizerFast
+
+    backend = json.loads(tokenizer.backend_tokenizer.to_str())
+    for token in backend["added_tokens"]:
+        token["lstrip"] = token["content"] == MASK
+    backend["normalizer"] = None
+    backend["pre_tokenizer"] = {"type": "Metaspace", "replacement": SPACE, "prepend_scheme": "first", "split": False}
+    return PreTrainedTokenizerFast(
+        tokenizer_object=Backend.from_str(json.dumps(backend)),
+        **{name: str(token) for name, token in tokenizer.special_tokens_map.items()},
+        model_max_length=tokenizer.model_max_length,
+        padding_side="right",
+        clean_up_tokenization_spaces=False,
+        split_special_tokens=False,
+    )
+
+
 def compare(model_file: Path, hf_folder: Path, lines: Sequence[str]) -> dict[str, int]:
     """Encode and decode `lines` with SentencePiece and with what `AutoTokenizer` loads from `hf_folder`; count differences.
 

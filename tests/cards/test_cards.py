@@ -18,7 +18,7 @@ from lang_configs.schema import Clean, Corpus, Duplicates, FilesSource, Quality,
 from tasks import ledger
 from tasks.cards import CardsConfig, cards
 from tasks.cards.plots import PLOTS
-from tasks.cards.render import block, cell, count, decimal, duration, percent, render, size
+from tasks.cards.render import FAMILIES, block, cell, count, decimal, duration, percent, render, size
 from tasks.corpus import corpus
 from tasks.documents import Document, to_table, write_table
 from tasks.quality import SIGNALS
@@ -175,7 +175,22 @@ EVALUATION = {
         for system, value in zip(("model", "tfidf", "random-init", "majority"), values, strict=True)
     ],
     "skipped": [{"task": "afrisenti", "reason": "no training split"}],
+    "objective": "causal", "filled": [],
     "samples": [{"prompt": "Habari za leo", "text": "Habari za leo ```rais``` wa nchi"}],
+}  # fmt: skip
+
+
+MASKED_EVALUATION = EVALUATION | {
+    "objective": "masked", "samples": [], "bits_per_byte": None, "bits_per_byte_low": None, "bits_per_byte_high": None,
+    "perplexity_per_token": None, "perplexity_per_word": None, "pseudo_perplexity": 21.52, "pseudo_perplexity_low": 19.75,
+    "pseudo_perplexity_high": 23.25, "pseudo_bits_per_byte": 0.911, "pseudo_bits_per_byte_low": 0.875,
+    "pseudo_bits_per_byte_high": 0.953, "pseudo_tokens": 1024, "pseudo_documents": 22, "pseudo_context": 256,
+    "masked_loss": 3.532, "masked_accuracy": 0.4125,
+    "filled": [
+        {"text": 'Rais wa <mask> | "```" leo', "word": "nchi", "guesses": [
+            {"guess": ",", "probability": 0.25}, {"guess": "|", "probability": 0.125}]},
+        {"text": "Habari za <mask>.", "word": None, "guesses": [{"guess": "leo", "probability": 0.5}]},
+    ],
 }  # fmt: skip
 
 
@@ -240,7 +255,16 @@ def build(workspace: Path, number: int = 400) -> Run:
         Settings(),
     )
     run.add("tokens", made_up({"train_tokens": 61234, "validation_tokens": 5123, "train_documents": 300}), Settings())
-    trained = {"parameters": 5261312, "steps": 890, "tokens": 3645440, "epochs": 4.0, "seconds": 480.5, "precision": "fp32"}
+    trained = {
+        "family": "qwen3",
+        "objective": "causal",
+        "parameters": 5261312,
+        "steps": 890,
+        "tokens": 3645440,
+        "epochs": 4.0,
+        "seconds": 480.5,
+        "precision": "fp32",
+    }
     shape = {"layers": 4, "width": 256, "heads": 2, "feed_forward": None, "context": 256}
     run.add("pretrain", made_up(trained, metrics=pa.Table.from_pylist(TRAINING)), Settings(model=shape, seed=1))
     run.add("evaluate", made_up(EVALUATION), Settings())
@@ -256,6 +280,22 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def written(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("cards")
     cards(run.folders, CONFIG, out, Work())
+    return out
+
+
+@pytest.fixture(scope="module")
+def masked(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The cards of the same run, but its model is masked."""
+    other = Run(tmp_path_factory.mktemp("masked"))
+    other.outputs = dict(run.outputs)
+    rows = [row | {"bits_per_byte": None} for row in TRAINING]
+    metrics = pa.Table.from_pylist(rows, pa.Table.from_pylist(TRAINING).schema)
+    shape = {"layers": 4, "width": 256, "heads": 2, "feed_forward": None, "context": 256}
+    trained = {"family": "modernbert", "objective": "masked", "parameters": 5261312, "steps": 890, "tokens": 3645440}
+    other.add("pretrain", made_up(trained, metrics=metrics), Settings(model=shape, seed=1))
+    other.add("evaluate", made_up(MASKED_EVALUATION), Settings(masking=0.25))
+    out = tmp_path_factory.mktemp("masked-cards")
+    cards(other.folders, CONFIG, out, Work())
     return out
 
 
@@ -277,8 +317,10 @@ def test_every_fact_is_the_answer_to_its_query(run: Run, written: Path) -> None:
             assert (rows if isinstance(fact["value"], list) else rows[0]) == fact["value"], name
 
 
+@pytest.mark.parametrize("model", ["written", "masked"])
 @pytest.mark.parametrize("card", ["data_card.md", "model_card.md"])
-def test_no_number_of_a_card_comes_from_elsewhere(written: Path, card: str) -> None:
+def test_no_number_of_a_card_comes_from_elsewhere(card: str, model: str, request: pytest.FixtureRequest) -> None:
+    written: Path = request.getfixturevalue(model)
     number = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")
     known = set(number.findall((Path(cards.__code__.co_filename).parent / "templates" / f"{card}.j2").read_text()))
     known |= set(number.findall(CONFIG.model_dump_json()))
@@ -378,6 +420,33 @@ def test_the_front_matter_of_the_model_card(written: Path) -> None:
     assert len(results) == 5, "three measures of held-out text, one score for each task, no floors"
 
 
+def test_the_card_of_a_masked_model_shows_no_measure_of_causal_ones(masked: Path) -> None:
+    front, body = parts(masked / "model_card.md")
+    assert front["pipeline_tag"] == "fill-mask"
+    results = {
+        metric["type"]: metric["value"]
+        for result in front["model-index"][0]["results"]
+        if result["task"]["type"] == "fill-mask"
+        for metric in result["metrics"]
+    }
+    assert results == {"pseudo_perplexity": 21.52, "pseudo_bits_per_byte": 0.911}
+    assert "| pseudo-perplexity | 21.520 [19.750, 23.250] |" in body
+    assert "| tokens scored, documents they are from | 1,024, 22 |" in body
+    assert "| right with 25.0 % of the tokens masked | 41.2 % |" in body
+    assert "| bits per byte |" not in body
+    assert "AutoModelForCausalLM" not in body
+    assert 'fill("Rais wa <mask> | \\"```\\" leo")' in body
+    assert "| nchi | “,” 25.0 %, “\\|” 12.5 % |" in body
+    assert "as `ModernBertForMaskedLM`" in body
+    assert "None" not in body
+
+
+def test_every_family_is_described_by_its_class() -> None:
+    from tasks.pretrain.models.convert import STOCK
+
+    assert {family: stock.architecture in FAMILIES[family] for family, stock in STOCK.items()} == dict.fromkeys(FAMILIES, True)
+
+
 def test_a_licence_is_lower_case_for_the_hub(run: Run, tmp_path: Path) -> None:
     release = Release(license="CC-BY-4.0", model_license="Apache-2.0")
     cards(run.folders, CONFIG.model_copy(update={"release": release}), tmp_path, Work())
@@ -402,10 +471,10 @@ def test_an_unknown_licence_shows_as_such_and_a_hostile_one_is_only_text(written
     assert r"| Haki zote \| &lt;b&gt;zimehifadhiwa&lt;/b&gt; \$x\$ |" in body
 
 
-def test_every_table_row_has_the_cells_of_its_header(written: Path) -> None:
-    for card in ("data_card.md", "model_card.md"):
+def test_every_table_row_has_the_cells_of_its_header(written: Path, masked: Path) -> None:
+    for card in (written / "data_card.md", written / "model_card.md", masked / "model_card.md"):
         width = 0
-        for line in (written / card).read_text().splitlines():
+        for line in card.read_text().splitlines():
             cells = len(re.findall(r"(?<!\\)\|", line)) if line.startswith("|") else 0
             assert cells in (0, width) or width == 0, line
             width = cells

@@ -44,7 +44,7 @@ def test_text_stops_at_the_end_of_the_window(world: World) -> None:
 
 
 def test_a_folder_without_a_model_is_one_clear_sentence(world: World, tmp_path: Path) -> None:
-    with pytest.raises(StageError, match="no causal model"):
+    with pytest.raises(StageError, match="no language model"):
         next(stream(tmp_path, world.inputs["tokenizer"] / "hf", "timu"))
     with pytest.raises(StageError, match="no tokenizer"):
         next(stream(world.inputs["pretrain"] / "model", tmp_path, "timu"))

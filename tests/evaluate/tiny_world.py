@@ -1,4 +1,4 @@
-"""A tiny random Qwen3 model, a SentencePiece-like tokenizer, a corpus of two sections, and its token files."""
+"""Tiny random models, causal and masked, a SentencePiece-like tokenizer, a corpus of two sections, and its token files."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def make_tokenizer(texts: list[str]) -> Any:
     backend.decoder = decoders.Sequence(
         [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
     )
-    special = ["<unk>", "<s>", "</s>"]
+    special = ["<unk>", "<s>", "</s>", "<mask>"]
     trainer = trainers.BpeTrainer(vocab_size=420, special_tokens=special, show_progress=False, max_token_length=8)
     backend.train_from_iterator([word for text in texts for word in text.split()], trainer)
     vocabulary = json.loads(backend.to_str())["model"]
@@ -80,7 +80,9 @@ def make_tokenizer(texts: list[str]) -> Any:
     ids = {piece: number for number, piece in enumerate(pieces)}
     backend.model = models.BPE(ids, merges, unk_token="<unk>", byte_fallback=True, fuse_unk=True)
     backend.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
-    return PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend, bos_token="<s>", eos_token="</s>", unk_token="<unk>", mask_token="<mask>"
+    )
 
 
 def make_model(vocabulary: int, seed: int = 1) -> Any:
@@ -104,6 +106,20 @@ def make_model(vocabulary: int, seed: int = 1) -> Any:
             eos_token_id=2,
         )
         return Qwen3ForCausalLM(config).eval()
+
+
+def make_masked_model(family: str, vocabulary: int, seed: int = 1) -> Any:
+    import torch
+    from transformers import BertConfig, BertForMaskedLM, ModernBertConfig, ModernBertForMaskedLM
+
+    sizes = {"vocab_size": vocabulary, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
+             "num_attention_heads": 2, "max_position_embeddings": CONTEXT}  # fmt: skip
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        if family == "bert":
+            return BertForMaskedLM(BertConfig(**sizes, initializer_range=0.1)).eval()
+        config = ModernBertConfig(**sizes, layer_types=["full_attention"] * 2, initializer_range=0.1, pad_token_id=0)
+        return ModernBertForMaskedLM(config).eval()
 
 
 def write_corpus(folder: Path, train: list[dict[str, Any]], validation: list[dict[str, Any]]) -> None:
