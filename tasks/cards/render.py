@@ -32,7 +32,7 @@ REASONS = {
 FAMILIES = {
     "qwen3": "Llama-like, as `Qwen3ForCausalLM`: rotary positions, RMSNorm, SwiGLU, query-key norm, tied embeddings",
     "llama": "Llama, as `LlamaForCausalLM`: rotary positions, RMSNorm, SwiGLU, tied embeddings",
-    "nanochat": "as `NanoChatForCausalLM`: rotary positions, norms without gains, squared ReLU, query-key norm",
+    "nanochat": "nanochat, as `NanoChatForCausalLM`: rotary positions, norms without gains, squared ReLU, query-key norm",
     "gpt2": "GPT-2, as `GPT2LMHeadModel`: learned positions, LayerNorm, GELU, biases, tied embeddings",
     "bert": "BERT, as `BertForMaskedLM`: learned positions, norms after each part, GELU, biases, tied embeddings",
     "modernbert": "ModernBERT, as `ModernBertForMaskedLM`: rotary positions, norms before each part, GeGLU, tied embeddings",

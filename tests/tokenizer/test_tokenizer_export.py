@@ -12,7 +12,7 @@ from small_corpus import documents, write_split
 from lang_configs.schema import Tokenizer
 from tasks.stage import Work
 from tasks.tokenizer import tokenizer
-from tasks.tokenizer.export import compare, load, save_transformers, to_transformers
+from tasks.tokenizer.export import SPACE, compare, finding_mask, load, save_transformers, to_transformers
 
 EDGES = [
     "", " ", "  ", "\n", "\n\n\n", "\t", "\r\n", " habari", "  habari", "habari ", "habari  ", "habari   yako", "habari\nyako",
@@ -72,6 +72,28 @@ def test_auto_tokenizer_prepends_bos_and_keeps_words_of_special_tokens_as_text(t
     assert tokenizer.decode(ids, skip_special_tokens=True) == "Rais alisema </s> kesho"
     assert (tokenizer.pad_token_id, tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.unk_token_id) == (0, 1, 2, 3)
     assert len(tokenizer) == len(model)
+
+
+@settings(deadline=None, max_examples=30)
+@given(text=st.lists(st.sampled_from(EDGES) | st.text(st.characters(exclude_categories=["Cs"])), max_size=8).map("".join))
+def test_a_tokenizer_that_finds_masks_reads_other_texts_as_before(trained, text):
+    from transformers import PreTrainedTokenizerFast
+
+    before = PreTrainedTokenizerFast.from_pretrained(trained / "hf")
+    found = finding_mask(before)
+    for special in before.all_special_tokens:
+        text = text.replace(special, "")
+    text = f"a{text.replace(SPACE, '')}"
+    assert found(text)["input_ids"] == before(text)["input_ids"]
+
+
+def test_a_mask_is_found_with_the_space_before_it_and_no_prefix_behind(trained):
+    from transformers import PreTrainedTokenizerFast
+
+    found = finding_mask(PreTrainedTokenizerFast.from_pretrained(trained / "hf"))
+    ids = found("Mwalimu <mask>, sana <mask>")["input_ids"]
+    assert "".join(found.convert_ids_to_tokens(ids)) == "<s>▁Mwalimu<mask>,▁sana<mask>"
+    assert ids.count(found.mask_token_id) == 2
 
 
 def test_words_given_one_by_one_keep_their_prefix(trained):
