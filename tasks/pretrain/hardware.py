@@ -32,14 +32,15 @@ def cache_folder() -> Path:
 def environment(processes: int = 1) -> dict[str, str]:
     """Environment variables that a training process needs before it loads torch.
 
-    One thread for each core this process may use (shared by `processes`), which sleep while they wait: on a machine with
-    other work, threads that spin keep each other from the cores (measured: twenty times slower). glibc keeps large
-    tensors on its heap; otherwise each is mapped and page-faulted again at every step, up to a fifth of the time.
-    Compiled kernels are kept for the next run.
+    One thread for each core this process may use (shared by `processes`), which wait by spinning for a fraction of a
+    millisecond (a twentieth faster than sleeping at once), then sleep: on a machine with other work, threads that spin
+    keep each other from the cores (measured: twenty times slower). glibc keeps large tensors on its heap; otherwise each
+    is mapped and page-faulted again at every step, up to a fifth of the time. Compiled kernels are kept for the next run.
     """
     return {
         "OMP_NUM_THREADS": str(max(1, available_cores() // processes)),
         "OMP_WAIT_POLICY": "PASSIVE",
+        "GOMP_SPINCOUNT": "10000",
         "MALLOC_MMAP_THRESHOLD_": "4000000000",
         "MALLOC_TRIM_THRESHOLD_": "8000000000",
         "MALLOC_TOP_PAD_": "200000000",
