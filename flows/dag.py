@@ -13,7 +13,9 @@ from typing import Protocol
 from pydantic import BaseModel
 
 from lang_configs import LanguageConfig
-from lang_configs.schema import MASKED_FAMILIES, EvaluationSet, LanguageId, Source, Tokenizer, Tokens
+from lang_configs.schema import EvaluationSet, LanguageId
+from lang_configs.sources import Source
+from lang_configs.training import MASKED_FAMILIES, Tokenizer, Tokens
 from tasks.cards import CardsConfig, cards
 from tasks.clean import clean
 from tasks.contamination import ContaminationConfig, contamination

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from lang_configs import LanguageConfig
-from lang_configs.schema import FilesSource
+from lang_configs.sources import FilesSource
 from tasks.crawl import find
 from tasks.pretrain.estimate import LIMIT_SECONDS, Estimate, estimate, known_speed, measured_speed
 from tasks.stage import StageError

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from flows.dag import Given
 from lang_configs import ConfigError, LanguageConfig, load, stem
-from lang_configs.schema import Crawl, FilesSource
+from lang_configs.sources import Crawl, FilesSource
 from tasks.select.forgotten import FORGOTTEN, read
 
 _MACHINE = re.compile(rf"runtime\.|crawl\.(?:{'|'.join(name for name, key in Crawl.model_fields.items() if key.exclude)})=")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
     from sentencepiece import SentencePieceProcessor
 
-    from lang_configs.schema import Tokens
+    from lang_configs.training import Tokens
 
 PARTS = ".parts"
 """Encoded shards, until they are joined; a dot folder is no part of a stage's output."""

@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import pyarrow as pa
 import pytest
 
-from lang_configs.schema import Release, Tokenizer
+from lang_configs.schema import Release
+from lang_configs.training import Tokenizer
 from tasks.documents import Document, to_table, write_table
 from tasks.release import release
 from tasks.stage import StageError, Work
@@ -169,7 +170,7 @@ def test_a_masked_model_fills_masks_in_the_pipeline(published: dict[str, Path], 
 
 
 def test_every_family_that_can_be_trained_can_be_released(published: dict[str, Path], tmp_path: Path) -> None:
-    from lang_configs.schema import Model
+    from lang_configs.training import Model
     from tasks.pretrain.models import build, convert, initialise, shape_of
 
     vocabulary = json.loads((published["pretrain"] / "model" / "config.json").read_text())["vocab_size"]

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_corpus import documents, write_corpus, write_split
 
-from lang_configs.schema import Tokenizer, Tokens
+from lang_configs.training import Tokenizer, Tokens
 from tasks.engines import Processes
 from tasks.stage import UNITS, StageError, Work, sha256
 from tasks.tokenizer import tokenizer
@@ -127,7 +127,7 @@ def test_any_number_of_workers_gives_the_same_bytes(tmp_path, model):
 KILLED = """
 import os, signal
 from pathlib import Path
-from lang_configs.schema import Tokens
+from lang_configs.training import Tokens
 from tasks.stage import Work
 from tasks.tokens import tokens
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import xxhash
 
-from lang_configs.schema import FilesSource, Source, StarterSource, WarcSource, WebSource
+from lang_configs.sources import FilesSource, Source, StarterSource, WarcSource, WebSource
 from tasks.crawl import files, warc
 from tasks.crawl.link import refuse_offline
 from tasks.documents import Document, ShardWriter

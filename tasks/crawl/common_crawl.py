@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lang_configs.schema import CommonCrawlSource
+from lang_configs.sources import CommonCrawlSource
 from tasks.crawl.addresses import normalise, origin
 from tasks.crawl.batches import Cursor, resumable
 from tasks.crawl.download import MissingError, download, http_client, read_range, size

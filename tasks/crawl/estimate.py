@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lang_configs.schema import (
+from lang_configs.sources import (
     CommonCrawlSource,
     FilesSource,
     HubSource,

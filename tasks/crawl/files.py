@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lang_configs.schema import FilesSource
+from lang_configs.sources import FilesSource
 from tasks.crawl import extraction
 from tasks.crawl.packed import End, Loss, record, unpack
 from tasks.documents import Document

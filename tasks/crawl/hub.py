@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from lang_configs.schema import HubSource
+from lang_configs.sources import HubSource
 from tasks.crawl.batches import Cursor, resumable
 from tasks.crawl.download import ATTEMPTS, BACK_OFF, BUSY, LONGEST_WAIT
 from tasks.crawl.link import hooks, refuse_offline

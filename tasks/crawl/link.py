@@ -19,7 +19,7 @@ from typing import Any
 
 import httpx2
 
-from lang_configs.schema import Crawl
+from lang_configs.sources import Crawl
 from tasks.stage import StageError
 
 OFFLINE = "LUGHA_OFFLINE"

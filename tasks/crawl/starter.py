@@ -12,7 +12,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from lang_configs.schema import StarterSource, WebSource
+from lang_configs.sources import StarterSource, WebSource
 from tasks.crawl import site_folder, web
 from tasks.documents import Document
 

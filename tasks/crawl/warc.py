@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lang_configs.schema import WarcSource
+from lang_configs.sources import WarcSource
 from tasks.crawl import extraction
 from tasks.crawl.packed import End, Loss, record, unpack
 from tasks.documents import Document

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lang_configs.schema import WebSource
+from lang_configs.sources import WebSource
 from tasks.crawl import archive, extraction, opt_outs, robots
 from tasks.crawl.addresses import Scope, normalise, origin
 from tasks.crawl.fetch import Answer, Fetcher, media_type

@@ -16,7 +16,7 @@ from lxml.etree import XMLPullParser, XMLSyntaxError, _Element
 from mwparserfromhell import parse
 from mwparserfromhell.parser import ParserError
 
-from lang_configs.schema import WikipediaSource
+from lang_configs.sources import WikipediaSource
 from tasks.crawl.batches import Cursor, resumable
 from tasks.crawl.download import MissingError, download, read, size
 from tasks.crawl.wikitext import is_disambiguation, plain_text

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from lang_configs.schema import Pretrain
+from lang_configs.training import Pretrain
 from tasks.pretrain.emissions import footprint
 from tasks.pretrain.hardware import environment, process_count
 from tasks.stage import StageError, Work

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from lang_configs.schema import MASKED_FAMILIES, Pretrain
+from lang_configs.training import MASKED_FAMILIES, Pretrain
 
 STEPS_PER_EPOCH = 32
 """A small corpus gets smaller batches than the config allows, so that an epoch has this many steps."""

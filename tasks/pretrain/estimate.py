@@ -14,7 +14,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from lang_configs.schema import Pretrain, Runtime
+from lang_configs.schema import Runtime
+from lang_configs.training import Pretrain
 from tasks.engines import available_cores
 from tasks.pretrain.emissions import footprint
 from tasks.pretrain.energy import JOULES_PER_KWH, processor_name

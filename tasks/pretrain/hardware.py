@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from lang_configs.schema import Pretrain
+from lang_configs.training import Pretrain
 from tasks.engines import available_cores
 from tasks.stage import StageError
 

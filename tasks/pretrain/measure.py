@@ -18,7 +18,7 @@ from statistics import fmean
 import numpy as np
 import torch
 
-from lang_configs.schema import Pretrain
+from lang_configs.training import Pretrain
 from tasks.pretrain import hardware
 from tasks.pretrain.batches import STEPS_PER_EPOCH, Phase
 from tasks.pretrain.estimate import Speed

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from lang_configs.schema import Pretrain
+from lang_configs.training import Pretrain
 
 FLOOR = 0.02
 """Smallest share during warm-up, so that the first step does something."""

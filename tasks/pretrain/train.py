@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lang_configs.schema import Pretrain
+from lang_configs.training import Pretrain
 from tasks.pretrain import STOP_SECONDS, STOPPED
 from tasks.pretrain.trainer import State, Stopped, Trainer
 from tasks.stage import StageError

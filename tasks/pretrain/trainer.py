@@ -18,7 +18,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from lang_configs.schema import Pretrain
+from lang_configs.training import Pretrain
 from tasks.documents import write_table
 from tasks.pretrain import CHECKPOINTS, checkpoint, hardware, models
 from tasks.pretrain.batches import Phase, plan_phases

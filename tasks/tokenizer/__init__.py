@@ -28,7 +28,7 @@ from tasks.tokenizer.sizes import TokenizerForModel, cheapest, costs
 if TYPE_CHECKING:
     from sentencepiece import SentencePieceProcessor
 
-    from lang_configs.schema import Tokenizer
+    from lang_configs.training import Tokenizer
 
 PAD, BOS, EOS, UNKNOWN = 0, 1, 2, 3
 FIXED_PIECES = 5 + 1 + 256

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lang_configs.schema import Model, Tokenizer
+from lang_configs.training import Model, Tokenizer
 
 FLOPS = 6
 """Floating-point operations of training for each parameter and token: 2 forward, 4 backward."""

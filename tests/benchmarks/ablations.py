@@ -28,7 +28,7 @@ from training import UNBOUNDED, configure, refused
 from training_corpus import corpus
 from training_runs import prepare, score, subset, train_ours
 
-from lang_configs.schema import Pretrain, Tokenizer
+from lang_configs.training import Pretrain, Tokenizer
 
 BASE = "base"
 NORMAL = {"pretrain.initialisation": "normal"}

@@ -19,7 +19,7 @@ from training import QUALITY, SPEED, SYSTEMS, Row, System, budgeted, configure, 
 from training_peer import Clock, cosine, finish, linear, read_job
 from training_runs import MASK, Run, Score, masked_bits, prepare, score, subset, train_ours, with_environment
 
-from lang_configs.schema import Pretrain, Tokenizer
+from lang_configs.training import Pretrain, Tokenizer
 from tasks.evaluate.bits_per_byte import Validation, read_validation
 
 TINY = {"layers": 1, "width": 32, "heads": 1, "context": 32}

@@ -26,8 +26,8 @@ import pyarrow as pa
 from data import DEFAULT_BUNDLE
 from training_corpus import corpus
 
-from lang_configs.schema import Tokenizer as Config
-from lang_configs.schema import Tokens
+from lang_configs.training import Tokenizer as Config
+from lang_configs.training import Tokens
 from tasks.documents import document_id, write_table
 from tasks.engines import make_engine
 from tasks.stage import Work

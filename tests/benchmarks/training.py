@@ -26,7 +26,7 @@ from pydantic import ValidationError
 from training_corpus import corpus
 from training_runs import Run, Score, install, prepare, score, train_ours, train_peer
 
-from lang_configs.schema import Pretrain, Tokenizer
+from lang_configs.training import Pretrain, Tokenizer
 
 UNBOUNDED = 10_000
 """Epochs that no budget reaches: the clock or the steps end a run."""

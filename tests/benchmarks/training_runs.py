@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from data import measure
 
-from lang_configs.schema import Pretrain, Tokenizer, Tokens
+from lang_configs.training import Pretrain, Tokenizer, Tokens
 from tasks.documents import document_id, write_table
 from tasks.evaluate.bits_per_byte import Validation, held_out, read_validation
 from tasks.evaluate.model import load_model, padded, window

@@ -14,7 +14,8 @@ import pytest
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-from lang_configs.schema import Clean, Corpus, Duplicates, FilesSource, Quality, Release, Select, WebSource
+from lang_configs.schema import Clean, Corpus, Duplicates, Quality, Release, Select
+from lang_configs.sources import FilesSource, WebSource
 from tasks import ledger
 from tasks.cards import CardsConfig, cards
 from tasks.cards.plots import PLOTS

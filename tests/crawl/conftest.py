@@ -6,7 +6,7 @@ import pytest
 from range_server import DATA, FileServer, serve_files
 from scripted_site import Site, serve_script
 
-from lang_configs.schema import Crawl
+from lang_configs.sources import Crawl
 from tasks.crawl import download, fetch, link
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from lang_configs.schema import WebSource
+from lang_configs.sources import WebSource
 
 TRIED = ("/robots.txt", "/.well-known/tdmrep.json", "/ai.txt", "/sitemap.xml")
 HTML = {"Content-Type": "text/html; charset=utf-8"}

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from range_server import FileServer, serve_files
 
-from lang_configs.schema import CommonCrawlSource
+from lang_configs.sources import CommonCrawlSource
 from tasks.crawl import common_crawl
 from tasks.crawl import download as download_module
 from tasks.crawl.common_crawl import documents

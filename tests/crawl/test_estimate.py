@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from range_server import serve_files
 
-from lang_configs.schema import CommonCrawlSource, Crawl, FilesSource, HubSource, Source, WebSource, WikipediaSource
+from lang_configs.sources import CommonCrawlSource, Crawl, FilesSource, HubSource, Source, WebSource, WikipediaSource
 from tasks.crawl import download, link
 from tasks.crawl.estimate import estimate
 

@@ -16,7 +16,7 @@ import zstandard
 from endless_page import ENDLESS
 from pipeline import publish, rows
 
-from lang_configs.schema import FilesSource
+from lang_configs.sources import FilesSource
 from tasks.crawl import crawl, external, extraction
 from tasks.crawl.files import ENDINGS, find, read
 from tasks.documents import Document

@@ -26,7 +26,7 @@ CRAWL = """
 import sys
 from collections import Counter
 from pathlib import Path
-from lang_configs.schema import WebSource
+from lang_configs.sources import WebSource
 from tasks.crawl import fetch, web
 fetch.BACK_OFF, fetch.REQUEST_SECONDS = 0.2, 1.0
 source = WebSource(sites=sys.argv[3:], delay=float(sys.argv[2]))

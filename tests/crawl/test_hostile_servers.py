@@ -18,7 +18,7 @@ import httpcore2
 import pytest
 from scripted_site import HTML, TRIED, Reply, Site
 
-from lang_configs.schema import WebSource
+from lang_configs.sources import WebSource
 from tasks.crawl import web
 
 BOMB_BYTES = 400 << 20
@@ -65,7 +65,7 @@ CRAWL = """
 import re, sys
 from collections import Counter
 from pathlib import Path
-from lang_configs.schema import WebSource
+from lang_configs.sources import WebSource
 from tasks.crawl.web import documents
 def memory(name):
     return int(re.search(name + r":\\s+(\\d+)", Path("/proc/self/status").read_text())[1])

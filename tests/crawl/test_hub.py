@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lang_configs.schema import HubSource
+from lang_configs.sources import HubSource
 from tasks.crawl.hub import documents
 from tasks.documents import Document
 from tasks.stage import StageError
@@ -80,7 +80,7 @@ def test_a_killed_crawl_goes_on_where_it_was(dataset: Path, tmp_path: Path) -> N
 import os, sys
 from collections import Counter
 from pathlib import Path
-from lang_configs.schema import HubSource
+from lang_configs.sources import HubSource
 from tasks.crawl import batches, hub
 batches.BATCH_CHARACTERS = 40_000
 for number, _ in enumerate(hub.documents(HubSource(dataset=sys.argv[1]), Path(sys.argv[2]), Counter())):

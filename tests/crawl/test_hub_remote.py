@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from hub_server import NEW, OLD, Hub, serve_hub
 
-from lang_configs.schema import HubSource
+from lang_configs.sources import HubSource
 
 REPOSITORY = "lugha/maandishi"
 CARD = """---
@@ -58,7 +58,7 @@ RUN = """
 import json, os, sys
 from collections import Counter
 from pathlib import Path
-from lang_configs.schema import HubSource
+from lang_configs.sources import HubSource
 from tasks.crawl import batches, hub
 from tasks.crawl.estimate import estimate
 from tasks.stage import StageError

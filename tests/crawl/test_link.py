@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from range_server import DATA, SHA256, FileServer
 
 from flows.request import Request
-from lang_configs.schema import Crawl, WebSource
+from lang_configs.sources import Crawl, WebSource
 from tasks.crawl import crawl, link
 from tasks.crawl.download import download
 from tasks.stage import StageError, Work

@@ -16,7 +16,7 @@ import pytest
 from fastwarc.warc import ArchiveIterator, WarcRecordType
 from scripted_site import Reply, Request, Site
 
-from lang_configs.schema import WebSource
+from lang_configs.sources import WebSource
 from tasks.crawl import crawl, fetch, starter, web
 from tasks.documents import Document, document_id
 from tasks.stage import MANIFEST, Output, Stage, StageError, Work, describe, execute

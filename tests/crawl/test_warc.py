@@ -17,7 +17,7 @@ from fastwarc.stream_io import GzipWriter
 from fastwarc.warc import WarcRecord, WarcRecordType
 from pipeline import publish
 
-from lang_configs.schema import WarcSource
+from lang_configs.sources import WarcSource
 from tasks.crawl import crawl, extraction
 from tasks.crawl.warc import read
 from tasks.documents import Document

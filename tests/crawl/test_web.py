@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 from scripted_site import HTML, TRIED, Reply, Request, Site, serve_script
 
-from lang_configs.schema import Crawl, StarterSource, WebSource
+from lang_configs.sources import Crawl, StarterSource, WebSource
 from tasks.crawl import fetch, link, starter, web
 from tasks.documents import Document
 from tasks.stage import StageError
@@ -475,7 +475,7 @@ CRAWL = """
 import sys
 from collections import Counter
 from pathlib import Path
-from lang_configs.schema import WebSource
+from lang_configs.sources import WebSource
 from tasks.crawl.web import documents
 source = WebSource(sites=[sys.argv[1]], delay=0.01)
 print(*sorted(d.id.hex() for d in documents(source, Path(sys.argv[2]), Counter(), True)))

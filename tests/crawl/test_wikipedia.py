@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from mwparserfromhell import parse
 from range_server import serve_files
 
-from lang_configs.schema import WikipediaSource
+from lang_configs.sources import WikipediaSource
 from tasks.crawl import batches
 from tasks.crawl import download as download_module
 from tasks.crawl.estimate import estimate

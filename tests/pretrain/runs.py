@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import torch
 
-from lang_configs.schema import Pretrain
+from lang_configs.training import Pretrain
 from tasks.pretrain import CHECKPOINTS, checkpoint
 from tasks.pretrain.trainer import Trainer
 

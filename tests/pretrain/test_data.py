@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from token_files import write_tokens
 
-from lang_configs.schema import Model, Pretrain
+from lang_configs.training import Model, Pretrain
 from tasks.pretrain.batches import plan_phases
 from tasks.pretrain.data import TokenFiles, Windows, halve, mask
 from tasks.stage import StageError

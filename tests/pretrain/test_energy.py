@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from lang_configs.schema import Model, Pretrain, Runtime
+from lang_configs.schema import Runtime
+from lang_configs.training import Model, Pretrain
 from tasks.pretrain import emissions, energy, utilization
 from tasks.pretrain import trainer as trainer_module
 from tasks.pretrain.energy import JOULES_PER_KWH, BusyCores, Meter, Nvml, Rapl

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lang_configs.schema import Pretrain, Runtime
+from lang_configs.schema import Runtime
+from lang_configs.training import Pretrain
 from tasks.pretrain import pretrain
 from tasks.pretrain.estimate import (
     COMPILE_SECONDS,

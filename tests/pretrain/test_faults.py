@@ -10,7 +10,7 @@ import pytest
 import torch
 from runs import TINY, finish, result, run_here, start, step_reached
 
-from lang_configs.schema import Pretrain
+from lang_configs.training import Pretrain
 from tasks.pretrain import CHECKPOINTS, checkpoint
 from tasks.pretrain.hardware import pick_dtype
 from tasks.pretrain.trainer import Trainer

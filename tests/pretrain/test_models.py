@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lang_configs.schema import Model, Pretrain
+from lang_configs.training import Model, Pretrain
 from tasks.pretrain.data import mask
 from tasks.pretrain.models import (
     CausalLM,

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lang_configs.schema import Pretrain
+from lang_configs.training import Pretrain
 from tasks.pretrain.lamb import Lamb
 from tasks.pretrain.lion import Lion
 from tasks.pretrain.models import LanguageModel, new
@@ -46,7 +46,7 @@ def test_orthogonalised_matrices_have_singular_values_near_one(shape: tuple[int,
     matrices = left @ torch.diag_embed(torch.logspace(0, -2, values.shape[1]).expand_as(values)) @ right
     result = orthogonalise(matrices, dtype).float()
     values = torch.linalg.svdvals(result)
-    assert values.min() > 0.5 and values.max() < 1.3
+    assert values.min() > 0.7 and values.max() < 1.3
     assert torch.linalg.vecdot(result.flatten(), (left @ right).flatten()) > 0.9 * (left @ right).square().sum()
 
 

@@ -19,7 +19,7 @@ import torch
 from runs import ROOT, TINY, finish, result, run_here, start, step_reached
 from token_files import FIRST_BYTE
 
-from lang_configs.schema import Pretrain
+from lang_configs.training import Pretrain
 from tasks.pretrain import STOPPED, hardware, pretrain
 from tasks.pretrain import trainer as trainer_module
 from tasks.pretrain.trainer import Trainer
@@ -176,7 +176,7 @@ def test_the_stage_passes_a_signal_on_and_gets_it_back_when_all_is_saved(
 def test_training_saves_and_ends_when_the_parent_is_killed(make_tokens: Callable[..., Path], tmp_path: Path) -> None:
     config = Pretrain.model_validate(TINY | {"steps": 10**6, "epochs": 1e9, "checkpoint_minutes": 100})
     program = (
-        "import sys; from pathlib import Path; from lang_configs.schema import Pretrain; from tasks.pretrain import pretrain;"
+        "import sys; from pathlib import Path; from lang_configs.training import Pretrain; from tasks.pretrain import pretrain;"
         "from tasks.stage import Work; tokens, out, config = sys.argv[1:];"
         "work = Work(progress=lambda done, total, unit: print(done, flush=True));"
         "pretrain({'tokens': Path(tokens)}, Pretrain.model_validate_json(config), Path(out), work)"

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_corpus import SENTENCES, documents, write_corpus, write_split
 
-from lang_configs.schema import Tokenizer
+from lang_configs.training import Tokenizer
 from tasks.stage import StageError, Work, sha256
 from tasks.tokenizer import FIXED_PIECES, PASSAGE_CHARACTERS, passages, tokenizer
 from tasks.tokenizer.export import load
@@ -67,7 +67,7 @@ def test_the_same_corpus_gives_the_same_bytes_in_another_process(tmp_path, kind)
     train(corpus, tmp_path / "first", config)
     (tmp_path / "second").mkdir()
     script = (
-        "from pathlib import Path; from lang_configs.schema import Tokenizer; from tasks.stage import Work;"
+        "from pathlib import Path; from lang_configs.training import Tokenizer; from tasks.stage import Work;"
         "from tasks.tokenizer import tokenizer;"
         f"tokenizer({{'corpus': Path({str(corpus)!r})}}, Tokenizer(**{config.model_dump()!r}), "
         f"Path({str(tmp_path / 'second')!r}), Work())"

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_corpus import documents, write_corpus, write_split
 
-from lang_configs.schema import Tokenizer
+from lang_configs.training import Tokenizer
 from tasks.stage import StageError, Work
 from tasks.tokenizer import tokenizer
 from tasks.tokenizer.encoding import Encoder

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_corpus import documents, write_split
 
-from lang_configs.schema import Tokenizer
+from lang_configs.training import Tokenizer
 from tasks.stage import Work
 from tasks.tokenizer import tokenizer
 from tasks.tokenizer.export import SPACE, compare, finding_mask, load, save_transformers, to_transformers

@@ -10,7 +10,8 @@ import torch
 from small_corpus import write_corpus
 
 from flows.dag import Given, build_lm
-from lang_configs.schema import LanguageConfig, Model, Tokenizer
+from lang_configs.schema import LanguageConfig
+from lang_configs.training import Model, Tokenizer
 from tasks.pretrain.models import build, shape_of
 from tasks.stage import Output, Work
 from tasks.tokenizer import tokenizer

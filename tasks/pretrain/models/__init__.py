@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lang_configs.schema import Model, Pretrain
+from lang_configs.training import Model, Pretrain
 from tasks.pretrain.models.base import CausalLM, LanguageModel, MaskedLM, ModelShape, Training, initialise
 from tasks.pretrain.models.bert import Bert
 from tasks.pretrain.models.convert import Tokens, from_transformers, save_transformers, to_transformers

@@ -1,0 +1,187 @@
+"""Where the text of a language comes from: the section `crawl` and its kinds of source."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Strict(BaseModel):
+    """A section in which a key that is not known is a mistake."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="Short name, used for folders")]
+
+
+Languages = Annotated[
+    list[str] | None,
+    Field(
+        description="Labels (swh_Latn) of languages whose pages are extracted, others are counted; default: this one; []: all"
+    ),
+]
+
+
+class FilesSource(Strict):
+    """Local files: JSON lines or plain text (also .gz, .zst), Parquet or HTML, chosen by the ending of each name."""
+
+    type: Literal["files"] = "files"
+    name: Name = "files"
+    paths: list[str] = Field(min_length=1, description="Files, folders or globs", exclude=True)
+    license: str | None = Field(None, description="SPDX id for documents that state none")
+    documents: Literal["file", "line", "paragraph"] = Field(
+        "file", description="What is a document in plain text: the file, each line, or what blank lines separate"
+    )
+    languages: Languages = None
+
+
+class WarcSource(Strict):
+    """Local WARC files, also .gz and .zst: the HTML pages of a crawl, or the texts of Common Crawl's WET files."""
+
+    type: Literal["warc"] = "warc"
+    name: Name = "warc"
+    paths: list[str] = Field(min_length=1, description="Files, folders or globs", exclude=True)
+    license: str | None = Field(None, description="SPDX id for pages that state none")
+    languages: Languages = None
+
+
+class WebSource(Strict):
+    """Web sites, crawled politely: robots.txt (RFC 9309), sitemaps, feeds, and links within the sites."""
+
+    type: Literal["web"] = "web"
+    name: Name = "web"
+    sites: list[str] = Field(
+        min_length=1,
+        description="Start addresses; the crawl stays on their hosts and below their paths. Of a feed (RSS, Atom): its entries",
+    )
+    license: str | None = Field(None, description="SPDX id for pages that state none")
+    languages: Languages = None
+    max_pages: int = Field(10_000, ge=1, description="Pages to fetch from each site")
+    delay: float = Field(1.0, ge=0, description="Seconds between two requests to one host, unless robots.txt asks for more")
+    max_bytes: int = Field(5 << 20, ge=1024, description="Largest page, in bytes after decompression")
+    contact: str | None = Field(None, description="Your address or page, in the user agent: whom a site owner can ask to stop")
+    opt_outs: list[Literal["noindex", "nofollow", "noai", "noimageai", "tdm", "ai_txt"]] = Field(
+        ["noindex", "nofollow", "noai", "tdm", "ai_txt"],
+        description="Wishes of publishers, beyond robots.txt (which always counts), that are obeyed; others are only recorded",
+    )
+    keep_warc: bool = Field(True, description="Keep the answers as WARC: about a quarter of the size of the pages")
+
+
+class StarterSource(Strict):
+    """The site that comes with the package, served on loopback and crawled like any other."""
+
+    type: Literal["starter"] = "starter"
+    name: Name = "starter"
+    site: str = Field("starter_site", description="Folder of lang_configs that holds the pages")
+
+
+class WikipediaSource(Strict):
+    """A Wikimedia dump (pages-articles), read from a file or downloaded: Wikipedia or a sister project."""
+
+    type: Literal["wikipedia"] = "wikipedia"
+    name: Name = "wikipedia"
+    wiki: str = Field(pattern="^[a-z][a-z0-9_]*$", description="Database name, e.g. swwiki, swwiktionary")
+    dump: str | None = Field(None, description="Path or address of a dump; default: the latest of dumps.wikimedia.org")
+    sha256: str | None = Field(
+        None, pattern="^[0-9a-f]{64}$", description="Checksum of a dump that is downloaded; default: the SHA-1 listed beside it"
+    )
+    license: str = "CC-BY-SA-4.0"
+
+
+HUB_PRESETS: dict[str, dict[str, str | None]] = {
+    "fineweb-2": {"dataset": "HuggingFaceFW/fineweb-2", "fetched_at": "date", "license": "ODC-By-1.0"},
+    "madlad-400": {
+        "dataset": "allenai/MADLAD-400",
+        "files": "data/{config}/{config}_clean_*.jsonl.gz",
+        "url": None,
+        "line_break": "\\n",
+        "license": "ODC-By-1.0",
+    },
+    "glotcc": {"dataset": "cis-lmu/GlotCC-V1", "files": "v1.0/{config}/*.parquet", "text": "content", "license": "CC0-1.0"},
+    "culturax": {"dataset": "uonlp/CulturaX", "files": "{config}/*.parquet", "license": "ODC-By-1.0"},
+    "wikipedia": {"dataset": "wikimedia/wikipedia", "title": "title", "license": "CC-BY-SA-3.0"},
+}
+"""Known datasets: where they are, their columns, and the licences of the collections (not of the pages in them).
+
+`config` names the language as each of them does: swh_Latn (FineWeb-2), sw (MADLAD-400, CulturaX), swh-Latn (GlotCC),
+20231101.sw (Wikipedia). CulturaX asks for a login (`hf auth login`); its OSCAR half is CC0, its mC4 half ODC-By.
+"""
+
+
+class HubSource(Strict):
+    """A dataset of the Hugging Face Hub, streamed; or a local folder of Parquet or JSON lines files."""
+
+    type: Literal["hub"] = "hub"
+    name: Name = "hub"
+    preset: Literal["fineweb-2", "madlad-400", "glotcc", "culturax", "wikipedia"] | None = Field(
+        None, description="A known dataset: gives every key below that is not set, but for config: its name of the language"
+    )
+    dataset: str = Field("", description="Repository, e.g. HuggingFaceFW/fineweb-2, or a folder")
+    config: str | None = Field(None, description="Configuration (subset), e.g. swh_Latn")
+    files: str | None = Field(
+        None, description="Glob of the data files, where the dataset has no configurations; {config} stands for config"
+    )
+    split: str = "train"
+    revision: str | None = Field(None, description="Commit or tag; default: the commit that is newest when the crawl begins")
+    text: str = Field("text", description="Column that holds the text")
+    line_break: str | None = Field(None, description="Characters that stand for a line break in the text, e.g. \\n written out")
+    url: str | None = Field("url", description="Column that holds the address")
+    title: str | None = Field(None, description="Column that holds the title")
+    fetched_at: str | None = Field(None, description="Column that holds the time of the crawl, e.g. date in FineWeb-2")
+    published_at: str | None = Field(None, description="Column that holds the time of publication")
+    license: str | None = Field(None, description="SPDX id for all documents")
+    max_documents: int | None = Field(None, ge=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_the_preset(cls, given: Any) -> Any:
+        if isinstance(given, dict) and (preset := given.get("preset")) in HUB_PRESETS:
+            return HUB_PRESETS[preset] | given
+        return given
+
+    @model_validator(mode="after")
+    def _names_a_dataset(self) -> HubSource:
+        if not self.dataset:
+            raise ValueError("a hub source needs dataset or preset")
+        if self.files and "{config}" in self.files and not self.config:
+            raise ValueError("config is needed: what the dataset calls the language, e.g. swh_Latn")
+        return self
+
+
+class CommonCrawlSource(Strict):
+    """Pages of a Common Crawl snapshot whose detected languages hold the code."""
+
+    type: Literal["common_crawl"] = "common_crawl"
+    name: Name = "common-crawl"
+    crawl: str = Field(pattern=r"^[\w-]+$", description="Crawl id, e.g. CC-MAIN-2026-42")
+    language: str = Field(pattern="^[a-z]{3}$", description="ISO 639-3 code as Common Crawl writes it, e.g. swa")
+    first_only: bool = Field(False, description="Only pages in which the language comes first, not just among the first three")
+    base: str = Field("https://data.commoncrawl.org/", description="Address of Common Crawl, of a mirror, or a local folder")
+    license: str | None = Field(None, description="SPDX id for pages that state none")
+    languages: Languages = None
+    max_pages: int = Field(100_000, ge=1)
+
+
+Source = Annotated[
+    FilesSource | WarcSource | WebSource | StarterSource | WikipediaSource | HubSource | CommonCrawlSource,
+    Field(discriminator="type"),
+]
+
+
+class Crawl(Strict):
+    """Where the text comes from. The same snapshot is the same data for ever; a refresh makes the next one."""
+
+    sources: list[Source] = Field(default_factory=list)
+    snapshot: str = Field("", pattern=r"^[\w.-]*$", description="Name of the snapshot; default: the current month")
+    offline: bool = Field(False, description="Make no connection: what is not on this machine is an error", exclude=True)
+    max_rate: str | None = Field(
+        None, pattern=r"^[1-9]\d*(\.\d+)?[kM]?$", description="Most bytes per second of all downloads, e.g. 500k", exclude=True
+    )
+    hours: str | None = Field(
+        None,
+        pattern=r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$",
+        description="When downloads may run, in the time of this machine, e.g. 22:00-06:00; outside of it they wait",
+        exclude=True,
+    )

@@ -1,0 +1,132 @@
+"""How the text becomes a model: the sections `tokenizer`, `tokens` and `pretrain`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from lang_configs.sources import Strict
+
+Pieces = Annotated[int, Field(ge=320, le=65536)]
+"""A size of vocabulary."""
+PiecesOrSizes = Annotated[
+    Annotated[Pieces, Tag("size")] | Annotated[list[Pieces], Field(min_length=1), Tag("sizes")],
+    Discriminator(lambda value: "sizes" if isinstance(value, list) else "size"),  # so that a mistake is one sentence, not two
+]
+
+
+class Tokenizer(Strict):
+    """SentencePiece with byte fallback on NFC text."""
+
+    type: Literal["bpe", "unigram"] = "bpe"
+    vocab_size: PiecesOrSizes = Field(
+        8192,
+        description="Upper bound: a small corpus gets fewer pieces; a script of many characters gets room for them. Of a list,"
+        " each is trained and measured, and the model's cheapest is taken: least computation for a byte of text",
+    )
+    bytes_per_piece: int = Field(60, ge=1, description="Training text that one piece of vocabulary needs, in bytes")
+    training_bytes: int = Field(32 << 20, ge=1000, description="Text sampled for training, in bytes")
+    seed: int = 1
+
+
+class Tokens(Strict):
+    """Nothing to set: the corpus and the tokenizer decide the token files."""
+
+
+MASKED_FAMILIES = ("bert", "modernbert")
+
+
+class Model(Strict):
+    """Shape of a model; every family is a stock class of transformers."""
+
+    family: Literal["qwen3", "llama", "nanochat", "gpt2", "bert", "modernbert"] = Field(
+        "qwen3", description="qwen3, llama, nanochat and gpt2 are causal, bert and modernbert masked"
+    )
+    layers: int = Field(4, ge=1)
+    width: int = Field(256, ge=32)
+    heads: int = Field(2, ge=1)
+    key_value_heads: int | None = Field(None, ge=1, description="Fewer than heads: grouped queries (qwen3, llama, nanochat)")
+    feed_forward: int | None = Field(
+        None, ge=32, description="Default: 4 widths, or 8/3 of the width, rounded up to 64, where it is gated"
+    )
+    context: int = Field(256, ge=16, description="Tokens per window")
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> Model:
+        if self.width % self.heads or (self.width // self.heads) % 2:
+            raise ValueError(f"width {self.width} must be an even multiple of heads {self.heads}")
+        if self.key_value_heads and (self.family in ("gpt2", "bert", "modernbert") or self.heads % self.key_value_heads):
+            raise ValueError(f"key_value_heads must divide heads {self.heads}, and {self.family} may not have them")
+        return self
+
+
+class Pretrain(Strict):
+    """How the model is trained. The first of steps, minutes, tokens, epochs and kwh to be used up ends the run, and the
+    schedule follows it.
+    """
+
+    model: Model = Model()
+    steps: int | None = Field(None, ge=1)
+    minutes: float | None = Field(30.0, gt=0)
+    epochs: float = Field(4.0, gt=0, description="Most passes over the training tokens")
+    tokens: int | None = Field(None, ge=1, description="Most tokens to read, each pass counted")
+    kwh: float | None = Field(
+        None, gt=0, description="Most energy of GPU and processor, in kWh: measured where that is possible, else estimated"
+    )
+    batch_tokens: int = Field(4096, ge=64, description="Most tokens per optimizer step; a small corpus gets smaller steps")
+    half_context: float = Field(
+        0.6,
+        ge=0,
+        le=1,
+        description="Share of the run, at its start, on windows of half the context and steps of half the tokens",
+    )
+    initialisation: Literal["unit", "normal"] = Field(
+        "unit", description="unit: embeddings of unit size and blocks that start at zero; normal: GPT-2's, deviation .02"
+    )
+    masking: float = Field(0.25, gt=0, lt=1, description="Masked models: share of the tokens to be predicted")
+    hybrid: float = Field(
+        0.0, ge=0, lt=1, description="Causal models: share of the steps that predict masked tokens from both sides (GPT-BERT)"
+    )
+    narrow_layers: int = Field(
+        0, ge=0, description="Masked models: this many last layers run at masked positions only (NarrowBERT)"
+    )
+    narrow_share: float = Field(0.8, ge=0, le=1, description="Share of the run with narrow layers; then all positions again")
+    isolate_documents: bool = Field(False, description="No token attends to, or is predicted from, another document")
+    dropout: float = Field(0.0, ge=0, lt=1, description="For many epochs over little text")
+    optimizer: Literal["muon", "adamw", "lion", "lamb"] = "muon"
+    learning_rate: float | None = Field(
+        None, gt=0, description="Of the matrices at its peak; default: muon .02, adamw .003, lion .0005, lamb .01"
+    )
+    embedding_learning_rate: float | None = Field(
+        None, gt=0, description="Of embeddings; default: that of matrices, but fifty times adamw's where entries have unit size"
+    )
+    norm_learning_rate: float = Field(0.003, gt=0, description="Of the gains of the norms and of biases")
+    weight_decay: float = Field(0.0, ge=0, description="Of matrices")
+    average: float | None = Field(None, gt=0, lt=1, description="Decay of an exponential moving average of the weights (EMA)")
+    schedule: Literal["wsd", "cosine", "linear"] = "wsd"
+    warm_up: float = Field(0.01, ge=0, lt=1, description="Share of the run")
+    decay: float = Field(0.5, gt=0, le=1, description="Share of the run that a wsd schedule spends going down")
+    clip: float = Field(1.0, gt=0, description="Largest gradient norm")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto", description="auto: bf16 where the hardware multiplies it, fp16 on older GPUs, else fp32"
+    )
+    checkpointing: bool = Field(False, description="Compute activations again instead of keeping them: slower, less memory")
+    processes: int = Field(0, ge=0, description="Data-parallel processes on this machine; 0: one for each GPU")
+    compile: bool | Literal["auto"] = "auto"
+    checkpoint_minutes: float = Field(5.0, gt=0)
+    log_steps: int = Field(10, ge=1)
+    seed: int = 1
+
+    @model_validator(mode="after")
+    def _objectives_fit_the_family(self) -> Pretrain:
+        if self.narrow_layers and (self.model.family not in MASKED_FAMILIES or self.narrow_layers >= self.model.layers):
+            raise ValueError(f"narrow_layers must be fewer than the {self.model.layers} layers of a masked model")
+        if self.hybrid and self.model.family in MASKED_FAMILIES:
+            raise ValueError(f"hybrid is for causal models; {self.model.family} is masked already")
+        return self
+
+    @property
+    def peak_learning_rate(self) -> float:
+        """Learning rate of the matrices at its peak."""
+        return self.learning_rate or {"muon": 0.02, "adamw": 0.003, "lion": 0.0005, "lamb": 0.01}[self.optimizer]
