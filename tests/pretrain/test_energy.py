@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import runs
 import torch
 
 from lang_configs.schema import Runtime
@@ -19,15 +20,7 @@ from tasks.pretrain import trainer as trainer_module
 from tasks.pretrain.energy import JOULES_PER_KWH, BusyCores, Meter, Nvml, Rapl
 from tasks.pretrain.models import build, shape_of
 
-TINY: dict[str, Any] = {
-    "model": {"layers": 1, "width": 32, "heads": 2, "feed_forward": 64, "context": 32},
-    "batch_tokens": 256,
-    "precision": "fp32",
-    "compile": False,
-    "minutes": None,
-    "epochs": 1e9,
-    "log_steps": 1,
-}
+TINY = runs.TINY | {"epochs": 1e9, "log_steps": 1, "checkpoint_minutes": 5.0}
 
 
 def zone(root: Path, number: str, name: str, microjoules: int, largest: int = 1_000_000) -> Path:
