@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from lang_configs.training import MASKED_FAMILIES, Pretrain
+from lang_configs.training import Pretrain
 
 STEPS_PER_EPOCH = 32
 """A small corpus gets smaller batches than the config allows, so that an epoch has this many steps."""
@@ -34,7 +34,7 @@ def plan_phases(config: Pretrain, windows: int, most: int, processes: int = 1) -
     same number for each of `processes`. A masked model may compute less in its first share (`narrow_layers`).
     """
     whole = max(1, min(config.batch_tokens // config.model.context, windows // STEPS_PER_EPOCH))
-    narrow = config.narrow_share if config.narrow_layers and config.model.family in MASKED_FAMILIES else 0.0
+    narrow = config.narrow_share if config.narrow_layers else 0.0
     phases = []
     for until in sorted({config.half_context, narrow, 1.0} - {0.0}):
         half = until <= config.half_context

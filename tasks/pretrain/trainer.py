@@ -117,14 +117,14 @@ class Trainer:
             self.unsaved = True
             state.step += 1
             state.windows += phase.windows
-            used, stop = self.ranks.largest(self.used(), self.stop)
+            used, stop, unsaved = self.ranks.largest(self.used(), self.stop, time.monotonic() - self.saved_at)
             if used == 1 or state.step % config.log_steps == 0:
                 now, joules = time.monotonic(), self.meter.measured_joules()
                 speed = (state.windows - logged_windows) * config.model.context / (now - logged_at)
                 power = watts(joules, logged_joules, now - logged_at)
                 self._log(scale * config.peak_learning_rate, norm, speed, self._mfu(speed, phase.half), power)
                 logged_at, logged_windows, logged_joules = now, state.windows, joules
-            if stop or used == 1 or self.ranks.largest(time.monotonic() - self.saved_at)[0] > 60 * config.checkpoint_minutes:
+            if stop or used == 1 or unsaved > 60 * config.checkpoint_minutes:
                 self.save()
             if stop and used < 1:
                 raise Stopped
