@@ -44,13 +44,18 @@ class Model(Strict):
         "qwen3", description="qwen3, llama, nanochat and gpt2 are causal, bert and modernbert masked"
     )
     layers: int = Field(4, ge=1)
-    width: int = Field(256, ge=32)
+    width: int = Field(192, ge=32)
     heads: int = Field(2, ge=1)
     key_value_heads: int | None = Field(None, ge=1, description="Fewer than heads: grouped queries (qwen3, llama, nanochat)")
     feed_forward: int | None = Field(
         None, ge=32, description="Default: 4 widths, or 8/3 of the width, rounded up to 64, where it is gated"
     )
     context: int = Field(256, ge=16, description="Tokens per window")
+    tied: bool = Field(
+        False,
+        description="One matrix for embeddings and output: fewer parameters. Two cost no more computation (one is looked up)"
+        " and learn more in the same time. BERT's are always one",
+    )
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> Model:

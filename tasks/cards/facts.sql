@@ -206,7 +206,8 @@ ORDER BY path;
 SELECT metrics->>'family' AS family, metrics->>'objective' AS objective, (metrics->>'parameters')::BIGINT AS parameters, (metrics->>'steps')::BIGINT AS steps, (metrics->>'tokens')::BIGINT AS tokens,
        (metrics->>'epochs')::DOUBLE AS epochs, (metrics->>'seconds')::DOUBLE AS seconds,
        coalesce((metrics->>'tokens_per_second')::DOUBLE, (metrics->>'tokens')::BIGINT / (metrics->>'seconds')::DOUBLE) AS tokens_per_second, metrics->>'precision' AS precision,
-       metrics->>'compiled' AS compiled, metrics->>'device' AS device, metrics->>'stopped_by' AS stopped_by,
+       metrics->>'compiled' AS compiled, metrics->>'device' AS device,
+       (metrics->>'published_step')::BIGINT AS published_step,
        (metrics->>'tokens')::DOUBLE / (metrics->>'parameters')::BIGINT AS tokens_per_parameter,
        machine, peak_memory_bytes, strftime(started, '%Y-%m-%d') AS started
 FROM stages WHERE stage = 'pretrain';
@@ -215,9 +216,9 @@ FROM stages WHERE stage = 'pretrain';
 SELECT max(step) AS step, arg_max(loss, step) AS loss, max(memory_bytes) AS memory_bytes FROM training;
 
 -- rows curve
-SELECT step, tokens, loss, bits_per_byte, learning_rate FROM (
+SELECT step, tokens, loss, bits_per_byte, validation_loss, validation_bits_per_byte, learning_rate FROM (
     SELECT *, row_number() OVER (ORDER BY step) AS number, count(*) OVER () AS total FROM training
-) WHERE number % ceil(total / 400.0) = 0 OR number = total ORDER BY step;
+) WHERE number % ceil(total / 400.0) = 0 OR number = total OR validation_loss IS NOT NULL ORDER BY step;
 
 -- row energy
 SELECT kwh, 1000 * kwh AS watt_hours, source, mfu, country, grid, grid_grams_per_kwh, co2_grams, cost, currency,
@@ -283,5 +284,5 @@ FROM decisions WHERE language_score IS NOT NULL GROUP BY 1 ORDER BY 1;
 -- row shape
 SELECT max(atom) FILTER (fullkey LIKE '%.model.layers') AS layers, max(atom) FILTER (fullkey LIKE '%.model.width') AS width,
        max(atom) FILTER (fullkey LIKE '%.model.heads') AS heads, max(atom) FILTER (fullkey LIKE '%.model.feed_forward') AS feed_forward,
-       max(atom) FILTER (fullkey LIKE '%.model.context') AS context
+       max(atom) FILTER (fullkey LIKE '%.model.context') AS context, max(atom) FILTER (fullkey LIKE '%.model.tied') AS tied
 FROM stages, json_tree(config) WHERE stage = 'pretrain';

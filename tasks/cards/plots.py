@@ -193,12 +193,14 @@ def training(figure: Any, facts: dict[str, Any]) -> bool:
         axes.plot(
             *zip(*points, strict=True), color=KEPT, linewidth=1.2, marker="" if len(points) > 30 else ".", label="training run"
         )
+        if looks := [(row["tokens"], seen) for row in facts["curve"] if (seen := row[f"validation_{name}"]) is not None]:
+            axes.plot(*zip(*looks, strict=True), "o", color=DROPPED, markersize=3.5, label="some held-out windows")
         axes.xaxis.set_major_formatter(lambda value, _: _short_number(value))
         axes.set_xlabel("tokens read")
         axes.set_title(title)
         if (final := finals[name]) is not None:
             axes.axhline(final, color=DROPPED, linewidth=1.2, linestyle="--", label=f"held-out text, at the end: {final:.3f}")
-            axes.legend(fontsize=8)
+        axes.legend(fontsize=8)
     return True
 
 

@@ -30,12 +30,12 @@ REASONS = {
 """Decisions of select in words; those on quality are put together from the name of their threshold."""
 
 FAMILIES = {
-    "qwen3": "Llama-like, as `Qwen3ForCausalLM`: rotary positions, RMSNorm, SwiGLU, query-key norm, tied embeddings",
-    "llama": "Llama, as `LlamaForCausalLM`: rotary positions, RMSNorm, SwiGLU, tied embeddings",
+    "qwen3": "Llama-like, as `Qwen3ForCausalLM`: rotary positions, RMSNorm, SwiGLU, query-key norm",
+    "llama": "Llama, as `LlamaForCausalLM`: rotary positions, RMSNorm, SwiGLU",
     "nanochat": "nanochat, as `NanoChatForCausalLM`: rotary positions, norms without gains, squared ReLU, query-key norm",
-    "gpt2": "GPT-2, as `GPT2LMHeadModel`: learned positions, LayerNorm, GELU, biases, tied embeddings",
-    "bert": "BERT, as `BertForMaskedLM`: learned positions, norms after each part, GELU, biases, tied embeddings",
-    "modernbert": "ModernBERT, as `ModernBertForMaskedLM`: rotary positions, norms before each part, GeGLU, tied embeddings",
+    "gpt2": "GPT-2, as `GPT2LMHeadModel`: learned positions, LayerNorm, GELU, biases",
+    "bert": "BERT, as `BertForMaskedLM`: learned positions, norms after each part, GELU, biases",
+    "modernbert": "ModernBERT, as `ModernBertForMaskedLM`: rotary positions, norms before each part, GeGLU",
 }
 """What sets each family of models apart, and the class of transformers that loads it."""
 

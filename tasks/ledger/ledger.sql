@@ -27,7 +27,7 @@ CREATE TABLE tokenizers (
 CREATE TABLE training (
     fingerprint VARCHAR, language VARCHAR, step BIGINT, tokens BIGINT, epoch DOUBLE, loss DOUBLE, bits_per_byte DOUBLE,
     learning_rate DOUBLE, gradient_norm DOUBLE, tokens_per_second DOUBLE, memory_bytes BIGINT, elapsed_seconds DOUBLE,
-    mfu DOUBLE, watts DOUBLE
+    mfu DOUBLE, watts DOUBLE, validation_loss DOUBLE, validation_bits_per_byte DOUBLE
 );
 CREATE TABLE energy (  -- of each training; source: how the kWh are known; grid: which country's CO2 per kWh was taken
     fingerprint VARCHAR, language VARCHAR, kwh DOUBLE, source VARCHAR, mfu DOUBLE, country VARCHAR, grid VARCHAR,

@@ -19,6 +19,7 @@ from lang_configs.training import Pretrain
 from tasks.pretrain.lamb import Lamb
 from tasks.pretrain.lion import Lion
 from tasks.pretrain.models.base import FINAL_GAIN, LanguageModel
+from tasks.pretrain.parallel import Ranks
 
 MUON_MOMENTUM = 0.95
 POLAR_EXPRESS = (
@@ -43,24 +44,31 @@ class MuonGroup:
     slices: list[tuple[str, int, int]]
     momentum: Tensor
 
+    def each(self) -> Iterator[tuple[tuple[str, int, int], Tensor]]:
+        """Every matrix by the weight and the rows that it is, with its momentum."""
+        return zip(self.slices, self.momentum, strict=True)
+
 
 class Optimizer:
     """Updates a model from its gradients.
 
     The model may hold bf16 weights: `self.weights` in fp32 are the truth, and are copied to it after each step. With
-    `pretrain.average`, `self.average` follows them (EMA).
+    `pretrain.average`, `self.average` follows them (EMA). Of several processes, each holds both only of what it owns.
     """
 
-    def __init__(self, model: LanguageModel, config: Pretrain) -> None:
-        self.config = config
+    def __init__(self, model: LanguageModel, config: Pretrain, ranks: Ranks | None = None) -> None:
+        self.config, self.ranks = config, ranks or Ranks()
         self.parameters = dict(model.named_parameters())
-        self.weights = {name: parameter.detach().float().clone() for name, parameter in self.parameters.items()}
+        self.owners = self.ranks.owners({name: parameter.numel() for name, parameter in self.parameters.items()})
+        own = {name: parameter for name, parameter in self.parameters.items() if self.owners[name] == self.ranks.rank}
+        self.weights = {name: parameter.detach().float().clone() for name, parameter in own.items()}
         self.average = {name: weight.clone() for name, weight in self.weights.items()} if config.average else {}
         kinds = {name: _kind(name, weight) for name, weight in self.weights.items()}
         matrices = [name for name, kind in kinds.items() if kind == "matrix"]
         muon = config.optimizer == "muon"
         self.muon = list(_muon_groups(model, self.weights, matrices)) if muon else []
-        self.rule = _rule(config, _groups(model, config, self.weights, kinds, without_matrices=muon))
+        groups = _groups(model, config, self.weights, kinds, without_matrices=muon)
+        self.rule = _rule(config, groups) if groups else None
 
     def gradient_norm(self, loss_scale: float = 1.0) -> float:
         """Norm of the whole gradient before clipping, that of a loss times `loss_scale`; infinite or NaN if any of it is."""
@@ -82,42 +90,50 @@ class Optimizer:
         """The weights to be used: the latest ones, or their moving average."""
         return self.average or self.weights
 
+    @torch.no_grad()
+    def show(self, weights: dict[str, Tensor]) -> None:
+        """Let the model compute with these weights, in every process, until the next step."""
+        torch._foreach_copy_([self.parameters[name] for name in weights], list(weights.values()))
+        self.ranks.send_around(self.parameters, self.owners)
+
     def state(self) -> dict[str, Tensor]:
-        """Momenta, moments and the average by name; they share memory with the optimizer."""
-        state = {f"muon.{index}": group.momentum for index, group in enumerate(self.muon)}
+        """Momenta, moments and the average by name, of what this process owns; they share memory with the optimizer."""
+        state = {f"muon.{start}.{name}": value for group in self.muon for (name, start, _), value in group.each()}
         state |= {f"average.{name}": weight for name, weight in self.average.items()}
+        of_weights = self.rule.state if self.rule else {}
         for name, weight in self.weights.items():
-            state |= {f"rule.{key}.{name}": value for key, value in self.rule.state.get(weight, {}).items()}
+            state |= {f"rule.{key}.{name}": value for key, value in of_weights.get(weight, {}).items()}
         return state
 
     @torch.no_grad()
     def load(self, weights: dict[str, Tensor], state: dict[str, Tensor]) -> None:
-        """Go on from the weights and the `state()` of an earlier run."""
+        """Go on from the weights and the states of all processes of an earlier run, which may have been more or fewer."""
         for name, weight in self.weights.items():
             weight.copy_(weights[name])
-            self.parameters[name].copy_(weight)
-        for index, group in enumerate(self.muon):
-            group.momentum.copy_(state[f"muon.{index}"])
-        for name, value in state.items():
-            kind, _, rest = name.partition(".")
-            if kind == "average":
-                self.average[rest].copy_(value)
-            elif kind == "rule":
-                key, _, weight_name = rest.partition(".")
-                weight = self.weights[weight_name]
+        self.show(self.weights)
+        for group in self.muon:
+            for (name, start, _), momentum in group.each():
+                momentum.copy_(state[f"muon.{start}.{name}"])
+        for name, average in self.average.items():
+            average.copy_(state[f"average.{name}"])
+        for full_name, value in state.items():
+            kind, key, name = full_name.split(".", 2)
+            if kind == "rule" and self.rule and name in self.weights:
+                weight = self.weights[name]
                 self.rule.state[weight][key] = value.to(weight.device)
 
     @torch.no_grad()
     def _update(self, gradients: dict[str, Tensor], scale: float, clip: float) -> None:
         for group in self.muon:
             self._muon(group, gradients, self.config.peak_learning_rate * scale, clip)
-        for settings in self.rule.param_groups:
-            settings["lr"] = settings["peak"] * scale
-            for name, weight in zip(settings["names"], settings["params"], strict=True):
-                weight.grad = gradients[name].float() * clip
-        self.rule.step()
-        self.rule.zero_grad()
-        torch._foreach_copy_(list(self.parameters.values()), list(self.weights.values()))
+        if self.rule:
+            for settings in self.rule.param_groups:
+                settings["lr"] = settings["peak"] * scale
+                for name, weight in zip(settings["names"], settings["params"], strict=True):
+                    weight.grad = gradients[name].float() * clip
+            self.rule.step()
+            self.rule.zero_grad()
+        self.show(self.weights)
         if self.config.average:
             torch._foreach_lerp_(list(self.average.values()), list(self.weights.values()), 1 - self.config.average)
 
@@ -152,7 +168,9 @@ def orthogonalise(matrices: Tensor, dtype: torch.dtype = torch.float32) -> Tenso
 def _kind(name: str, weight: Tensor) -> str:
     if weight.ndim < 2:
         return "gain"
-    return "matrix" if name.startswith("blocks.") or name == "head.dense.weight" else "embedding"
+    if name.startswith("blocks.") or name == "head.dense.weight":
+        return "matrix"
+    return "output" if name == "output.weight" else "embedding"
 
 
 def _muon_groups(model: nn.Module, weights: dict[str, Tensor], matrices: list[str]) -> Iterator[MuonGroup]:
@@ -163,7 +181,7 @@ def _muon_groups(model: nn.Module, weights: dict[str, Tensor], matrices: list[st
         for rows in getattr(model.get_submodule(name.rpartition(".")[0]), "sizes", (len(weights[name]),)):
             by_shape.setdefault((rows, weights[name].shape[1]), []).append((name, start, start + rows))
             start += rows
-    device = next(iter(weights.values())).device
+    device = next(model.parameters()).device
     for shape, slices in by_shape.items():
         yield MuonGroup(slices, torch.zeros(len(slices), *shape, device=device))
 
@@ -178,8 +196,9 @@ def _groups(
     small = FINAL_GAIN if model.last_gain else 1.0  # in proportion to where it starts
     wanted = [
         ([name for name, kind in kinds.items() if kind == "embedding"], config.embedding_learning_rate or unit * usual, 0.0),
+        ([name for name, kind in kinds.items() if kind == "output"], usual, 0.0),
         ([name for name, kind in kinds.items() if kind == "gain" and name != model.last_gain], config.norm_learning_rate, 0.0),
-        ([model.last_gain] if model.last_gain else [], config.norm_learning_rate * small, 0.0),
+        ([model.last_gain] if model.last_gain in kinds else [], config.norm_learning_rate * small, 0.0),
         ([] if without_matrices else [n for n, kind in kinds.items() if kind == "matrix"], rate, config.weight_decay),
     ]
     return [

@@ -1,16 +1,22 @@
 """Data-parallel processes: each reads its share of the windows, and all take the same step with the mean of their gradients.
 
-`torchrun` starts them and tells each its rank; they meet over NCCL on GPUs and gloo on CPUs. Weights and optimizer stand in
-every process, so all of them hold the same numbers after each step, and only the first one writes.
+`torchrun` starts them and tells each its rank; they meet over NCCL on GPUs and gloo on CPUs. Every process holds the whole
+model in the type that it computes in. The fp32 weights and the optimizer's state, which are most of the memory, are shared out:
+each process updates the parameters that it owns and sends them to the others (ZeRO stage 1, arXiv 1910.02054). Only the first
+process writes.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, distributed
+
+BUCKET = 1 << 24
+"""Numbers that are averaged in one message: 64 MiB in fp32, beside the gradients themselves."""
 
 
 class Ranks:
@@ -33,20 +39,53 @@ class Ranks:
         """Replace gradients by their mean over all processes, in place; returns the means of some numbers likewise."""
         if self.count == 1:
             return list(numbers)
-        gradients = list(gradients)
-        flat = torch.cat([gradient.float().flatten() for gradient in gradients] + [gradients[0].new_tensor(numbers).float()])
-        distributed.all_reduce(flat)
-        flat /= self.count
-        for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients] + [len(numbers)]), strict=False):
-            gradient.copy_(part.view_as(gradient))
-        return flat[-len(numbers) :].tolist()
+        for bucket in _buckets(gradients):
+            flat = torch.cat([gradient.float().flatten() for gradient in bucket])
+            distributed.all_reduce(flat)
+            flat /= self.count
+            for gradient, part in zip(bucket, flat.split([gradient.numel() for gradient in bucket]), strict=True):
+                gradient.copy_(part.view_as(gradient))
+        means = torch.tensor(numbers, dtype=torch.float64, device=self._device)
+        distributed.all_reduce(means)
+        return (means / self.count).tolist()
+
+    def owners(self, sizes: Mapping[str, int]) -> dict[str, int]:
+        """Which process owns each name, so that sizes add up to about the same everywhere."""
+        owners, loads = {}, [0] * self.count
+        for name in sorted(sizes, key=lambda name: -sizes[name]):
+            owners[name] = loads.index(min(loads))
+            loads[owners[name]] += sizes[name]
+        return owners
+
+    def send_around(self, tensors: Mapping[str, Tensor], owners: Mapping[str, int]) -> None:
+        """Fill each tensor of every process with what its owner has."""
+        if self.count > 1:
+            sent = [distributed.broadcast(tensors[name], owners[name], async_op=True) for name in owners]
+            for message in sent:
+                message.wait()
+
+    def gather(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The tensors of all processes by name, in the first one, those of others in its main memory; the others get none."""
+        if self.count == 1:
+            return tensors
+        described: list[Any] = [None] * self.count
+        distributed.all_gather_object(described, {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()})
+        gathered = dict(tensors) if self.first else {}
+        for rank in range(1, self.count):
+            for name, (shape, dtype) in described[rank].items():
+                if self.rank == rank:
+                    distributed.send(tensors[name].to(self._device).contiguous(), 0)
+                elif self.first:
+                    buffer = torch.empty(shape, dtype=dtype, device=self._device)
+                    distributed.recv(buffer, rank)
+                    gathered[name] = buffer.cpu()
+        return gathered
 
     def largest(self, *numbers: float) -> list[float]:
         """The largest of each number over all processes."""
         if self.count == 1:
             return list(numbers)
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        largest = torch.tensor(numbers, dtype=torch.float64, device=device)
+        largest = torch.tensor(numbers, dtype=torch.float64, device=self._device)
         distributed.all_reduce(largest, distributed.ReduceOp.MAX)
         return largest.tolist()
 
@@ -54,3 +93,17 @@ class Ranks:
         """Leave the group."""
         if self.count > 1:
             distributed.destroy_process_group()
+
+    @property
+    def _device(self) -> str:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _buckets(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
+    bucket: list[Tensor] = []
+    for tensor in tensors:
+        if bucket and sum(other.numel() for other in bucket) + tensor.numel() > BUCKET:
+            yield bucket
+            bucket = []
+        bucket.append(tensor)
+    yield bucket

@@ -45,8 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
         signal.signal(signal.SIGTERM, trainer.on_signal)
         trainer.start()
         trainer.run(_reporter(trainer.config.model.context))
-        if trainer.ranks.first:
-            _emit({"metrics": trainer.publish()})
+        _emit({"metrics": trainer.publish()})
         trainer.ranks.close()
     except Stopped:
         _emit({"stopped": True})

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import logging
 import math
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from lang_configs.training import Pretrain
 from tasks.documents import write_table
 from tasks.pretrain import CHECKPOINTS, checkpoint, hardware, models
 from tasks.pretrain.batches import Phase, plan_phases
-from tasks.pretrain.data import TokenFiles, Windows, halve, mask
+from tasks.pretrain.data import TokenFiles, Windows, halve, mask, validation_windows
 from tasks.pretrain.energy import JOULES_PER_KWH, Meter, watts
 from tasks.pretrain.guard import Guard
 from tasks.pretrain.optimizer import Optimizer
@@ -31,6 +32,8 @@ from tasks.pretrain.schedule import Used, learning_rate_scale, progress
 from tasks.pretrain.utilization import flops_per_token, peak_flops
 from tasks.stage import StageError, peak_memory, replacing
 
+LOOKS = 10
+"""How often the held-out loss is measured in a run, at equal shares of its budget."""
 FP16_SCALE, FP16_GROWTH_STEPS = 2.0**16, 2000
 """Where fp16's loss scale starts, and after how many finite steps it doubles (torch.amp.GradScaler's)."""
 
@@ -49,6 +52,8 @@ METRICS = pa.schema(
         ("memory_bytes", pa.int64()),
         ("elapsed_seconds", pa.float64()),
         ("mfu", pa.float64()),  # since the last row; null for a GPU whose peak is not known
+        ("validation_loss", pa.float64()),  # nats per predicted token of some held-out windows, at each tenth of the run
+        ("validation_bits_per_byte", pa.float64()),
         ("watts", pa.float64()),  # as measured since the last row; null where no counter can be read
     ]
 )
@@ -68,6 +73,7 @@ class State:
     joules: float = 0.0
     loss_scale: float = 1.0
     good_steps: int = 0
+    validation_loss: float | None = None
     losses: list[float] = field(default_factory=list)
     rows: list[dict[str, Any]] = field(default_factory=list)
 
@@ -79,19 +85,21 @@ class Trainer:
         self.config, self.out, self.ranks = config, out, Ranks()
         self.files = TokenFiles.read(tokens)
         self.data = Windows(self.files, config.model.context, config.seed)
+        self.held_out = validation_windows(self.files, config.model.context)
         self.device = hardware.pick_device()
         self.dtype = hardware.pick_dtype(config.precision, self.device)
         torch.manual_seed(config.seed)
         self.model = models.new(config, self.files.vocab_size, self.files.bos).to(self.device)
-        self.optimizer = Optimizer(self.model, config)
+        self.optimizer = Optimizer(self.model, config, self.ranks)
         self.model.to(self.dtype)
-        self.parameters = sum(weight.numel() for weight in self.optimizer.weights.values())
+        self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
         most = hardware.most_windows(self.model.shape, self.device, config.checkpointing)
         self.phases = plan_phases(config, self.data.count, most, self.ranks.count)
         self.meter, self.peak = Meter(self.device), peak_flops(self.device, self.dtype)
         self.state, self.guard = State(), Guard()
         if self.dtype == torch.float16:
             self.state.loss_scale = FP16_SCALE
+        self.best = math.inf
         self.unsaved = self.stop = False
         self.loss, self.compiled = self.model.loss, False
 
@@ -110,6 +118,7 @@ class Trainer:
         logged_at, logged_windows, logged_joules = time.monotonic(), state.windows, self.meter.measured_joules()
         (used,) = self.ranks.largest(self.used())
         while used < 1 or state.step == 0:
+            before = used
             phase = next((phase for phase in self.phases if used < phase.until), self.phases[-1])
             loss, norm = self._backward(phase)
             scale = learning_rate_scale(config.schedule, used, config.warm_up, config.decay)
@@ -118,12 +127,14 @@ class Trainer:
             state.step += 1
             state.windows += phase.windows
             used, stop, unsaved = self.ranks.largest(self.used(), self.stop, time.monotonic() - self.saved_at)
-            if used == 1 or state.step % config.log_steps == 0:
+            look = self.held_out is not None and math.floor(LOOKS * used) > math.floor(LOOKS * before)
+            if used == 1 or state.step % config.log_steps == 0 or look:
                 now, joules = time.monotonic(), self.meter.measured_joules()
                 speed = (state.windows - logged_windows) * config.model.context / (now - logged_at)
                 power = watts(joules, logged_joules, now - logged_at)
-                self._log(scale * config.peak_learning_rate, norm, speed, self._mfu(speed, phase.half), power)
-                logged_at, logged_windows, logged_joules = now, state.windows, joules
+                held_out = self._validate(final=used == 1) if look else None
+                self._log(phase, scale, norm, speed, power, held_out)
+                logged_at, logged_windows, logged_joules = time.monotonic(), state.windows, self.meter.measured_joules()
             if stop or used == 1 or unsaved > 60 * config.checkpoint_minutes:
                 self.save()
             if stop and used < 1:
@@ -140,23 +151,26 @@ class Trainer:
 
     def save(self) -> None:
         """Write a checkpoint if there is something new to save; a disk that is full costs this one, not the run."""
-        if self.unsaved and self.ranks.first:
+        if self.unsaved:
+            weights, moments = self.ranks.gather(self.optimizer.weights), self.ranks.gather(self.optimizer.state())
             record = {"run": self._identity(), "guard": asdict(self.guard), **asdict(self.state)}
-            weights, moments = self.optimizer.weights, self.optimizer.state()
-            try:
-                checkpoint.save(self.out / CHECKPOINTS, self.state.step, weights, moments, record)
-            except (OSError, SafetensorError) as error:
-                log.warning(
-                    "the checkpoint of step %d could not be written (%s); the one before is kept", self.state.step, error
-                )
+            with _disk_may_be_full("the checkpoint", self.state.step):
+                if self.ranks.first:
+                    checkpoint.save(self.out / CHECKPOINTS, self.state.step, weights, moments, record)
         self.unsaved = False
         self.saved_at = time.monotonic()
 
     def publish(self) -> dict[str, Any]:
-        """Write `model/` and `metrics.parquet`; return the metrics of the whole run."""
+        """Write `model/` and `metrics.parquet` in the first process; return the metrics of the whole run.
+
+        The model is the last one, unless the held-out loss was lower before: then that one, which too many epochs spoiled.
+        """
         files, state = self.files, self.state
+        weights, step, validation = self._best()
+        if not self.ranks.first:
+            return {}
         model = models.build(self.model.shape)
-        model.load_state_dict(self.optimizer.published())
+        model.load_state_dict(weights)
         for earlier in [self.out / "model", *self.out.glob(".model.*.tmp")]:
             shutil.rmtree(earlier, ignore_errors=True)
         with replacing(self.out / "model") as temporary:
@@ -174,6 +188,8 @@ class Trainer:
             "tokens_per_second": round(tokens / state.seconds),
             "training_loss": state.rows[-1]["loss"],
             "training_bits_per_byte": state.rows[-1]["bits_per_byte"],
+            "published_step": step,
+            "validation_loss": validation,
             "skipped_steps": self.guard.not_finite + self.guard.spikes,
             "loss_spikes": self.guard.spikes,
             "mfu": self._mfu(tokens / state.seconds, half=False),
@@ -192,15 +208,55 @@ class Trainer:
             raise Stopped
 
     def _resume(self) -> None:
-        found = checkpoint.load_latest(self.out / CHECKPOINTS)
+        folder = self.out / CHECKPOINTS
+        found, best = checkpoint.load_latest(folder), checkpoint.load_best(folder)
+        self.best = best[2] if best else math.inf
         if not found:
             return
         weights, moments, record = found
         if record.pop("run") != self._identity():
-            raise StageError(f"{self.out / CHECKPOINTS}: a run with another config or other tokens; remove it to start anew")
+            raise StageError(f"{folder}: a run with another config or other tokens; remove it to start anew")
         self.guard = Guard(**record.pop("guard"))
         self.state = State(**record)
         self.optimizer.load(weights, moments)
+
+    def _validate(self, final: bool) -> float:
+        """Mean loss of the held-out windows; the weights are kept if they are the best so far and not the last."""
+        assert self.held_out is not None
+        masked, size = self.model.objective == "masked", self.phases[-1].each
+        self._set(self.phases[-1], masked)
+        if self.config.average:
+            self.optimizer.show(self.optimizer.published())
+        self.model.eval()
+        total = 0.0
+        with torch.no_grad():
+            for first in range(0, len(self.held_out), size):
+                rows = self.held_out[first : first + size]
+                total += len(rows) * self.model.loss(*self._shown(rows, (self.config.seed, first), masked)).item()
+        self.model.train()
+        if self.config.average:
+            self.optimizer.show(self.optimizer.weights)
+        (loss,) = self.ranks.largest(total / len(self.held_out))  # so that all agree
+        self.state.validation_loss = loss
+        if loss < self.best and not final:
+            self.best = loss
+            weights = self.ranks.gather(self.optimizer.published())
+            with _disk_may_be_full("the best weights so far", self.state.step):
+                if self.ranks.first:
+                    checkpoint.save_best(self.out / CHECKPOINTS, self.state.step, weights, loss)
+        return loss
+
+    def _best(self) -> tuple[dict[str, Tensor], int, float | None]:
+        """The weights to publish, their step and their held-out loss."""
+        state, last = self.state, self.state.validation_loss
+        found = checkpoint.load_best(self.out / CHECKPOINTS)
+        if last is None or not found or found[2] >= last:
+            return self.ranks.gather(self.optimizer.published()), state.step, last
+        log.warning(
+            "the held-out loss rose from %.3f to %.3f after step %d, whose model is taken: more text, fewer epochs or dropout"
+            " would have made use of the rest of the time", found[2], last, found[1],
+        )  # fmt: skip
+        return found
 
     def _identity(self) -> dict[str, Any]:
         config = self.config.model_dump(mode="json")
@@ -237,13 +293,13 @@ class Trainer:
     def _batch(self, phase: Phase, position: int, masked: bool) -> tuple[Tensor, ...]:
         """One micro-batch, beginning with the window at `position` of the run, as the model's loss takes it."""
         rows = self.data.read(position, phase.each)
-        if phase.half:
-            rows = halve(rows)
+        return self._shown(halve(rows) if phase.half else rows, (self.config.seed, position, phase.half), masked)
+
+    def _shown(self, rows: Tensor, key: tuple[int, ...], masked: bool) -> tuple[Tensor, ...]:
         if not masked:
             return (rows.to(self.device),)
         if self.files.mask is None:
             raise StageError(f"{self.files.folder}: the tokenizer has no mask token; train it again with this version")
-        key = (self.config.seed, position, phase.half)
         return tuple(part.to(self.device) for part in mask(rows, self.config.masking, self.files.mask, key))
 
     def _backward(self, phase: Phase) -> tuple[float, float]:
@@ -279,16 +335,26 @@ class Trainer:
 
     def _mfu(self, speed: float, half: bool) -> float | None:
         shape, length = self.model.shape, self.config.model.context // (2 if half else 1)
-        flops = flops_per_token(self.parameters, shape.layers, shape.width, length)
+        flops = flops_per_token(self.model.multiplied, shape.layers, shape.width, length)
         return speed * flops / (self.peak * self.ranks.count) if self.peak else None
 
-    def _log(self, rate: float, norm: float, speed: float, mfu: float | None, power: float | None) -> None:
+    def _log(self, phase: Phase, scale: float, norm: float, speed: float, power: float | None, held_out: float | None) -> None:
         state, files = self.state, self.files
         loss = sum(state.losses) / len(state.losses) if state.losses else None
         state.losses.clear()
         memory = torch.cuda.max_memory_allocated() if self.device == "cuda" else peak_memory()
-        causal = self.model.objective == "causal" and loss is not None
-        bits = loss / math.log(2) * files.train_tokens / files.train_bytes if causal and loss else None
-        row = [state.step, state.windows * self.config.model.context, state.windows / self.data.count, loss, bits,
-               rate, norm if math.isfinite(norm) else None, speed, memory, state.seconds, mfu, power]  # fmt: skip
-        state.rows.append(dict(zip(METRICS.names, row, strict=True)))
+        per_byte = files.train_tokens / files.train_bytes / math.log(2) if self.model.objective == "causal" else None
+        bits, held_out_bits = (per_byte * nats if per_byte and nats is not None else None for nats in (loss, held_out))
+        rate, mfu = scale * self.config.peak_learning_rate, self._mfu(speed, phase.half)
+        values = [state.step, state.windows * self.config.model.context, state.windows / self.data.count, loss, bits, rate]
+        values += [norm if math.isfinite(norm) else None, speed, memory, state.seconds, mfu, held_out, held_out_bits, power]
+        state.rows.append(dict(zip(METRICS.names, values, strict=True)))
+
+
+@contextlib.contextmanager
+def _disk_may_be_full(what: str, step: int) -> Iterator[None]:
+    """A disk that is full costs what was to be written, not the run."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        log.warning("%s of step %d could not be written (%s); the one before is kept", what, step, error)

@@ -2,9 +2,10 @@
 
 More pieces make fewer tokens of a text, and each token dearer: its scores are one product with an embedding of every piece.
 Training costs 6 floating-point operations for each parameter and token (Kaplan et al. 2020, arXiv:2001.08361), so a byte of
-text costs 6 x parameters / bytes per token, both of which are known before any model is trained. The size with the least is
-taken: for the same computation its model reads most text. (Tao et al. 2024, Scaling Laws with Vocabulary, arXiv:2407.13623,
-weigh the same two sides, and find as here that larger models deserve larger vocabularies.)
+text costs 6 x parameters / bytes per token, both of which are known before any model is trained. (An embedding that is not
+the output matrix too is looked up, not multiplied with, and does not count.) The size with the least is taken: for the same
+computation its model reads most text. (Tao et al. 2024, Scaling Laws with Vocabulary, arXiv:2407.13623, weigh the same two
+sides, and find as here that larger models deserve larger vocabularies.)
 """
 
 from __future__ import annotations
@@ -25,17 +26,18 @@ class TokenizerForModel(Tokenizer):
 
 
 def costs(model: Model, pieces: int, bytes_per_token: float) -> dict[str, Any]:
-    """Parameters of the model with so many pieces, the share of the embedding in them, training FLOPs for a byte of text."""
+    """Parameters of a model with so many pieces, the share of embedding and output in them, training FLOPs for a byte of text."""
     import torch
 
     from tasks.pretrain.models import build, shape_of
 
     with torch.device("meta"):  # shapes alone
-        parameters = sum(weight.numel() for weight in build(shape_of(model, pieces)).parameters())
+        empty = build(shape_of(model, pieces))
+    parameters = sum(weight.numel() for weight in empty.parameters())
     return {
         "parameters": parameters,
-        "embedding_share": pieces * model.width / parameters,
-        "flops_per_byte": FLOPS * parameters / bytes_per_token,
+        "embedding_share": pieces * model.width * (1 if empty.shape.tied else 2) / parameters,
+        "flops_per_byte": FLOPS * empty.multiplied / bytes_per_token,
     }
 
 

@@ -261,12 +261,13 @@ def build(workspace: Path, number: int = 400) -> Run:
         "objective": "causal",
         "parameters": 5261312,
         "steps": 890,
+        "published_step": 801,
         "tokens": 3645440,
         "epochs": 4.0,
         "seconds": 480.5,
         "precision": "fp32",
     }
-    shape = {"layers": 4, "width": 256, "heads": 2, "feed_forward": None, "context": 256}
+    shape = {"layers": 4, "width": 256, "heads": 2, "feed_forward": None, "context": 256, "tied": True}
     run.add("pretrain", made_up(trained, metrics=pa.Table.from_pylist(TRAINING)), Settings(model=shape, seed=1))
     run.add("evaluate", made_up(EVALUATION), Settings())
     return run
@@ -291,7 +292,7 @@ def masked(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     other.outputs = dict(run.outputs)
     rows = [row | {"bits_per_byte": None} for row in TRAINING]
     metrics = pa.Table.from_pylist(rows, pa.Table.from_pylist(TRAINING).schema)
-    shape = {"layers": 4, "width": 256, "heads": 2, "feed_forward": None, "context": 256}
+    shape = {"layers": 4, "width": 256, "heads": 2, "feed_forward": None, "context": 256, "tied": True}
     trained = {"family": "modernbert", "objective": "masked", "parameters": 5261312, "steps": 890, "tokens": 3645440}
     other.add("pretrain", made_up(trained, metrics=metrics), Settings(model=shape, seed=1))
     other.add("evaluate", made_up(MASKED_EVALUATION), Settings(masking=0.25))
@@ -419,6 +420,12 @@ def test_the_front_matter_of_the_model_card(written: Path) -> None:
     assert results["Swahili corpus, held-out text", "bits_per_byte"] == 1.5312
     assert results["masakhanews", "macro_f1"] == 0.71
     assert len(results) == 5, "three measures of held-out text, one score for each task, no floors"
+
+
+def test_the_model_card_tells_of_an_earlier_best_step_and_a_shared_matrix(written: Path) -> None:
+    _, body = parts(written / "model_card.md")
+    assert "| Steps | 890; the model is that of step 801, when it predicted held-out text best |" in body
+    assert "| Output matrix | the embeddings once more |" in body
 
 
 def test_the_card_of_a_masked_model_shows_no_measure_of_causal_ones(masked: Path) -> None:

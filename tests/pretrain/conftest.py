@@ -19,10 +19,10 @@ def _one_thread() -> None:
 
 @pytest.fixture
 def make_tokens(tmp_path: Path) -> Callable[..., Path]:
-    """Give `make_tokens(documents=40)`: writes that many documents of ten sentences and returns the folder."""
+    """Give `make_tokens(documents=40)`: writes that many documents of ten sentences, and as long ones that are held out."""
 
-    def make(documents: int = 40, name: str = "tokens") -> Path:
-        texts = [" ".join(sentences(10, seed)) for seed in range(documents)]
-        return write_tokens(tmp_path / name, texts)
+    def make(documents: int = 40, name: str = "tokens", held_out: int = 4) -> Path:
+        texts = [" ".join(sentences(10, seed)) for seed in range(documents + held_out)]
+        return write_tokens(tmp_path / name, texts[:documents], texts[documents:])
 
     return make

@@ -2,6 +2,7 @@
 
 import logging
 import resource
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,10 @@ def run_with(trainer: Trainer, spoil: Callable[[int, torch.Tensor], torch.Tensor
 def test_nan_gradients_and_tenfold_losses_are_survived(make_tokens: Callable[..., Path], tmp_path: Path) -> None:
     tokens, config = (
         make_tokens(documents=100),
-        TINY | {"steps": 200, "batch_tokens": 1024, "half_context": 0.0, "checkpoint_minutes": 5.0},
+        TINY | {"steps": 300, "batch_tokens": 1024, "half_context": 0.0, "checkpoint_minutes": 5.0},
     )
     calm = run_here(tokens, tmp_path / "calm", config)
-    bad = {20: float("nan"), 90: 10.0, 91: 10.0, 150: float("inf")}
+    bad = {20: float("nan"), 60: float("inf"), 240: 10.0, 241: 10.0}
     trainer = Trainer(tokens, tmp_path / "bad", Pretrain.model_validate(config))
     spoiled = run_with(trainer, lambda step, loss: loss * bad.get(step, 1.0))
     assert (spoiled.guard.not_finite, spoiled.guard.spikes) == (2, 2)
@@ -66,9 +67,10 @@ def test_a_full_disk_costs_a_checkpoint_and_not_the_run(
             trainer.run(fill)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert caplog.text.count("could not be written") == 10
+    assert caplog.text.count("the checkpoint of step") == 10 == caplog.text.count("the one before is kept") - 3
     assert step_reached(tmp_path) == 30
-    assert {path.name for path in (tmp_path / CHECKPOINTS).iterdir()} == {"step-00000029", "step-00000030"}
+    left = {path.name for path in (tmp_path / CHECKPOINTS).iterdir()}
+    assert left == {"step-00000029", "step-00000030", "best-00000027"}
     assert checkpoint.load_latest(tmp_path / CHECKPOINTS) is not None
 
 
@@ -105,19 +107,40 @@ def _interrupt() -> None:
     raise KeyboardInterrupt
 
 
+TWO_PROCESSES = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+
+
 def test_two_processes_train_what_one_does(make_tokens: Callable[..., Path], tmp_path: Path) -> None:
-    config = TINY | {"steps": 30, "log_steps": 1, "batch_tokens": 512, "checkpoint_minutes": 5.0}
+    config = TINY | {"steps": 30, "log_steps": 1, "batch_tokens": 512, "checkpoint_minutes": 5.0, "average": 0.9}
     tokens = make_tokens(documents=200)
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
-    two = start(tokens, tmp_path / "two", config, launcher)
+    two = start(tokens, tmp_path / "two", config, TWO_PROCESSES)
     one = finish(start(tokens, tmp_path / "one", config))
     assert (one["processes"], finish(two)["processes"]) == (1, 2)
-    first, second = result(tmp_path / "one")[2], result(tmp_path / "two")[2]
+    (weights, _, first), (others, _, second) = result(tmp_path / "one"), result(tmp_path / "two")
     assert len(first) == len(second) == 30
+    assert weights.keys() == others.keys()  # each process owns some of them; the checkpoint has all, momenta and averages too
+    for name, tensor in weights.items():
+        torch.testing.assert_close(others[name], tensor, atol=1e-3, rtol=1e-3, msg=name)
     for a, b in zip(first, second, strict=True):
         assert a["tokens"] == b["tokens"]
         assert a["loss"] == pytest.approx(b["loss"], rel=1e-4)
         assert a["gradient_norm"] == pytest.approx(b["gradient_norm"], rel=1e-3)
+        assert (a["validation_loss"] is None) == (a["step"] % 3 != 0)
+        assert a["validation_loss"] is None or a["validation_loss"] == pytest.approx(b["validation_loss"], rel=1e-4)
+
+
+def test_what_two_processes_began_one_can_end(make_tokens: Callable[..., Path], tmp_path: Path) -> None:
+    config = TINY | {"steps": 400, "batch_tokens": 512}
+    tokens = make_tokens(documents=200)
+    two = start(tokens, tmp_path, config, TWO_PROCESSES)
+    while two.poll() is None and step_reached(tmp_path) < 20:
+        time.sleep(0.05)
+    two.kill()
+    two.wait()
+    assert 20 <= step_reached(tmp_path) < 400
+    metrics = finish(start(tokens, tmp_path, config))
+    assert (metrics["steps"], metrics["processes"]) == (400, 1)
+    assert metrics["training_loss"] < 2
 
 
 def test_fp16_on_a_cpu_is_refused_with_the_reason() -> None:

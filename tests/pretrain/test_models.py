@@ -39,13 +39,13 @@ def shape(family: str, context: int = 48) -> ModelShape:
 
 
 GROUPED = [dataclasses.replace(shape(family), key_value_heads=2) for family in ("qwen3", "llama", "nanochat")]
-UNTIED = [dataclasses.replace(shape(family), tied=family == "nanochat") for family in CAUSAL]
+TIED = [dataclasses.replace(shape(family), tied=True) for family in FAMILIES]
 WIDE_HEADS = dataclasses.replace(shape("qwen3"), head_width=32, rope_base=1e6)
 LOCAL = dataclasses.replace(
     shape("modernbert"), local_attention=4, global_every=2, rope_base=160_000.0, local_rope_base=10_000.0
 )
 LONG = [shape("qwen3", 300), shape("modernbert", 300)]  # beyond MATMUL_CONTEXT
-SHAPES = [*(shape(family) for family in FAMILIES), *GROUPED, *UNTIED, WIDE_HEADS, LOCAL, *LONG]
+SHAPES = [*(shape(family) for family in FAMILIES), *GROUPED, *TIED, WIDE_HEADS, LOCAL, *LONG]
 
 
 def random_model(shape: ModelShape) -> LanguageModel:

@@ -88,7 +88,7 @@ def test_the_stage_trains_publishes_and_cleans_up(make_tokens: Callable[..., Pat
 
 
 def test_a_failing_child_is_one_clear_sentence(make_tokens: Callable[..., Path], tmp_path: Path) -> None:
-    config = Pretrain.model_validate(TINY | {"steps": 50, "learning_rate": 1e30, "embedding_learning_rate": 1e30})
+    config = Pretrain.model_validate(TINY | {"steps": 50, "optimizer": "adamw", "learning_rate": 1e30})
     with pytest.raises(StageError, match=r"^training failed: the loss or gradient was infinite or NaN 3 steps in a row; lower"):
         pretrain({"tokens": make_tokens(), "tokenizer": tmp_path}, config, tmp_path, Work())
 

@@ -109,8 +109,8 @@ def test_a_measurement_is_made_once_for_a_model_and_trains_like_the_real_thing(
     assert known_speed(config, 5000, 300) is None
     speed = measured_speed(config, 5000, 300)
     assert (speed.device, speed.precision, speed.compiles) == ("cpu", "float32", False) or speed.device == "cuda"
-    # 300 pieces, 4 matrices of attention, 3 of the feed-forward, gains; 156 windows make 32 steps of 4
-    assert speed.parameters == 300 * 32 + 4 * 32 * 32 + 3 * 32 * 64 + 3 * 32 + 2 * 16
+    # 300 pieces twice, 4 matrices of attention, 3 of the feed-forward, gains; 156 windows make 32 steps of 4
+    assert speed.parameters == 2 * 300 * 32 + 4 * 32 * 32 + 3 * 32 * 64 + 3 * 32 + 2 * 16
     assert (speed.full_tokens, speed.half_tokens) == (4 * 32, 2 * 32)
     assert min(speed.full_tokens_per_second, speed.half_tokens_per_second, speed.watts, speed.start_seconds) > 0
     assert known_speed(config.model_copy(update={"steps": 5, "learning_rate": 1.0, "seed": 9}), 5000, 300) == speed

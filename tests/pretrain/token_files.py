@@ -20,19 +20,12 @@ def sentences(count: int, seed: int) -> list[str]:
     return [f"{draw.choice(SUBJECTS)} {draw.choice(VERBS)} {draw.choice(OBJECTS)} {draw.choice(PLACES)}." for _ in range(count)]
 
 
-def write_tokens(folder: Path, documents: list[str]) -> Path:
+def write_tokens(folder: Path, documents: list[str], held_out: list[str] | None = None) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    ids = [[BOS, *(byte + FIRST_BYTE for byte in text.encode()), EOS] for text in documents]
-    np.concatenate([np.array(document, "<u2") for document in ids]).tofile(folder / "train.bin")
-    meta = {
-        "dtype": "uint16",
-        "vocab_size": 256 + FIRST_BYTE,
-        "bos": BOS,
-        "eos": EOS,
-        "pad": PAD,
-        "mask": MASK,
-        "train_tokens": sum(map(len, ids)),
-        "train_bytes": sum(len(text.encode()) for text in documents),
-    }
+    meta = {"dtype": "uint16", "vocab_size": 256 + FIRST_BYTE, "bos": BOS, "eos": EOS, "pad": PAD, "mask": MASK}
+    for split, texts in (("train", documents), ("validation", held_out or [])):
+        ids = [[BOS, *(byte + FIRST_BYTE for byte in text.encode()), EOS] for text in texts]
+        np.array([token for document in ids for token in document], "<u2").tofile(folder / f"{split}.bin")
+        meta |= {f"{split}_tokens": sum(map(len, ids)), f"{split}_bytes": sum(len(text.encode()) for text in texts)}
     (folder / "meta.json").write_text(json.dumps(meta))
     return folder

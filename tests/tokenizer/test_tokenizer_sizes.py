@@ -52,12 +52,17 @@ def test_the_chosen_one_is_the_model_of_that_size_alone(tmp_path):
     assert (tmp_path / "alone" / "tokenizer.model").read_bytes() == (tmp_path / "chosen" / "tokenizer.model").read_bytes()
 
 
-def test_costs_are_those_of_the_model_that_pretrain_builds():
-    found = costs(NARROW, 384, 4.0)
-    model = build(shape_of(NARROW, 384))
+@pytest.mark.parametrize("tied", [True, False])
+def test_costs_are_those_of_the_model_that_pretrain_builds(tied):
+    shape = NARROW.model_copy(update={"tied": tied})
+    found = costs(shape, 384, 4.0)
+    model = build(shape_of(shape, 384))
+    matrices = {weight.data_ptr(): weight.numel() for weight in (model.embedding.weight, model.output_weight)}
+    assert len(matrices) == (1 if tied else 2)
     assert found["parameters"] == sum(weight.numel() for weight in model.parameters())
-    assert found["embedding_share"] == pytest.approx(model.embedding.weight.numel() / found["parameters"])
-    assert found["flops_per_byte"] == 6 * found["parameters"] / 4.0
+    assert found["embedding_share"] == pytest.approx(sum(matrices.values()) / found["parameters"])
+    looked_up = 0 if tied else model.embedding.weight.numel()
+    assert found["flops_per_byte"] == 6 * (found["parameters"] - looked_up) / 4.0
     assert torch.get_default_device() == torch.device("cpu")
 
 

@@ -33,7 +33,7 @@ def shape_of(model: Model, vocab_size: int) -> ModelShape:
         context=model.context,
         key_value_heads=model.key_value_heads or model.heads,
         head_width=model.width // model.heads,
-        tied=model.family != "nanochat",  # its last norm has no gain that could keep tied logits small
+        tied=model.tied or model.family == "bert",  # the stock class ties the bias along with the matrix
         epsilon=EPSILON[model.family],
     )
 

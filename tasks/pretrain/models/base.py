@@ -82,6 +82,11 @@ class LanguageModel(nn.Module):
         """The matrix `[vocab_size, width]` of the logits."""
         return self.embedding.weight if self.output is None else self.output.weight
 
+    @property
+    def multiplied(self) -> int:
+        """Parameters that each token is multiplied with: all of them, less an embedding that is only looked up."""
+        return sum(weight.numel() for weight in self.parameters()) - (0 if self.shape.tied else self.embedding.weight.numel())
+
     def loss(self, *batch: Tensor) -> Tensor:
         """Mean cross-entropy in nats of what is to be predicted in a batch, as the objective has it."""
         raise NotImplementedError
