@@ -13,7 +13,7 @@ from typing import Protocol
 from pydantic import BaseModel
 
 from lang_configs import LanguageConfig
-from lang_configs.schema import EvaluationSet, LanguageId
+from lang_configs.schema import LanguageId
 from lang_configs.sources import Source
 from lang_configs.training import MASKED_FAMILIES, Tokenizer, Tokens
 from tasks.cards import CardsConfig, cards
@@ -48,7 +48,7 @@ TOKENIZER = Stage("tokenizer", tokenizer, version=2, libraries=["sentencepiece",
 TOKENS = Stage("tokens", tokens, version=2, libraries=["sentencepiece"])
 PRETRAIN = Stage("pretrain", pretrain, version=2, libraries=["torch"])
 EVALUATE = Stage("evaluate", evaluate, version=2, libraries=["transformers", "scikit-learn"])
-CARDS = Stage("cards", cards, version=4, libraries=["matplotlib"])
+CARDS = Stage("cards", cards, version=5, libraries=["matplotlib"])
 RELEASE = Stage("release", release, version=2)
 
 
@@ -73,11 +73,25 @@ class Given:
 
 
 def build_lm(config: LanguageConfig, given: Given, run: Run) -> Output:
-    """crawl ... -> clean -> language -> quality, duplicates, contamination -> select -> corpus -> tokenizer -> tokens ->
-    pretrain -> evaluate -> cards -> release; returns the release.
-    """
-    held_out = EvaluationData(sets=_sets(config), folder=given.evaluation)
+    """The corpus -> tokenizer -> tokens -> pretrain -> evaluate -> cards -> release; returns the release."""
+    data = build_corpus(config, given, run)
+    text = data["corpus"]
+    pieces = run(TOKENIZER, _tokenizer(config), {"corpus": text})
+    encoded = run(TOKENS, Tokens(), {"corpus": text, "tokenizer": pieces})
+    model = run(PRETRAIN, config.pretrain, {"tokens": encoded, "tokenizer": pieces})
+    trained = {"pretrain": model, "tokenizer": pieces, "tokens": encoded, "corpus": text}
+    masking = config.pretrain.masking if config.pretrain.model.family in MASKED_FAMILIES else None
+    held_out = _evaluation_data(config, given)
+    evaluation = EvaluateConfig(rule=config.evaluate, data=held_out, masking=masking)
+    measured = run(EVALUATE, evaluation, trained, held_out.digest())
 
+    described = run(CARDS, _card(config, given.command), {**data, **trained, "evaluate": measured})
+    finished = {"cards": described, "corpus": text, "tokenizer": pieces, "pretrain": model, "evaluate": measured}
+    return run(RELEASE, config.release, finished)
+
+
+def build_corpus(config: LanguageConfig, given: Given, run: Run) -> dict[str, Output]:
+    """crawl ... -> clean -> language -> quality, duplicates, contamination -> select -> corpus; returns them by label."""
     raw = {
         source.name: run(CRAWL, _source(config, source), {}, external(source, given.snapshot), f"crawl-{source.name}")
         for source in config.crawl.sources
@@ -85,6 +99,7 @@ def build_lm(config: LanguageConfig, given: Given, run: Run) -> Output:
     documents = run(CLEAN, config.clean, raw)
     identification = _identification(config)
     labels = run(LANGUAGE, identification, {"clean": documents}, model_digest(identification))
+    held_out = _evaluation_data(config, given)
     annotations = {
         "language": labels,
         "quality": run(QUALITY, QualitySignals(label=identification.label), {"clean": documents, "language": labels}),
@@ -98,20 +113,8 @@ def build_lm(config: LanguageConfig, given: Given, run: Run) -> Output:
     }
     selected = run(SELECT, _selection(config, given.forgotten), {"clean": documents, **annotations}, given.forgotten.digest())
     text = run(CORPUS, config.corpus, {"clean": documents, "select": selected})
-
-    pieces = run(TOKENIZER, _tokenizer(config), {"corpus": text})
-    encoded = run(TOKENS, Tokens(), {"corpus": text, "tokenizer": pieces})
-    model = run(PRETRAIN, config.pretrain, {"tokens": encoded, "tokenizer": pieces})
-    trained = {"pretrain": model, "tokenizer": pieces, "tokens": encoded, "corpus": text}
-    masking = config.pretrain.masking if config.pretrain.model.family in MASKED_FAMILIES else None
-    evaluation = EvaluateConfig(rule=config.evaluate, data=held_out, masking=masking)
-    measured = run(EVALUATE, evaluation, trained, held_out.digest())
-
     crawled = {f"crawl-{name}": output for name, output in raw.items()}
-    everything = {**crawled, "clean": documents, **annotations, "select": selected, **trained, "evaluate": measured}
-    described = run(CARDS, _card(config, given.command), everything)
-    finished = {"cards": described, "corpus": text, "tokenizer": pieces, "pretrain": model, "evaluate": measured}
-    return run(RELEASE, config.release, finished)
+    return {**crawled, "clean": documents, **annotations, "select": selected, "corpus": text}
 
 
 def _source(config: LanguageConfig, source: Source) -> Source:
@@ -131,10 +134,11 @@ def _identification(config: LanguageConfig) -> LanguageId:
     return config.language.model_copy(update={"label": config.language.label or config.label})
 
 
-def _sets(config: LanguageConfig) -> list[EvaluationSet]:
-    """Evaluation sets that this run can hold: sections of a web source only where that source is crawled."""
+def _evaluation_data(config: LanguageConfig, given: Given) -> EvaluationData:
+    """The evaluation sets that this run can hold: sections of a web source only where that source is crawled."""
     crawled = {source.name for source in config.crawl.sources}
-    return [entry for entry in config.evaluation if entry.format != "sections" or entry.source in crawled]
+    sets = [entry for entry in config.evaluation if entry.format != "sections" or entry.source in crawled]
+    return EvaluationData(sets=sets, folder=given.evaluation)
 
 
 def _tokenizer(config: LanguageConfig) -> Tokenizer:

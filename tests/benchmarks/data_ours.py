@@ -12,11 +12,8 @@ import argparse
 import contextlib
 import json
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-from pydantic import BaseModel
 
 from lang_configs.schema import Duplicates
 from tasks.documents import Document, ShardWriter
@@ -84,14 +81,10 @@ def _published(paths: list[Path], folder: Path) -> Path:
     return folder
 
 
-class _Selected(BaseException):
-    """The corpus is there: what follows is no data flow."""
-
-
 def flow(lines: Path, out: Path, workers: int, evaluation: Path) -> None:
     """`lugha build swahili --documents INPUT` up to the corpus."""
     from flows.build import Build
-    from flows.dag import TOKENIZER, build_lm
+    from flows.dag import build_corpus
     from flows.request import Request
 
     settings = ["runtime.engine=processes", f"runtime.workers={workers}"]
@@ -99,14 +92,7 @@ def flow(lines: Path, out: Path, workers: int, evaluation: Path) -> None:
         "swahili", documents=[str(lines)], evaluation=str(evaluation), snapshot="benchmark", overrides=settings, workspace=out
     )
     build = Build(request, lambda label: contextlib.nullcontext(lambda done, total, unit: None))
-
-    def run(stage: Stage, config: BaseModel, inputs: Mapping[str, Output], *rest: str) -> Output:
-        if stage.name == TOKENIZER.name:
-            raise _Selected
-        return build(stage, config, inputs, *rest)
-
-    with contextlib.suppress(_Selected):
-        build_lm(build.config, build.given, run)
+    build_corpus(build.config, build.given, build)
     stages: dict[str, Any] = {label: manifest["seconds"] for label, manifest in build.manifests.items()}
     selected = build.manifests["select"]["metrics"]
     (out / "stages.json").write_text(json.dumps({"seconds": stages, "decisions": selected["decisions"]}))

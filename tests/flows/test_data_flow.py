@@ -9,18 +9,15 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import duckdb
 import pytest
-from pydantic import BaseModel
 from starter import ROOT, fingerprints
 
 from flows.build import Build
-from flows.dag import TOKENIZER, build_lm
+from flows.dag import build_corpus
 from flows.request import Request
-from tasks.stage import Output, Stage
 
 FILES = (
     "african_storybook",
@@ -32,23 +29,12 @@ FILES = (
 )
 
 
-class Selected(BaseException):
-    """The corpus is there."""
-
-
 def data_flow(config: Path, workspace: Path, bundle: Path, engine: str, workers: int) -> None:
     """From the files to the corpus."""
     settings = [f"runtime.engine={engine}", f"runtime.workers={workers}"]
     request = Request(str(config), evaluation=str(bundle / "eval"), snapshot="test", overrides=settings, workspace=workspace)
     build = Build(request, lambda label: contextlib.nullcontext(lambda done, total, unit: None))
-
-    def run(stage: Stage, config: BaseModel, inputs: Mapping[str, Output], *rest: str) -> Output:
-        if stage.name == TOKENIZER.name:
-            raise Selected
-        return build(stage, config, inputs, *rest)
-
-    with contextlib.suppress(Selected):
-        build_lm(build.config, build.given, run)
+    build_corpus(build.config, build.given, build)
     build._engine.close()
 
 
