@@ -26,7 +26,7 @@ class TokenizerForModel(Tokenizer):
 
 
 def costs(model: Model, pieces: int, bytes_per_token: float) -> dict[str, Any]:
-    """Parameters of a model with so many pieces, the share of embedding and output in them, training FLOPs for a byte of text."""
+    """Parameters of a model with so many pieces, embedding and output as a share of them, training FLOPs for a byte of text."""
     import torch
 
     from tasks.pretrain.models import build, shape_of

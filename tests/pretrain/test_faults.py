@@ -130,17 +130,17 @@ def test_two_processes_train_what_one_does(make_tokens: Callable[..., Path], tmp
 
 
 def test_what_two_processes_began_one_can_end(make_tokens: Callable[..., Path], tmp_path: Path) -> None:
-    config = TINY | {"steps": 400, "batch_tokens": 512}
+    config = TINY | {"steps": 150, "batch_tokens": 512}
     tokens = make_tokens(documents=200)
     two = start(tokens, tmp_path, config, TWO_PROCESSES)
     while two.poll() is None and step_reached(tmp_path) < 20:
         time.sleep(0.05)
     two.kill()
     two.wait()
-    assert 20 <= step_reached(tmp_path) < 400
+    assert 20 <= step_reached(tmp_path) < 150
     metrics = finish(start(tokens, tmp_path, config))
-    assert (metrics["steps"], metrics["processes"]) == (400, 1)
-    assert metrics["training_loss"] < 2
+    assert (metrics["steps"], metrics["processes"]) == (150, 1)
+    assert metrics["training_loss"] < 3
 
 
 def test_fp16_on_a_cpu_is_refused_with_the_reason() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from lang_configs import load
 from lang_configs.training import Model, Pretrain
 from tasks.pretrain.data import mask
 from tasks.pretrain.models import (
@@ -127,6 +128,15 @@ def test_both_ways_of_attention_agree(causal: bool, masked: bool, monkeypatch: p
     monkeypatch.setattr(layers, "MATMUL_CONTEXT", 0)
     fused = layers.attend(parts[0], parts[1], parts[2], causal, allowed)
     torch.testing.assert_close(plain, fused, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("preset", "millions"), [("starter", 5), ("small", 20), ("medium", 50), ("base", 125), ("large", 160)])
+def test_the_presets_have_the_sizes_of_their_names(preset: str, millions: int) -> None:
+    config = load("swahili", preset)
+    assert isinstance(config.tokenizer.vocab_size, int)
+    with torch.device("meta"):
+        model = build(shape_of(config.pretrain.model, config.tokenizer.vocab_size))
+    assert sum(weight.numel() for weight in model.parameters()) == pytest.approx(millions * 1e6, rel=0.03)
 
 
 @pytest.mark.parametrize("family", CAUSAL)
