@@ -43,12 +43,14 @@ BOOTSTRAP = 1000
 class Run:
     """One training: tokens and speed of each step, bytes of memory (its own, and with its children), where the model is.
 
-    `seconds` is the whole training, compiling included; `wall` the process, imports and export included.
+    `seconds` is the whole training, compiling included, `first` that until the first step is done; `wall` is the process,
+    imports and export included.
     """
 
     parameters: int
     step_tokens: tuple[int, ...]
     step_speeds: tuple[float, ...]
+    first: float
     seconds: float
     wall: float
     memory: int
@@ -135,6 +137,7 @@ def train_ours(source: Path, config: Pretrain, out: Path, cache: Path | None, ch
         parameters=metrics["parameters"],
         step_tokens=tuple(np.diff([0, *(row["tokens"] for row in rows)]).tolist()),
         step_speeds=tuple(row["tokens_per_second"] for row in rows),
+        first=rows[0]["elapsed_seconds"],
         seconds=rows[-1]["elapsed_seconds"],
         wall=cost.wall,
         memory=memory,
@@ -154,6 +157,7 @@ def train_peer(python: Path, name: str, source: Path, budget: Mapping[str, float
         parameters=record["parameters"],
         step_tokens=(record["tokens_per_step"],) * len(record["step_seconds"]),
         step_speeds=tuple(record["tokens_per_step"] / seconds for seconds in record["step_seconds"]),
+        first=record["step_seconds"][0],
         seconds=sum(record["step_seconds"]),
         wall=cost.wall,
         memory=record["memory"],
