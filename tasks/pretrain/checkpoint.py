@@ -91,7 +91,7 @@ def _newest_whole(folders: list[Path]) -> tuple[dict[str, Tensors], dict[str, An
         try:
             return _read(path)
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-            log.warning("%s is damaged (%s); going on from the checkpoint before it", path, error)
+            log.warning("%s is damaged (%s) and is removed; the one before it is used, if there is one", path, error)
             shutil.rmtree(path, ignore_errors=True)
     return None
 

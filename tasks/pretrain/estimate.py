@@ -26,10 +26,10 @@ MEASURE_SECONDS = 5.0
 """How long steps are measured; loading torch and making the model comes on top."""
 LIMIT_SECONDS = 15.0
 """After so long the measurement is given up; steps are measured for less time where loading takes most of it."""
-COMPILED_SPEEDUP = {"cpu": 1.3, "cuda": 1.5}
+COMPILED_SPEEDUP = {"cpu": 1.2, "cuda": 1.5}
 COMPILE_SECONDS = 30.0
-"""What compiling gains and costs (measured on 2 cores: 1.31 times the speed, 10 to 27 s for each of two window lengths; on a
-GPU assumed)."""
+"""What compiling gains and costs (measured on 2 cores: 1.1 to 1.4 times the speed, 10 to 27 s for each of two window lengths;
+on a GPU assumed)."""
 TOKEN_BYTES = 2
 """Of the training tokens, which are mapped into memory; no packaged tokenizer has more than 65,535 pieces."""
 WITHOUT_EFFECT = {
