@@ -66,9 +66,7 @@ class Windows:
                 f"{files.folder}: {files.train_tokens} training tokens are less than one window; "
                 f"add text, or set pretrain.model.context below {files.train_tokens}"
             )
-        self._tokens: NDArray[np.integer] = np.memmap(
-            files.folder / "train.bin", np.dtype(files.dtype).newbyteorder("<"), "r", shape=(files.train_tokens,)
-        )
+        self._tokens = _mapped(files, "train")
         if (largest := int(self._tokens.max())) >= files.vocab_size:
             raise StageError(f"{files.folder}: token {largest} is outside of a vocabulary of {files.vocab_size}")
 
@@ -87,12 +85,11 @@ class Windows:
 def validation_windows(files: TokenFiles, context: int) -> Tensor | None:
     """Windows `[count, context + 1]` from all over the held-out tokens; None where they do not fill one."""
     path = files.folder / "validation.bin"
-    dtype = np.dtype(files.dtype).newbyteorder("<")
-    length = path.stat().st_size // dtype.itemsize if path.exists() else 0
+    length = path.stat().st_size // np.dtype(files.dtype).itemsize if path.exists() else 0
     most = (length - 1) // context
     if most < 1:
         return None
-    tokens = np.memmap(path, dtype, "r", shape=(length,))
+    tokens = _mapped(files, "validation")
     count = min(most, max(1, VALIDATION_TOKENS // context))
     starts = np.arange(count) * most // count * context
     return torch.from_numpy(np.stack([tokens[start : start + context + 1] for start in starts]).astype(np.int64))
@@ -117,6 +114,10 @@ def mask(windows: Tensor, share: float, token: int, key: Sequence[int]) -> tuple
     places = torch.from_numpy(np.sort(np.stack(drawn))) + 1
     labels = ids.gather(1, places)
     return ids.scatter_(1, places, token), places, labels
+
+
+def _mapped(files: TokenFiles, split: str) -> NDArray[np.integer]:
+    return np.memmap(files.folder / f"{split}.bin", np.dtype(files.dtype).newbyteorder("<"), "r")
 
 
 @lru_cache(maxsize=2)
