@@ -39,15 +39,14 @@ class Ranks:
         """Replace gradients by their mean over all processes, in place; returns the means of some numbers likewise."""
         if self.count == 1:
             return list(numbers)
-        for bucket in _buckets(gradients):
+        means = torch.tensor(numbers, device=self._device)
+        for bucket in _buckets([*gradients, means]):
             flat = torch.cat([gradient.float().flatten() for gradient in bucket])
             distributed.all_reduce(flat)
             flat /= self.count
             for gradient, part in zip(bucket, flat.split([gradient.numel() for gradient in bucket]), strict=True):
                 gradient.copy_(part.view_as(gradient))
-        means = torch.tensor(numbers, dtype=torch.float64, device=self._device)
-        distributed.all_reduce(means)
-        return (means / self.count).tolist()
+        return means.tolist()
 
     def owners(self, sizes: Mapping[str, int]) -> dict[str, int]:
         """Which process owns each name, so that sizes add up to about the same everywhere."""
