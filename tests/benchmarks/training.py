@@ -127,18 +127,8 @@ def budgeted(changes: Mapping[str, Any], budget: Mapping[str, float], seed: int)
 def table(rows: Sequence[Row]) -> str:
     """Markdown; ratios are to the first row of the same kind. A masked model's bits are per masked token."""
     scored = any(row.score for row in rows)
-    head = [
-        "system",
-        "parameters",
-        "steps",
-        "tokens",
-        "tokens/s",
-        "best step",
-        "ratio",
-        "first step s",
-        "peak MB",
-        "with children",
-    ]
+    head = ["system", "parameters", "steps", "tokens", "tokens/s", "best step", "ratio", "first step s"]
+    head += ["peak MB", "with children"]
     head += ["process s", "training s", "bits per byte", "95 %", "ratio"] if scored else []
     lines = [head, ["---"] * len(head)]
     for row in rows:
