@@ -52,13 +52,16 @@ class MuonGroup:
 class Optimizer:
     """Updates a model from its gradients.
 
-    The model may hold bf16 weights: `self.weights` in fp32 are the truth, and are copied to it after each step. With
-    `pretrain.average`, `self.average` follows them (EMA). Of several processes, each holds both only of what it owns.
+    The model may hold bf16 weights: `self.weights` in fp32 are the truth, and are copied to it after each step; gradients are
+    summed over micro-batches in fp32, too. With `pretrain.average`, `self.average` follows the weights (EMA). Of several
+    processes, each holds both only of what it owns.
     """
 
     def __init__(self, model: LanguageModel, config: Pretrain, ranks: Ranks | None = None) -> None:
         self.config, self.ranks = config, ranks or Ranks()
         self.parameters = dict(model.named_parameters())
+        for parameter in self.parameters.values():  # in bf16, what a micro-batch adds to a sum of many would be rounded away
+            parameter.grad_dtype = torch.float32
         self.owners = self.ranks.owners({name: parameter.numel() for name, parameter in self.parameters.items()})
         own = {name: parameter for name, parameter in self.parameters.items() if self.owners[name] == self.ranks.rank}
         self.weights = {name: parameter.detach().float().clone() for name, parameter in own.items()}
@@ -73,7 +76,7 @@ class Optimizer:
     def gradient_norm(self, loss_scale: float = 1.0) -> float:
         """Norm of the whole gradient before clipping, that of a loss times `loss_scale`; infinite or NaN if any of it is."""
         gradients = [parameter.grad for parameter in self.parameters.values() if parameter.grad is not None]
-        return float(torch.stack(torch._foreach_norm(gradients, 2, torch.float32)).norm()) / loss_scale
+        return float(torch.stack(torch._foreach_norm(gradients)).norm()) / loss_scale
 
     def step(self, scale: float, norm: float, loss_scale: float = 1.0) -> None:
         """Take one step at `scale` times the configured learning rates, with gradients of this `norm`, and clear them."""
@@ -130,7 +133,7 @@ class Optimizer:
             for settings in self.rule.param_groups:
                 settings["lr"] = settings["peak"] * scale
                 for name, weight in zip(settings["names"], settings["params"], strict=True):
-                    weight.grad = gradients[name].float() * clip
+                    weight.grad = gradients[name] * clip
             self.rule.step()
             self.rule.zero_grad()
         self.show(self.weights)
@@ -138,7 +141,7 @@ class Optimizer:
             torch._foreach_lerp_(list(self.average.values()), list(self.weights.values()), 1 - self.config.average)
 
     def _muon(self, group: MuonGroup, gradients: dict[str, Tensor], rate: float, clip: float) -> None:
-        gradient = torch.stack([gradients[name][start:end] for name, start, end in group.slices]).float().mul_(clip)
+        gradient = torch.stack([gradients[name][start:end] for name, start, end in group.slices]).mul_(clip)
         group.momentum.lerp_(gradient, 1 - MUON_MOMENTUM)
         compute = self.parameters[group.slices[0][0]].dtype
         update = orthogonalise(gradient.lerp_(group.momentum, MUON_MOMENTUM), compute).float()

@@ -41,7 +41,7 @@ class Ranks:
             return list(numbers)
         means = torch.tensor(numbers, device=self._device)
         for bucket in _buckets([*gradients, means]):
-            flat = torch.cat([gradient.float().flatten() for gradient in bucket])
+            flat = torch.cat([gradient.flatten() for gradient in bucket])
             distributed.all_reduce(flat)
             flat /= self.count
             for gradient, part in zip(bucket, flat.split([gradient.numel() for gradient in bucket]), strict=True):

@@ -34,7 +34,7 @@ def step(optimizer: Optimizer, scale: float = 1.0) -> float:
 def give_gradients(model: LanguageModel, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     for parameter in model.parameters():
-        parameter.grad = torch.randn(parameter.shape, generator=generator).to(parameter.dtype)
+        parameter.grad = torch.randn(parameter.shape, generator=generator)
 
 
 @pytest.mark.parametrize("shape", [(3, 64, 64), (2, 176, 64), (2, 64, 176)])
@@ -102,6 +102,16 @@ def test_bf16_models_are_trained_through_fp32_weights() -> None:
         assert parameter.dtype == torch.bfloat16
         assert torch.equal(parameter, optimizer.weights[name].bfloat16())
         assert not torch.equal(start[name], optimizer.weights[name]), name
+
+
+def test_gradients_of_many_micro_batches_are_summed_exactly_in_bf16_models() -> None:
+    model = model_with_gradients()
+    optimizer = Optimizer(model, Pretrain())
+    model.to(torch.bfloat16)
+    optimizer.drop()
+    for _ in range(512):  # in bf16 a sum of 256ths stays at 1
+        (model.embedding.weight.sum() / 256).backward()
+    assert optimizer.gradient_norm() == pytest.approx(2 * model.embedding.weight.numel() ** 0.5)
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.1])
