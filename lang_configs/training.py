@@ -35,6 +35,7 @@ class Tokens(Strict):
 
 
 MASKED_FAMILIES = ("bert", "modernbert")
+Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
 
 
 class Model(Strict):
@@ -113,8 +114,10 @@ class Pretrain(Strict):
     warm_up: float = Field(0.01, ge=0, lt=1, description="Share of the run")
     decay: float = Field(0.5, gt=0, le=1, description="Share of the run that a wsd schedule spends going down")
     clip: float = Field(1.0, gt=0, description="Largest gradient norm")
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
-        "auto", description="auto: bf16 where the hardware multiplies it, fp16 on older GPUs, else fp32"
+    precision: Precision = Field(
+        "auto",
+        description="auto: bf16 where the hardware multiplies it, fp16 on older GPUs, else fp32; tf32: fp32 of which a GPU"
+        " multiplies 10 bits",
     )
     checkpointing: bool = Field(False, description="Compute activations again instead of keeping them: slower, less memory")
     processes: int = Field(0, ge=0, description="Data-parallel processes on this machine; 0: one for each GPU")

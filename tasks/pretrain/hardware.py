@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from lang_configs.training import Pretrain
+from lang_configs.training import Precision, Pretrain
 from tasks.engines import available_cores
 from tasks.stage import StageError
 
@@ -20,8 +20,12 @@ COMPILE_SECONDS = 90
 """Shortest run that gets the time for compiling back (measured, 2 cores)."""
 FLOPS = {"cpu": 4e11, "cuda": 2e13}
 """Rough speed, only to guess from a budget of steps or epochs whether a run is that short."""
-WORKING_BYTES = {"cpu": 1 << 30, "cuda": 3 << 30}
-"""Memory for the activations and logits of one micro-batch."""
+GPU_ONLY = {
+    "fp16": "a CPU multiplies fp16 20 to 400 times more slowly than bf16 or fp32",
+    "tf32": "no CPU has products of that kind",
+}
+CPU_WORKING_BYTES, GPU_WORKING_SHARE = 1 << 30, 1 / 3
+"""Memory for the activations and logits of one micro-batch: on a CPU, where larger ones are no faster; of a GPU's memory."""
 
 
 def cache_folder() -> Path:
@@ -55,21 +59,18 @@ def pick_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def pick_dtype(precision: Literal["auto", "fp32", "bf16", "fp16"], device: str) -> torch.dtype:
+def pick_dtype(precision: Precision, device: str) -> torch.dtype:
     """What to compute in; auto is bf16 where the hardware multiplies it, fp16 on GPUs without it. Raises StageError for fp16
-    on a CPU.
+    or tf32 on a CPU.
     """
     import torch
 
-    if precision == "fp16" and device == "cpu":
-        raise StageError(
-            "pretrain.precision fp16 needs a GPU: a CPU multiplies fp16 20 to 400 times more slowly than bf16 or fp32; "
-            "leave it at auto"
-        )
+    if device == "cpu" and precision in GPU_ONLY:
+        raise StageError(f"pretrain.precision {precision} needs a GPU: {GPU_ONLY[precision]}; leave it at auto")
     if precision == "auto":
         has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False) if device == "cuda" else _cpu_has_bf16()
         precision = "bf16" if has_bf16 else "fp16" if device == "cuda" else "fp32"
-    return {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[precision]
+    return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32)
 
 
 def process_count(config: Pretrain) -> int:
@@ -79,12 +80,25 @@ def process_count(config: Pretrain) -> int:
     return config.processes or max(1, gpus)
 
 
-def most_windows(shape: ModelShape, device: str, checkpointing: bool) -> int:
-    """Windows that one micro-batch may hold, from a rough count of the bytes that a token needs in training."""
+def working_bytes(device: str) -> int:
+    """Memory that one micro-batch may fill; the same on every GPU of one kind, so that they sum in the same order."""
+    import torch
+
+    if device == "cpu":
+        return CPU_WORKING_BYTES
+    return round(GPU_WORKING_SHARE * torch.cuda.get_device_properties(device).total_memory)
+
+
+def most_windows(shape: ModelShape, available: int, checkpointing: bool) -> int:
+    """Windows that one micro-batch may hold in so many bytes, from a rough count of what a token needs in training."""
+    from tasks.pretrain.models.layers import MOST_LOGITS
+
     logits = 12 * shape.vocab_size
     block = 40 * shape.width + 12 * shape.feed_forward
     activations = block + shape.layers * 4 * shape.width if checkpointing else shape.layers * block
-    return max(1, WORKING_BYTES[device] // (shape.context * (logits + activations)))
+    # There are never more than MOST_LOGITS logits.
+    tokens = max(available / (logits + activations), (available - 12 * MOST_LOGITS) / activations)
+    return max(1, int(tokens / shape.context))
 
 
 def worth_compiling(config: Pretrain, parameters: int, epoch_tokens: int, device: str) -> bool:

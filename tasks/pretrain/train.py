@@ -20,12 +20,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from lang_configs.training import Pretrain
 from tasks.pretrain import STOP_SECONDS, STOPPED
 from tasks.pretrain.trainer import State, Stopped, Trainer
 from tasks.stage import StageError
 
 REPORT_SECONDS = 1.0
+OUT_OF_MEMORY = (
+    "the GPU's memory ran out; end other programs on it, set pretrain.checkpointing to true, or make pretrain.model smaller;"
+    " the last checkpoint is kept"
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -52,6 +58,9 @@ def main(arguments: list[str] | None = None) -> int:
         return STOPPED
     except StageError as error:
         _emit({"error": str(error)})
+        return 1
+    except torch.OutOfMemoryError as error:
+        _emit({"error": f"{OUT_OF_MEMORY} ({str(error).partition('. ')[0]})"})
         return 1
     return 0
 

@@ -88,12 +88,13 @@ class Trainer:
         self.held_out = validation_windows(self.files, config.model.context)
         self.device = hardware.pick_device()
         self.dtype = hardware.pick_dtype(config.precision, self.device)
+        torch.set_float32_matmul_precision("high" if config.precision == "tf32" else "highest")
         torch.manual_seed(config.seed)
         self.model = models.new(config, self.files.vocab_size, self.files.bos).to(self.device)
         self.optimizer = Optimizer(self.model, config, self.ranks)
         self.model.to(self.dtype)
         self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
-        most = hardware.most_windows(self.model.shape, self.device, config.checkpointing)
+        most = hardware.most_windows(self.model.shape, hardware.working_bytes(self.device), config.checkpointing)
         self.phases = plan_phases(config, self.data.count, most, self.ranks.count)
         self.meter, self.peak = Meter(self.device), peak_flops(self.device, self.dtype)
         self.state, self.guard = State(), Guard()
@@ -297,28 +298,32 @@ class Trainer:
 
     def _shown(self, rows: Tensor, key: tuple[int, ...], masked: bool) -> tuple[Tensor, ...]:
         if not masked:
-            return (rows.to(self.device),)
+            return (self._on_device(rows),)
         if self.files.mask is None:
             raise StageError(f"{self.files.folder}: the tokenizer has no mask token; train it again with this version")
-        return tuple(part.to(self.device) for part in mask(rows, self.config.masking, self.files.mask, key))
+        return tuple(self._on_device(part) for part in mask(rows, self.config.masking, self.files.mask, key))
+
+    def _on_device(self, ids: Tensor) -> Tensor:
+        # From pinned memory a GPU copies when it gets there; from other memory the program would wait until it does.
+        return ids if self.device == "cpu" else ids.pin_memory().to(self.device, non_blocking=True)
 
     def _backward(self, phase: Phase) -> tuple[float, float]:
         """Gradients of one step; returns the mean loss and the norm of its gradient."""
-        total, masked = 0.0, self._is_masked(self.state.step)
+        losses, masked = [], self._is_masked(self.state.step)
         self._set(phase, masked)
         for micro in range(self.ranks.rank, phase.count, self.ranks.count):
             if self.config.dropout:  # what dropout draws is a function of seed and window, like the order of the data
                 torch.manual_seed(hash((self.config.seed, self.state.windows, micro)))
             loss = self.loss(*self._batch(phase, self.state.windows + micro * phase.each, masked))
             (loss * (self.state.loss_scale * self.ranks.count / phase.count)).backward()
-            total += loss.item() * self.ranks.count / phase.count
+            losses.append(loss.detach())  # to read its value now would let a GPU wait for each micro-batch
             if self.stop and self.ranks.count == 1:  # the step is not finished: with many micro-batches it may take minutes
                 self.optimizer.drop()
                 self.save()
                 raise Stopped
         gradients = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
-        (total,) = self.ranks.mean(gradients, total)
-        return total, self.optimizer.gradient_norm(self.state.loss_scale)
+        (mean,) = self.ranks.mean(gradients, torch.stack(losses).mean().item())
+        return mean, self.optimizer.gradient_norm(self.state.loss_scale)
 
     def _step(self, loss: float, norm: float, scale: float) -> None:
         state = self.state

@@ -1,5 +1,6 @@
 """What a run survives: bad gradients, losses that jump, a disk that is full, a kill at any moment of many settings."""
 
+import json
 import logging
 import resource
 import time
@@ -7,13 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 from runs import TINY, finish, result, run_here, start, step_reached
 
+from lang_configs import load
 from lang_configs.training import Pretrain
 from tasks.pretrain import CHECKPOINTS, checkpoint
-from tasks.pretrain.hardware import pick_dtype
+from tasks.pretrain.hardware import most_windows, pick_dtype
+from tasks.pretrain.models import shape_of
+from tasks.pretrain.train import main
 from tasks.pretrain.trainer import Trainer
 from tasks.stage import StageError
 
@@ -135,17 +140,44 @@ def test_what_two_processes_began_one_can_end(make_tokens: Callable[..., Path], 
     two = start(tokens, tmp_path, config, TWO_PROCESSES)
     while two.poll() is None and step_reached(tmp_path) < 20:
         time.sleep(0.05)
-    two.kill()
+    workers = psutil.Process(two.pid).children(recursive=True)  # killed with their launcher, or they would train on
+    for process in (psutil.Process(two.pid), *workers):
+        process.kill()
     two.wait()
+    psutil.wait_procs(workers)
     assert 20 <= step_reached(tmp_path) < 150
     metrics = finish(start(tokens, tmp_path, config))
     assert (metrics["steps"], metrics["processes"]) == (150, 1)
     assert metrics["training_loss"] < 3
 
 
-def test_fp16_on_a_cpu_is_refused_with_the_reason() -> None:
+def test_fp16_and_tf32_on_a_cpu_are_refused_with_the_reason() -> None:
     with pytest.raises(StageError, match="fp16 needs a GPU: a CPU multiplies fp16 20 to 400 times more slowly"):
         pick_dtype("fp16", "cpu")
+    with pytest.raises(StageError, match=r"precision tf32 needs a GPU: no CPU has products of that kind; leave it at auto"):
+        pick_dtype("tf32", "cpu")
+
+
+def test_a_gpu_whose_memory_runs_out_is_one_sentence(
+    make_tokens: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(self: Trainer, report: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 8 GiB.")
+
+    monkeypatch.setattr(Trainer, "run", run)
+    for name in ("signal.signal", "logging.basicConfig"):  # which are this process's own
+        monkeypatch.setattr(f"tasks.pretrain.train.{name}", lambda *given, **settings: None)
+    config = Pretrain.model_validate(TINY).model_dump_json()
+    assert main(["--tokens", str(make_tokens()), "--out", str(tmp_path), "--config", config]) == 1
+    words = json.loads(capsys.readouterr().out)["error"]
+    assert words.startswith("the GPU's memory ran out; end other programs on it, set pretrain.checkpointing to true")
+    assert words.endswith("the last checkpoint is kept (CUDA out of memory)")
+
+
+def test_a_micro_batch_fills_the_memory_that_there_is_and_no_more() -> None:
+    shape = shape_of(load("swahili", "base").pretrain.model, 32768)
+    assert [most_windows(shape, gigabytes << 30, False) for gigabytes in (1, 2, 8, 48)] == [1, 1, 9, 64]
+    assert most_windows(shape, 8 << 30, True) > 40
 
 
 def test_the_loss_scale_of_fp16_falls_and_stops_nothing(

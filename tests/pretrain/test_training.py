@@ -130,7 +130,7 @@ def test_micro_batches_add_up_to_the_batch(
 ) -> None:
     config = {"steps": 3, "batch_tokens": 512, "half_context": 0, "log_steps": 1}
     whole = run_here(make_tokens(documents=300), tmp_path / "whole", config)
-    monkeypatch.setattr(hardware, "most_windows", lambda shape, device, checkpointing: 5)
+    monkeypatch.setattr(hardware, "most_windows", lambda shape, available, checkpointing: 5)
     parts = run_here(make_tokens(documents=300), tmp_path / "parts", config)
     assert [(phase.each, phase.count) for phase in (*whole.phases, *parts.phases)] == [(16, 1), (4, 4)]
     for one, other in zip(whole.state.rows, parts.state.rows, strict=True):
