@@ -224,6 +224,10 @@ class Runtime(Strict):
     )
     price_per_kwh: float | None = Field(None, ge=0, description="What electricity costs, in `currency`")
     currency: str = Field("USD", pattern="^[A-Z]{3}$", description="ISO 4217, e.g. KES")
+    tensorboard: str | None = Field(
+        None,
+        description="Folder in which TensorBoard finds the curves of each training, as it goes; needs the package tensorboard",
+    )
 
 
 class LanguageConfig(Strict):

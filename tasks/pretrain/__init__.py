@@ -40,7 +40,8 @@ def pretrain(inputs: Mapping[str, Path], config: Pretrain, out: Path, work: Work
     `metrics.parquet` (a row per logging step: step, tokens, epoch, loss in nats per token, bits_per_byte estimated on
     the training text, learning_rate, gradient_norm, tokens_per_second, memory_bytes, elapsed_seconds,
     mfu, watts). The metrics hold the energy in kWh, how it is known, its CO2 equivalent in grams and its price. A run that
-    was killed or stopped goes on from its last checkpoint in `out`.
+    was killed or stopped goes on from its last checkpoint in `out`. With `runtime.tensorboard`, the columns of
+    `metrics.parquet` are also written there as they come, in a folder named like `out`.
 
     Raises StageError with the child's own words when training fails. SIGINT and SIGTERM reach this process again once
     the child has saved.
@@ -50,6 +51,8 @@ def pretrain(inputs: Mapping[str, Path], config: Pretrain, out: Path, work: Work
     command = [sys.executable, "-P", *launcher]  # -P: not whatever the current folder holds
     command += ["-m", "tasks.pretrain.train", "--watch-stdin"]
     command += ["--tokens", str(inputs["tokens"].resolve()), "--out", str(out.resolve()), "--config", config.model_dump_json()]
+    if work.runtime.tensorboard:
+        command += ["--tensorboard", str(Path(work.runtime.tensorboard).resolve() / out.stem.lstrip("."))]
     metrics: dict[str, Any] = {}
     error = last_line = ""
     stopped = False

@@ -41,12 +41,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder for model/, metrics.parquet and checkpoints")
     parser.add_argument("--config", required=True, help="the pretrain section of the config, as JSON")
     parser.add_argument("--watch-stdin", action="store_true", help="save and exit when standard input ends")
+    parser.add_argument("--tensorboard", type=Path, help="folder for event files")
     options = parser.parse_args(arguments)
     logging.basicConfig(handlers=[_JsonLines()], level=logging.WARNING, force=True)
     if options.watch_stdin:
         threading.Thread(target=_stop_when_input_ends, daemon=True).start()
     try:
-        trainer = Trainer(options.tokens, options.out, Pretrain.model_validate_json(options.config))
+        config = Pretrain.model_validate_json(options.config)
+        trainer = Trainer(options.tokens, options.out, config, options.tensorboard)
         signal.signal(signal.SIGINT, trainer.on_signal)
         signal.signal(signal.SIGTERM, trainer.on_signal)
         trainer.start()

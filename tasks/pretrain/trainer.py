@@ -81,8 +81,8 @@ class State:
 class Trainer:
     """A run of one process, or of one of several that share every batch."""
 
-    def __init__(self, tokens: Path, out: Path, config: Pretrain) -> None:
-        self.config, self.out, self.ranks = config, out, Ranks()
+    def __init__(self, tokens: Path, out: Path, config: Pretrain, curves: Path | None = None) -> None:
+        self.config, self.out, self.curves, self.ranks = config, out, curves, Ranks()
         self.files = TokenFiles.read(tokens)
         self.data = Windows(self.files, config.model.context, config.seed)
         self.held_out = validation_windows(self.files, config.model.context)
@@ -108,6 +108,7 @@ class Trainer:
         """Load the last checkpoint, if any, and compile the model if that pays."""
         self.started = self.saved_at = time.monotonic()
         self._resume()
+        self.board = _tensorboard(self.curves, self.state.step) if self.curves and self.ranks.first else None
         self.seconds_before, self.joules_before = self.state.seconds, self.state.joules
         epoch_tokens = self.data.count * self.config.model.context
         if self.used() < 1 and hardware.worth_compiling(self.config, self.parameters, epoch_tokens, self.device):
@@ -353,7 +354,19 @@ class Trainer:
         rate, mfu = scale * self.config.peak_learning_rate, self._mfu(speed, phase.half)
         values = [state.step, state.windows * self.config.model.context, state.windows / self.data.count, loss, bits, rate]
         values += [norm if math.isfinite(norm) else None, speed, memory, state.seconds, mfu, held_out, held_out_bits, power]
-        state.rows.append(dict(zip(METRICS.names, values, strict=True)))
+        state.rows.append(row := dict(zip(METRICS.names, values, strict=True)))
+        if self.board:
+            for name in (name for name, value in row.items() if value is not None):
+                self.board.add_scalar(name, row[name], state.step)
+
+
+def _tensorboard(folder: Path, step: int) -> Any:
+    """What writes event files to a folder, in which nothing counts that a run wrote after `step`."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise StageError("runtime.tensorboard needs a package that is not here: pip install tensorboard") from None
+    return SummaryWriter(str(folder), purge_step=step + 1, flush_secs=10)
 
 
 @contextlib.contextmanager

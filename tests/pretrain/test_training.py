@@ -19,10 +19,11 @@ import torch
 from runs import ROOT, TINY, finish, result, run_here, start, step_reached
 from token_files import FIRST_BYTE
 
+from lang_configs.schema import Runtime
 from lang_configs.training import Pretrain
 from tasks.pretrain import STOPPED, hardware, pretrain
 from tasks.pretrain import trainer as trainer_module
-from tasks.pretrain.trainer import Trainer
+from tasks.pretrain.trainer import State, Trainer
 from tasks.stage import StageError, Work
 
 
@@ -71,10 +72,12 @@ def test_the_stage_trains_publishes_and_cleans_up(make_tokens: Callable[..., Pat
     tokens, out = make_tokens(documents=100), tmp_path / "out"
     out.mkdir()
     seen: list[tuple[float, float, str]] = []
-    work = Work(progress=lambda done, total, unit: seen.append((done, total, unit)))
+    curves = Runtime(tensorboard=str(tmp_path / "curves"))
+    work = Work(progress=lambda done, total, unit: seen.append((done, total, unit)), runtime=curves)
     config = Pretrain.model_validate(TINY | {"steps": 200, "batch_tokens": 1024, "precision": "bf16"})
     metrics = pretrain({"tokens": tokens, "tokenizer": tmp_path}, config, out, work)
     assert {path.name for path in out.iterdir()} == {"model", "metrics.parquet"}
+    assert list((tmp_path / "curves" / "out").glob("events.*"))
     rows = pq.read_table(out / "metrics.parquet").to_pylist()
     assert [row["step"] for row in rows] == list(range(5, 201, 5))
     assert rows[0]["loss"] > 4 and rows[-1]["loss"] < 1.2  # from 5.6, a uniform guess, to little more than the choice of words
@@ -223,6 +226,43 @@ def test_a_model_that_cannot_be_compiled_is_trained_without(
     trainer = run_here(make_tokens(), tmp_path, {"steps": 2, "compile": True})
     assert (trainer.state.step, trainer.compiled) == (2, False)
     assert "No working C++ compiler" in caplog.text
+
+
+def test_tensorboard_shows_what_the_metrics_say_of_a_run_with_an_interruption(
+    make_tokens: Callable[..., Path], tmp_path: Path
+) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    tokens, config = make_tokens(), TINY | {"steps": 30, "log_steps": 5, "checkpoint_minutes": 5.0}
+
+    def leave(state: State, used: float) -> None:
+        if state.step == 12:
+            trainer.save()
+        elif state.step == 22:  # the curves of steps 15 and 20 were shown, and are to be drawn again
+            raise KeyboardInterrupt
+
+    trainer = Trainer(tokens, tmp_path / "out", Pretrain.model_validate(config), tmp_path / "curves")
+    trainer.start()
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run(leave)
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "tasks.pretrain.train", "--tokens", str(tokens), "--out", str(out)]
+    command += ["--config", Pretrain.model_validate(config).model_dump_json(), "--tensorboard", str(tmp_path / "curves")]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    rows = pq.read_table(out / "metrics.parquet").to_pylist()
+    curves = EventAccumulator(str(tmp_path / "curves")).Reload()
+    assert set(curves.Tags()["scalars"]) == {name for row in rows for name, value in row.items() if value is not None}
+    for name in ("loss", "learning_rate", "validation_loss"):
+        drawn = [(event.step, event.value) for event in curves.Scalars(name)]
+        assert drawn == [(row["step"], pytest.approx(row[name])) for row in rows if row[name] is not None]
+
+
+def test_tensorboard_that_is_not_installed_is_one_sentence(
+    make_tokens: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(StageError, match=r"^runtime\.tensorboard needs a package that is not here: pip install tensorboard$"):
+        Trainer(make_tokens(), tmp_path, Pretrain.model_validate(TINY), tmp_path / "curves").start()
 
 
 def test_another_config_does_not_resume(make_tokens: Callable[..., Path], tmp_path: Path) -> None:
