@@ -34,7 +34,8 @@ TOKEN_BYTES = 2
 """Of the training tokens, which are mapped into memory; no packaged tokenizer has more than 65,535 pieces."""
 WITHOUT_EFFECT = {
     "steps", "minutes", "epochs", "tokens", "kwh", "half_context", "learning_rate", "embedding_learning_rate",
-    "norm_learning_rate", "weight_decay", "schedule", "warm_up", "decay", "clip", "checkpoint_minutes", "log_steps", "seed",
+    "norm_learning_rate", "weight_decay", "schedule", "warm_up", "decay", "clip", "checkpoint_minutes", "checkpoint_steps",
+    "log_steps", "seed",
 }  # fmt: skip
 """Fields that say how long or how well a model is trained, but not how fast."""
 

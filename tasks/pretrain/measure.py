@@ -26,7 +26,7 @@ from tasks.pretrain.trainer import State, Trainer
 from tasks.stage import peak_memory
 
 UNLIMITED = {"steps": None, "minutes": None, "tokens": None, "kwh": None, "epochs": 1e9}
-QUIET = {"compile": False, "checkpoint_minutes": 1e9, "log_steps": 10**9}
+QUIET = {"compile": False, "checkpoint_minutes": 1e9, "checkpoint_steps": None, "log_steps": 10**9}
 
 
 class _Enough(BaseException):

@@ -137,7 +137,8 @@ class Trainer:
                 held_out = self._validate(final=used == 1) if look else None
                 self._log(phase, scale, norm, speed, power, held_out)
                 logged_at, logged_windows, logged_joules = time.monotonic(), state.windows, self.meter.measured_joules()
-            if stop or used == 1 or unsaved > 60 * config.checkpoint_minutes:
+            due = config.checkpoint_steps and state.step % config.checkpoint_steps == 0
+            if stop or used == 1 or due or unsaved > 60 * config.checkpoint_minutes:
                 self.save()
             if stop and used < 1:
                 raise Stopped

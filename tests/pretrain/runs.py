@@ -25,7 +25,7 @@ TINY: dict[str, Any] = {
     "minutes": None,
     "epochs": 100,
     "log_steps": 5,
-    "checkpoint_minutes": 1e-6,  # after every step
+    "checkpoint_steps": 1,
 }
 
 

@@ -20,7 +20,7 @@ from tasks.pretrain import trainer as trainer_module
 from tasks.pretrain.energy import JOULES_PER_KWH, BusyCores, Meter, Nvml, Rapl
 from tasks.pretrain.models import build, shape_of
 
-TINY = runs.TINY | {"epochs": 1e9, "log_steps": 1, "checkpoint_minutes": 5.0}
+TINY = runs.TINY | {"epochs": 1e9, "log_steps": 1, "checkpoint_steps": None}
 
 
 def zone(root: Path, number: str, name: str, microjoules: int, largest: int = 1_000_000) -> Path:

@@ -35,7 +35,7 @@ def run_with(trainer: Trainer, spoil: Callable[[int, torch.Tensor], torch.Tensor
 def test_nan_gradients_and_tenfold_losses_are_survived(make_tokens: Callable[..., Path], tmp_path: Path) -> None:
     tokens, config = (
         make_tokens(documents=100),
-        TINY | {"steps": 300, "batch_tokens": 1024, "half_context": 0.0, "checkpoint_minutes": 5.0},
+        TINY | {"steps": 300, "batch_tokens": 1024, "half_context": 0.0, "checkpoint_steps": None},
     )
     calm = run_here(tokens, tmp_path / "calm", config)
     bad = {20: float("nan"), 60: float("inf"), 240: 10.0, 241: 10.0}
@@ -116,7 +116,7 @@ TWO_PROCESSES = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-nod
 
 
 def test_two_processes_train_what_one_does(make_tokens: Callable[..., Path], tmp_path: Path) -> None:
-    config = TINY | {"steps": 30, "log_steps": 1, "batch_tokens": 512, "checkpoint_minutes": 5.0, "average": 0.9}
+    config = TINY | {"steps": 30, "log_steps": 1, "batch_tokens": 512, "checkpoint_steps": None, "average": 0.9}
     tokens = make_tokens(documents=200)
     two = start(tokens, tmp_path / "two", config, TWO_PROCESSES)
     one = finish(start(tokens, tmp_path / "one", config))

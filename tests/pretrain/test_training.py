@@ -21,7 +21,7 @@ from token_files import FIRST_BYTE
 
 from lang_configs.schema import Runtime
 from lang_configs.training import Pretrain
-from tasks.pretrain import STOPPED, hardware, pretrain
+from tasks.pretrain import CHECKPOINTS, STOPPED, checkpoint, hardware, pretrain
 from tasks.pretrain import trainer as trainer_module
 from tasks.pretrain.trainer import State, Trainer
 from tasks.stage import StageError, Work
@@ -105,7 +105,7 @@ def slow_clock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("slow_clock")
 def test_minutes_end_a_run_at_a_learning_rate_near_zero(make_tokens: Callable[..., Path], tmp_path: Path) -> None:
-    budget = {"minutes": 0.1, "epochs": 1e9, "log_steps": 1, "checkpoint_minutes": 5}
+    budget = {"minutes": 0.1, "epochs": 1e9, "log_steps": 1, "checkpoint_steps": None}
     state = run_here(make_tokens(), tmp_path, budget).state
     assert 6 <= state.seconds < 6.2
     rates = [row["learning_rate"] for row in state.rows]
@@ -128,6 +128,21 @@ def test_epochs_end_a_run_and_a_batch_may_exceed_the_corpus(make_tokens: Callabl
     assert trainer.state.step > 50
 
 
+@pytest.mark.parametrize(
+    ("due", "left"),
+    [
+        ({"checkpoint_steps": 8}, [16, 20]),
+        ({"checkpoint_steps": None, "checkpoint_minutes": 1e-6}, [19, 20]),
+        ({"checkpoint_steps": None}, [20]),
+    ],
+)
+def test_checkpoints_are_due_after_steps_and_after_minutes(
+    due: dict[str, object], left: list[int], make_tokens: Callable[..., Path], tmp_path: Path
+) -> None:
+    run_here(make_tokens(), tmp_path, {"steps": 20} | due)
+    assert [int(path.name[5:]) for path in checkpoint.saved(tmp_path / CHECKPOINTS)] == left
+
+
 def test_micro_batches_add_up_to_the_batch(
     make_tokens: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -143,7 +158,7 @@ def test_micro_batches_add_up_to_the_batch(
 
 def test_a_signal_saves_and_the_run_goes_on_from_there(make_tokens: Callable[..., Path], tmp_path: Path) -> None:
     tokens, out = make_tokens(), tmp_path / "out"
-    config = TINY | {"steps": 10**6, "epochs": 1e9, "checkpoint_minutes": 100}
+    config = TINY | {"steps": 10**6, "epochs": 1e9, "checkpoint_steps": None}
     process = start(tokens, out, config)
     assert process.stdout is not None
     first = json.loads(process.stdout.readline())
@@ -166,7 +181,7 @@ def test_the_stage_passes_a_signal_on_and_gets_it_back_when_all_is_saved(
     work = Work(
         progress=lambda done, total, unit: None if interrupt.is_alive() or interrupt.finished.is_set() else interrupt.start()
     )
-    config = Pretrain.model_validate(TINY | {"steps": 10**6, "epochs": 1e9, "checkpoint_minutes": 100})
+    config = Pretrain.model_validate(TINY | {"steps": 10**6, "epochs": 1e9, "checkpoint_steps": None})
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job inherits that it is ignored
     try:
         with pytest.raises(KeyboardInterrupt):
@@ -177,7 +192,7 @@ def test_the_stage_passes_a_signal_on_and_gets_it_back_when_all_is_saved(
 
 
 def test_training_saves_and_ends_when_the_parent_is_killed(make_tokens: Callable[..., Path], tmp_path: Path) -> None:
-    config = Pretrain.model_validate(TINY | {"steps": 10**6, "epochs": 1e9, "checkpoint_minutes": 100})
+    config = Pretrain.model_validate(TINY | {"steps": 10**6, "epochs": 1e9, "checkpoint_steps": None})
     program = (
         "import sys; from pathlib import Path; from lang_configs.training import Pretrain; from tasks.pretrain import pretrain;"
         "from tasks.stage import Work; tokens, out, config = sys.argv[1:];"
@@ -233,7 +248,7 @@ def test_tensorboard_shows_what_the_metrics_say_of_a_run_with_an_interruption(
 ) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    tokens, config = make_tokens(), TINY | {"steps": 30, "log_steps": 5, "checkpoint_minutes": 5.0}
+    tokens, config = make_tokens(), TINY | {"steps": 30, "log_steps": 5, "checkpoint_steps": None}
 
     def leave(state: State, used: float) -> None:
         if state.step == 12:

@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM
 from tasks.pretrain import CHECKPOINTS, checkpoint
 from tasks.pretrain.data import TokenFiles, validation_windows
 
-OVERFITTING = {"steps": 600, "learning_rate": 0.1, "checkpoint_minutes": 5.0}
+OVERFITTING = {"steps": 600, "learning_rate": 0.1, "checkpoint_steps": None}
 
 
 def looks(rows: list[dict[str, float | None]]) -> list[tuple[float | None, float]]:
