@@ -271,6 +271,7 @@ class Trainer:
         try:
             for phase, masked in itertools.product(self.phases, self._objectives()):
                 self._set(phase, masked)
+                self.optimizer.drop()  # in a graph, a gradient may not be of another type than its weight
                 compiled(*self._batch(phase, self.state.windows, masked)).backward()
         except Exception as error:  # no compiler, no headers, no Triton: all mean the same here
             reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)

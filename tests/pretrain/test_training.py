@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -226,6 +227,20 @@ def test_without_a_compiler_training_goes_on_with_a_warning(make_tokens: Callabl
     records = [json.loads(line) for line in done.stdout.splitlines()]
     assert "could not be compiled" in records[0]["warning"]
     assert records[-1]["metrics"]["compiled"] is False
+
+
+def test_a_loss_is_one_graph_for_each_kind_of_batch(
+    make_tokens: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+    monkeypatch.setattr(hardware, "most_windows", lambda shape, available, checkpointing: 5)
+    torch._dynamo.utils.counters.clear()
+    config = {"steps": 10, "compile": True, "batch_tokens": 512, "precision": "bf16"}
+    trainer = run_here(make_tokens(documents=300), tmp_path, config)
+    assert [(phase.half, phase.count) for phase in trainer.phases] == [(True, 2), (False, 4)]
+    assert trainer.compiled and trainer.state.step == 10
+    assert not torch._dynamo.utils.counters["graph_break"]
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 2
 
 
 def test_a_model_that_cannot_be_compiled_is_trained_without(
