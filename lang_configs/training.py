@@ -102,12 +102,16 @@ class Pretrain(Strict):
     dropout: float = Field(0.0, ge=0, lt=1, description="For many epochs over little text")
     optimizer: Literal["muon", "adamw", "lion", "lamb"] = "muon"
     learning_rate: float | None = Field(
-        None, gt=0, description="Of the matrices at its peak; default: muon .02, adamw .003, lion .0005, lamb .01"
+        None, gt=0, description="Of the matrices at its peak; default: muon .02, adamw .005, lion .001, lamb .03"
     )
     embedding_learning_rate: float | None = Field(
         None, gt=0, description="Of embeddings; default: that of matrices, but fifty times adamw's where entries have unit size"
     )
-    norm_learning_rate: float = Field(0.003, gt=0, description="Of the gains of the norms and of biases")
+    norm_learning_rate: float | None = Field(
+        None,
+        gt=0,
+        description="Of the gains of the norms and of biases; default: .003, of muon and adamw with unit embeddings .03",
+    )
     weight_decay: float = Field(0.0, ge=0, description="Of matrices")
     average: float | None = Field(None, gt=0, lt=1, description="Decay of an exponential moving average of the weights (EMA)")
     schedule: Literal["wsd", "cosine", "linear"] = "wsd"
@@ -138,4 +142,4 @@ class Pretrain(Strict):
     @property
     def peak_learning_rate(self) -> float:
         """Learning rate of the matrices at its peak."""
-        return self.learning_rate or {"muon": 0.02, "adamw": 0.003, "lion": 0.0005, "lamb": 0.01}[self.optimizer]
+        return self.learning_rate or {"muon": 0.02, "adamw": 0.005, "lion": 0.001, "lamb": 0.03}[self.optimizer]
