@@ -273,6 +273,8 @@ class Trainer:
                 self._set(phase, masked)
                 self.optimizer.drop()  # in a graph, a gradient may not be of another type than its weight
                 compiled(*self._batch(phase, self.state.windows, masked)).backward()
+        except torch.OutOfMemoryError:
+            raise
         except Exception as error:  # no compiler, no headers, no Triton: all mean the same here
             reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
             log.warning("the model could not be compiled, so training is slower (is a C++ compiler installed?): %s", reason)

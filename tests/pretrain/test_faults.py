@@ -174,6 +174,17 @@ def test_a_gpu_whose_memory_runs_out_is_one_sentence(
     assert words.endswith("the last checkpoint is kept (CUDA out of memory)")
 
 
+def test_memory_that_runs_out_while_compiling_is_not_taken_for_a_missing_compiler(
+    make_tokens: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(windows: torch.Tensor) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(torch, "compile", lambda function, dynamic: fail)
+    with pytest.raises(torch.OutOfMemoryError):
+        Trainer(make_tokens(), tmp_path, Pretrain.model_validate(TINY | {"compile": True})).start()
+
+
 def test_a_micro_batch_fills_the_memory_that_there_is_and_no_more() -> None:
     shape = shape_of(load("swahili", "base").pretrain.model, 32768)
     assert [most_windows(shape, gigabytes << 30, False) for gigabytes in (1, 2, 8, 48)] == [1, 1, 9, 64]
