@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from data import Cost
 from data_corpus import build
 from language import agreement, stage, table
 
 
+@pytest.mark.slow
 def test_agreement_is_the_share_of_the_peer_s_documents_with_our_label(bundle: Path, tmp_path: Path) -> None:
     corpus = build(bundle, tmp_path, 300)
     out = tmp_path / "ours"

@@ -134,6 +134,7 @@ def test_two_processes_train_what_one_does(make_tokens: Callable[..., Path], tmp
         assert a["validation_loss"] is None or a["validation_loss"] == pytest.approx(b["validation_loss"], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_what_two_processes_began_one_can_end(make_tokens: Callable[..., Path], tmp_path: Path) -> None:
     config = TINY | {"steps": 150, "batch_tokens": 512}
     tokens = make_tokens(documents=200)
