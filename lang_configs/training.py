@@ -87,6 +87,13 @@ class Pretrain(Strict):
         le=1,
         description="Share of the run, at its start, on windows of half the context and steps of half the tokens",
     )
+    sampled_softmax: float = Field(
+        0.25,
+        ge=0,
+        le=0.5,
+        description="Causal models: share of the vocabulary that steps on half windows score: what occurs in them, and of the"
+        " rest a random part that counts for all of it (arXiv 1412.2007); 0: everything is scored",
+    )
     initialisation: Literal["unit", "normal"] = Field(
         "unit", description="unit: embeddings of unit size and blocks that start at zero; normal: GPT-2's, deviation .02"
     )

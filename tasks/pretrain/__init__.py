@@ -1,7 +1,7 @@
 """Pretraining of a causal or masked language model from token files, in a process of its own, or one for each GPU.
 
-The pieces, to be read in this order: models, data, batches, optimizer, schedule, guard, parallel, checkpoint, hardware,
-utilization, energy, emissions, trainer, train; measure and estimate say beforehand what a run will take.
+The pieces, to be read in this order: models, data, batches, sampled, optimizer, schedule, guard, parallel, checkpoint,
+hardware, utilization, energy, emissions, trainer, train; measure and estimate say beforehand what a run will take.
 """
 
 from __future__ import annotations

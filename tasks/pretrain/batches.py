@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from lang_configs.training import Pretrain
+from lang_configs.training import MASKED_FAMILIES, Pretrain
 
 STEPS_PER_EPOCH = 32
 """A small corpus gets smaller batches than the config allows, so that an epoch has this many steps."""
@@ -20,6 +20,8 @@ class Phase:
     count: int
     half: bool = False
     narrow: bool = False
+    scored: int = 0
+    """Pieces of the vocabulary that a step scores in place of all; 0: all."""
 
     @property
     def windows(self) -> int:
@@ -27,11 +29,12 @@ class Phase:
         return self.each * self.count
 
 
-def plan_phases(config: Pretrain, windows: int, most: int, processes: int = 1) -> list[Phase]:
+def plan_phases(config: Pretrain, windows: int, most: int, vocab_size: int, processes: int = 1) -> list[Phase]:
     """The phases of a run over epochs of `windows`: first half windows and half as many, at last whole ones.
 
     A step has at most `config.batch_tokens`, less for a small corpus, in equal micro-batches of at most `most` windows, the
-    same number for each of `processes`. A masked model may compute less in its first share (`narrow_layers`).
+    same number for each of `processes`. A masked model may compute less in its first share (`narrow_layers`); a causal one
+    scores a sample of the vocabulary while windows are short, as many pieces as a step has tokens or more, if that saves half.
     """
     whole = max(1, min(config.batch_tokens // config.model.context, windows // STEPS_PER_EPOCH))
     narrow = config.narrow_share if config.narrow_layers else 0.0
@@ -40,5 +43,9 @@ def plan_phases(config: Pretrain, windows: int, most: int, processes: int = 1) -
         half = until <= config.half_context
         size = max(1, whole // 2) if half else whole
         count = math.ceil(size / most / processes) * processes
-        phases.append(Phase(until, max(1, size // count), count, half, until <= narrow))
+        each = max(1, size // count)
+        scored = max(each * count * config.model.context, round(config.sampled_softmax * vocab_size))
+        sampled = half and config.model.family not in MASKED_FAMILIES and config.sampled_softmax > 0
+        scored = scored if sampled and 2 * scored <= vocab_size else 0
+        phases.append(Phase(until, each, count, half, until <= narrow, scored))
     return phases

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import itertools
 import logging
 import math
 import shutil
@@ -28,6 +27,7 @@ from tasks.pretrain.energy import JOULES_PER_KWH, Meter, watts
 from tasks.pretrain.guard import Guard
 from tasks.pretrain.optimizer import Optimizer
 from tasks.pretrain.parallel import Ranks
+from tasks.pretrain.sampled import Sample, sample
 from tasks.pretrain.schedule import Used, learning_rate_scale, progress
 from tasks.pretrain.utilization import flops_per_token, peak_flops
 from tasks.stage import StageError, peak_memory, replacing
@@ -44,7 +44,7 @@ METRICS = pa.schema(
         ("step", pa.int64()),
         ("tokens", pa.int64()),
         ("epoch", pa.float64()),
-        ("loss", pa.float64()),  # nats per predicted token, mean since the last row
+        ("loss", pa.float64()),  # nats per predicted token, mean since the last row; an estimate while a sample is scored
         ("bits_per_byte", pa.float64()),  # of causal models, estimated from the bytes per token of the whole training text
         ("learning_rate", pa.float64()),
         ("gradient_norm", pa.float64()),
@@ -71,6 +71,7 @@ class State:
     windows: int = 0
     seconds: float = 0.0
     joules: float = 0.0
+    flops: float = 0.0
     loss_scale: float = 1.0
     good_steps: int = 0
     validation_loss: float | None = None
@@ -95,7 +96,7 @@ class Trainer:
         self.model.to(self.dtype)
         self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
         most = hardware.most_windows(self.model.shape, hardware.working_bytes(self.device), config.checkpointing)
-        self.phases = plan_phases(config, self.data.count, most, self.ranks.count)
+        self.phases = plan_phases(config, self.data.count, most, self.files.vocab_size, self.ranks.count)
         self.meter, self.peak = Meter(self.device), peak_flops(self.device, self.dtype)
         self.state, self.guard = State(), Guard()
         if self.dtype == torch.float16:
@@ -103,40 +104,43 @@ class Trainer:
         self.best = math.inf
         self.unsaved = self.stop = False
         self.loss, self.compiled = self.model.loss, False
+        self.compiled_for: set[tuple[Phase, bool]] = set()
 
     def start(self) -> None:
-        """Load the last checkpoint, if any, and compile the model if that pays."""
+        """Load the last checkpoint, if any, and have the model compiled if that pays."""
         self.started = self.saved_at = time.monotonic()
         self._resume()
         self.board = _tensorboard(self.curves, self.state.step) if self.curves and self.ranks.first else None
         self.seconds_before, self.joules_before = self.state.seconds, self.state.joules
         epoch_tokens = self.data.count * self.config.model.context
         if self.used() < 1 and hardware.worth_compiling(self.config, self.parameters, epoch_tokens, self.device):
-            self._compile()
+            self.loss, self.compiled = torch.compile(self.model.loss, dynamic=False), True
 
     def run(self, report: Callable[[State, float], None]) -> None:
         """Train until the budget is used. Raises Stopped after a signal, when all is saved."""
         state, config = self.state, self.config
-        logged_at, logged_windows, logged_joules = time.monotonic(), state.windows, self.meter.measured_joules()
+        logged_at, logged, logged_joules = time.monotonic(), dataclasses.replace(state), self.meter.measured_joules()
         (used,) = self.ranks.largest(self.used())
         while used < 1 or state.step == 0:
             before = used
             phase = next((phase for phase in self.phases if used < phase.until), self.phases[-1])
-            loss, norm = self._backward(phase)
+            loss, norm = self._gradients(phase)
             scale = learning_rate_scale(config.schedule, used, config.warm_up, config.decay)
             self._step(loss, norm, scale)
             self.unsaved = True
             state.step += 1
             state.windows += phase.windows
+            state.flops += self._flops(phase)
             used, stop, unsaved = self.ranks.largest(self.used(), self.stop, time.monotonic() - self.saved_at)
             look = self.held_out is not None and math.floor(LOOKS * used) > math.floor(LOOKS * before)
             if used == 1 or state.step % config.log_steps == 0 or look:
                 now, joules = time.monotonic(), self.meter.measured_joules()
-                speed = (state.windows - logged_windows) * config.model.context / (now - logged_at)
+                speed = (state.windows - logged.windows) * config.model.context / (now - logged_at)
+                mfu = self._mfu(state.flops - logged.flops, now - logged_at)
                 power = watts(joules, logged_joules, now - logged_at)
                 held_out = self._validate(final=used == 1) if look else None
-                self._log(phase, scale, norm, speed, power, held_out)
-                logged_at, logged_windows, logged_joules = time.monotonic(), state.windows, self.meter.measured_joules()
+                self._log(scale, norm, speed, mfu, power, held_out)
+                logged_at, logged, logged_joules = time.monotonic(), dataclasses.replace(state), self.meter.measured_joules()
             due = config.checkpoint_steps and state.step % config.checkpoint_steps == 0
             if stop or used == 1 or due or unsaved > 60 * config.checkpoint_minutes:
                 self.save()
@@ -195,7 +199,7 @@ class Trainer:
             "validation_loss": validation,
             "skipped_steps": self.guard.not_finite + self.guard.spikes,
             "loss_spikes": self.guard.spikes,
-            "mfu": self._mfu(tokens / state.seconds, half=False),
+            "mfu": self._mfu(state.flops, state.seconds),
             "kwh": round(state.joules / JOULES_PER_KWH, 9),
             "energy": self.meter.words,
             "processes": self.ranks.count,
@@ -265,23 +269,6 @@ class Trainer:
         config = self.config.model_dump(mode="json")
         return {"config": config, "tokens": self.files.train_tokens, "bytes": self.files.train_bytes, "dtype": str(self.dtype)}
 
-    def _compile(self) -> None:
-        # All kinds of batch are tried now: once the run goes on, nothing but steps stands between a signal and the exit.
-        compiled = torch.compile(self.model.loss, dynamic=False)
-        try:
-            for phase, masked in itertools.product(self.phases, self._objectives()):
-                self._set(phase, masked)
-                self.optimizer.drop()  # in a graph, a gradient may not be of another type than its weight
-                compiled(*self._batch(phase, self.state.windows, masked)).backward()
-        except torch.OutOfMemoryError:
-            raise
-        except Exception as error:  # no compiler, no headers, no Triton: all mean the same here
-            reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-            log.warning("the model could not be compiled, so training is slower (is a C++ compiler installed?): %s", reason)
-        else:
-            self.loss, self.compiled = compiled, True
-        self.optimizer.drop()
-
     def _objectives(self) -> list[bool]:
         """Whether steps predict masked tokens: none, all, or some of each."""
         return [False, True] if self.config.hybrid else [self.model.objective == "masked"]
@@ -301,6 +288,13 @@ class Trainer:
         rows = self.data.read(position, phase.each)
         return self._shown(halve(rows) if phase.half else rows, (self.config.seed, position, phase.half), masked)
 
+    def _sample(self, phase: Phase) -> Sample:
+        """The pieces to score in all micro-batches of a step, of whatever process."""
+        position = self.state.windows
+        labels = self.data.read(position, phase.windows)[:, 1:]
+        found = sample(labels, self.files.vocab_size, phase.scored, (self.config.seed, position))
+        return Sample(*(self._on_device(part) for part in found))
+
     def _shown(self, rows: Tensor, key: tuple[int, ...], masked: bool) -> tuple[Tensor, ...]:
         if not masked:
             return (self._on_device(rows),)
@@ -312,14 +306,32 @@ class Trainer:
         # From pinned memory a GPU copies when it gets there; from other memory the program would wait until it does.
         return ids if self.device == "cpu" else ids.pin_memory().to(self.device, non_blocking=True)
 
+    def _gradients(self, phase: Phase) -> tuple[float, float]:
+        """Gradients of one step, whose mean loss and norm are returned; a kind of batch is compiled when it first comes."""
+        kind = (phase, self._is_masked(self.state.step))
+        if not self.compiled or kind in self.compiled_for:
+            return self._backward(phase)
+        self.save()  # compiling may take longer than a signal is willing to wait
+        try:
+            self.compiled_for.add(kind)
+            return self._backward(phase)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # no compiler, no headers, no Triton: all mean the same here
+            reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+            log.warning("the model could not be compiled, so training is slower (is a C++ compiler installed?): %s", reason)
+        self.optimizer.drop()
+        self.loss, self.compiled = self.model.loss, False
+        return self._backward(phase)
+
     def _backward(self, phase: Phase) -> tuple[float, float]:
-        """Gradients of one step; returns the mean loss and the norm of its gradient."""
         losses, masked = [], self._is_masked(self.state.step)
         self._set(phase, masked)
+        options = {"sample": self._sample(phase)} if phase.scored and not masked else {}
         for micro in range(self.ranks.rank, phase.count, self.ranks.count):
             if self.config.dropout:  # what dropout draws is a function of seed and window, like the order of the data
                 torch.manual_seed(hash((self.config.seed, self.state.windows, micro)))
-            loss = self.loss(*self._batch(phase, self.state.windows + micro * phase.each, masked))
+            loss = self.loss(*self._batch(phase, self.state.windows + micro * phase.each, masked), **options)
             (loss * (self.state.loss_scale * self.ranks.count / phase.count)).backward()
             losses.append(loss.detach())  # to read its value now would let a GPU wait for each micro-batch
             if self.stop and self.ranks.count == 1:  # the step is not finished: with many micro-batches it may take minutes
@@ -343,19 +355,26 @@ class Trainer:
         if self.dtype == torch.float16 and not math.isfinite(norm):
             state.loss_scale, state.good_steps = max(1.0, state.loss_scale / 2), 0
 
-    def _mfu(self, speed: float, half: bool) -> float | None:
-        shape, length = self.model.shape, self.config.model.context // (2 if half else 1)
-        flops = flops_per_token(self.model.multiplied, shape.layers, shape.width, length)
-        return speed * flops / (self.peak * self.ranks.count) if self.peak else None
+    def _flops(self, phase: Phase) -> float:
+        """What the products of one step take, those of pieces that are not scored left out."""
+        shape, context = self.model.shape, self.config.model.context
+        not_scored = (shape.vocab_size - phase.scored) * shape.width if phase.scored else 0
+        length = context // (2 if phase.half else 1)
+        return phase.windows * context * flops_per_token(self.model.multiplied - not_scored, shape.layers, shape.width, length)
 
-    def _log(self, phase: Phase, scale: float, norm: float, speed: float, power: float | None, held_out: float | None) -> None:
+    def _mfu(self, flops: float, seconds: float) -> float | None:
+        return flops / seconds / (self.peak * self.ranks.count) if self.peak else None
+
+    def _log(
+        self, scale: float, norm: float, speed: float, mfu: float | None, power: float | None, held_out: float | None
+    ) -> None:
         state, files = self.state, self.files
         loss = sum(state.losses) / len(state.losses) if state.losses else None
         state.losses.clear()
         memory = torch.cuda.max_memory_allocated() if self.device == "cuda" else peak_memory()
         per_byte = files.train_tokens / files.train_bytes / math.log(2) if self.model.objective == "causal" else None
         bits, held_out_bits = (per_byte * nats if per_byte and nats is not None else None for nats in (loss, held_out))
-        rate, mfu = scale * self.config.peak_learning_rate, self._mfu(speed, phase.half)
+        rate = scale * self.config.peak_learning_rate
         values = [state.step, state.windows * self.config.model.context, state.windows / self.data.count, loss, bits, rate]
         values += [norm if math.isfinite(norm) else None, speed, memory, state.seconds, mfu, held_out, held_out_bits, power]
         state.rows.append(row := dict(zip(METRICS.names, values, strict=True)))

@@ -50,6 +50,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "one matrix for embeddings and output": {"pretrain.model.tied": True},
     "4 heads": {"pretrain.model.heads": 4},
     "whole windows throughout": {"pretrain.half_context": 0.0},
+    "all pieces scored throughout": {"pretrain.sampled_softmax": 0.0},
     "allocator as it comes": {f"environment.{name}": None for name in ALLOCATOR},
     "1 epoch of 5 MB": {**WHOLE_EPOCHS, "pretrain.epochs": 1},
     "4 epochs of 5 MB": {**WHOLE_EPOCHS, "pretrain.epochs": 4},

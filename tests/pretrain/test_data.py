@@ -55,24 +55,29 @@ def test_halves_predict_the_same_tokens(count: int, half: int) -> None:
     assert sorted(halves[:, 1:].flatten().tolist()) == sorted(windows[:, 1:].flatten().tolist())
 
 
-@given(st.integers(64, 100_000), st.integers(1, 10_000), st.integers(1, 100), st.integers(1, 3))
-def test_phases_keep_to_the_config_the_corpus_and_the_memory(batch_tokens: int, windows: int, most: int, ranks: int) -> None:
+@given(st.integers(64, 100_000), st.integers(1, 10_000), st.integers(1, 100), st.integers(320, 65536), st.integers(1, 3))
+def test_phases_keep_to_the_config_the_corpus_the_memory_and_the_vocabulary(
+    batch_tokens: int, windows: int, most: int, vocab_size: int, ranks: int
+) -> None:
     config = Pretrain(model=Model(context=64), batch_tokens=batch_tokens)
-    phases = plan_phases(config, windows, most, ranks)
+    phases = plan_phases(config, windows, most, vocab_size, ranks)
     assert [(phase.until, phase.half) for phase in phases] == [(0.6, True), (1.0, False)]
     for phase in phases:
         assert 1 <= phase.each <= most
         assert phase.count % ranks == 0
         assert phase.windows < max(1, min(batch_tokens // 64, windows // 32)) + ranks
+        assert not phase.scored or 64 * phase.windows <= phase.scored <= vocab_size / 2
+    assert bool(phases[0].scored) == (64 * phases[0].windows <= vocab_size / 2)
+    assert not phases[1].scored
 
 
 def test_narrow_layers_add_a_phase() -> None:
     model = Model(family="modernbert", context=64)
-    phases = plan_phases(Pretrain(model=model, narrow_layers=2, narrow_share=0.8), 10_000, 100)
-    assert [(phase.until, phase.half, phase.narrow) for phase in phases] == [
-        (0.6, True, True),
-        (0.8, False, True),
-        (1.0, False, False),
+    phases = plan_phases(Pretrain(model=model, narrow_layers=2, narrow_share=0.8), 10_000, 100, 8192)
+    assert [(phase.until, phase.half, phase.narrow, phase.scored) for phase in phases] == [
+        (0.6, True, True, 0),
+        (0.8, False, True, 0),
+        (1.0, False, False, 0),
     ]
 
 

@@ -3,6 +3,7 @@
 import json
 import logging
 import resource
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,14 +20,14 @@ from tasks.pretrain import CHECKPOINTS, checkpoint
 from tasks.pretrain.hardware import most_windows, pick_dtype
 from tasks.pretrain.models import shape_of
 from tasks.pretrain.train import main
-from tasks.pretrain.trainer import Trainer
+from tasks.pretrain.trainer import Stopped, Trainer
 from tasks.stage import StageError
 
 
 def run_with(trainer: Trainer, spoil: Callable[[int, torch.Tensor], torch.Tensor]) -> Trainer:
     """A run whose losses (with their gradients) go through `spoil(step, loss)`."""
     loss = trainer.loss
-    trainer.loss = lambda *batch: spoil(trainer.state.step, loss(*batch))
+    trainer.loss = lambda *batch, **options: spoil(trainer.state.step, loss(*batch, **options))
     trainer.start()
     trainer.run(lambda state, used: None)
     return trainer
@@ -116,7 +117,7 @@ TWO_PROCESSES = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-nod
 
 
 def test_two_processes_train_what_one_does(make_tokens: Callable[..., Path], tmp_path: Path) -> None:
-    config = TINY | {"steps": 30, "log_steps": 1, "batch_tokens": 512, "checkpoint_steps": None, "average": 0.9}
+    config = TINY | {"steps": 30, "log_steps": 1, "checkpoint_steps": None, "average": 0.9}
     tokens = make_tokens(documents=200)
     two = start(tokens, tmp_path / "two", config, TWO_PROCESSES)
     one = finish(start(tokens, tmp_path / "one", config))
@@ -178,12 +179,32 @@ def test_a_gpu_whose_memory_runs_out_is_one_sentence(
 def test_memory_that_runs_out_while_compiling_is_not_taken_for_a_missing_compiler(
     make_tokens: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(windows: torch.Tensor) -> torch.Tensor:
+    def fail(windows: torch.Tensor, **options: object) -> torch.Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
     monkeypatch.setattr(torch, "compile", lambda function, dynamic: fail)
     with pytest.raises(torch.OutOfMemoryError):
-        Trainer(make_tokens(), tmp_path, Pretrain.model_validate(TINY | {"compile": True})).start()
+        run_here(make_tokens(), tmp_path, {"compile": True})
+
+
+def test_a_signal_while_longer_windows_are_compiled_is_obeyed_at_once_and_costs_nothing(
+    make_tokens: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = Trainer(make_tokens(documents=300), tmp_path, Pretrain.model_validate(TINY | {"steps": 10, "compile": True}))
+    lengths = []
+
+    def compiled(windows: torch.Tensor, **options: Any) -> torch.Tensor:
+        lengths.append(windows.shape[1])
+        if lengths[-1] > lengths[0]:
+            trainer.on_signal(signal.SIGTERM, None)
+            pytest.fail("compiling went on")
+        return trainer.model.loss(windows, **options)
+
+    monkeypatch.setattr(torch, "compile", lambda function, dynamic: compiled)
+    trainer.start()
+    with pytest.raises(Stopped):
+        trainer.run(lambda state, used: None)
+    assert trainer.state.step == step_reached(tmp_path) == len(lengths) - 1 > 1
 
 
 def test_a_micro_batch_fills_the_memory_that_there_is_and_no_more() -> None:

@@ -247,7 +247,7 @@ def test_a_model_that_cannot_be_compiled_is_trained_without(
     make_tokens: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def compile_nothing(function: object, dynamic: bool) -> Callable[[torch.Tensor], torch.Tensor]:
-        def fail(windows: torch.Tensor) -> torch.Tensor:
+        def fail(windows: torch.Tensor, **options: object) -> torch.Tensor:
             raise RuntimeError("InvalidCxxCompiler: No working C++ compiler found")
 
         return fail

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from tasks.pretrain.models.layers import cross_entropy, soft_cap
+from tasks.pretrain.sampled import Sample
 
 Family = Literal["qwen3", "llama", "nanochat", "gpt2", "bert", "modernbert"]
 FINAL_GAIN = 0.02
@@ -87,7 +88,7 @@ class LanguageModel(nn.Module):
         """Parameters that each token is multiplied with: all of them, less an embedding that is only looked up."""
         return sum(weight.numel() for weight in self.parameters()) - (0 if self.shape.tied else self.embedding.weight.numel())
 
-    def loss(self, *batch: Tensor) -> Tensor:
+    def loss(self, *batch: Tensor, **options: Any) -> Tensor:
         """Mean cross-entropy in nats of what is to be predicted in a batch, as the objective has it."""
         raise NotImplementedError
 
@@ -125,9 +126,11 @@ class CausalLM(LanguageModel):
             block.attention.causal = not both  # type: ignore[union-attr]
 
     def loss(  # type: ignore[override]
-        self, windows: Tensor, places: Tensor | None = None, labels: Tensor | None = None
+        self, windows: Tensor, places: Tensor | None = None, labels: Tensor | None = None, sample: Sample | None = None
     ) -> Tensor:
         """Mean cross-entropy in nats per token of windows `[batch, length + 1]`: each token from those before it.
+
+        With a `sample`, which all tokens of the windows are in, it is estimated from the scores of its pieces.
 
         With `places` and `labels` `[batch, masked]`, `windows` are masked ids `[batch, length]` and each label is predicted at
         the position before its place, as if it were a next token (masked next-token prediction; GPT-BERT, arXiv 2410.24159).
@@ -135,10 +138,15 @@ class CausalLM(LanguageModel):
         if places is not None and labels is not None:
             hidden = take(self(windows), places - 1).flatten(0, 1)
             return cross_entropy(hidden, self.output_weight, labels.flatten(), cap=self.cap)
-        labels = windows[:, 1:]
+        labels, weight, log_weights = windows[:, 1:], self.output_weight, None
+        targets = labels
+        if sample is not None:
+            targets, log_weights = sample.places[labels], sample.log_weights
+            weight = F.embedding(sample.pieces, weight)
         if self.training_only.separator is not None:  # the first token of a document cannot be known from the one before
-            labels = labels.masked_fill(labels == self.training_only.separator, -100)
-        return cross_entropy(self(windows[:, :-1]).flatten(0, 1), self.output_weight, labels.flatten(), cap=self.cap)
+            targets = targets.masked_fill(labels == self.training_only.separator, -100)
+        hidden = self(windows[:, :-1]).flatten(0, 1)
+        return cross_entropy(hidden, weight, targets.flatten(), cap=self.cap, log_weights=log_weights)
 
 
 class MaskedLM(LanguageModel):

@@ -157,15 +157,21 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
 
 
-def cross_entropy(hidden: Tensor, weight: Tensor, labels: Tensor, bias: Tensor | None = None, cap: float = 0.0) -> Tensor:
+def cross_entropy(
+    hidden: Tensor, weight: Tensor, labels: Tensor, bias: Tensor | None = None, cap: float = 0.0,
+    log_weights: Tensor | None = None,
+) -> Tensor:  # fmt: skip
     """Mean cross-entropy in nats of `labels` `[n]` given `hidden` `[n, width]` times the output matrix; labels of -100 do not
-    count. With `cap`, logits are squashed to within it. Too many logits for memory are made and forgotten in chunks.
+    count. With `cap`, logits are squashed to within it. A row of the matrix may count for several, with logarithms of how
+    many. Too many logits for memory are made and forgotten in chunks.
     """
     if not cap and len(labels) * len(weight) > MOST_LOGITS:
         options = nn.LinearCrossEntropyOptions()
+        if log_weights is not None:
+            bias = log_weights.to(weight.dtype) if bias is None else bias + log_weights.to(weight.dtype)
         return F.linear_cross_entropy(hidden, weight, labels, linear_bias=bias, options=options).float()
-    scores = F.linear(hidden, weight, bias).float()
-    return F.cross_entropy(soft_cap(scores, cap), labels)
+    scores = soft_cap(F.linear(hidden, weight, bias).float(), cap)
+    return F.cross_entropy(scores if log_weights is None else scores + log_weights, labels)
 
 
 def soft_cap(scores: Tensor, cap: float) -> Tensor:
