@@ -21,8 +21,8 @@ def _one_thread() -> None:
 def make_tokens(tmp_path: Path) -> Callable[..., Path]:
     """Give `make_tokens(documents=40)`: writes that many documents of ten sentences, and as long ones that are held out."""
 
-    def make(documents: int = 40, name: str = "tokens", held_out: int = 4) -> Path:
+    def make(documents: int = 40, name: str = "tokens", held_out: int = 4, **options: int) -> Path:
         texts = [" ".join(sentences(10, seed)) for seed in range(documents + held_out)]
-        return write_tokens(tmp_path / name, texts[:documents], texts[documents:])
+        return write_tokens(tmp_path / name, texts[:documents], texts[documents:], **options)
 
     return make

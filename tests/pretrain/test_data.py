@@ -67,7 +67,7 @@ def test_phases_keep_to_the_config_the_corpus_the_memory_and_the_vocabulary(
         assert phase.count % ranks == 0
         assert phase.windows < max(1, min(batch_tokens // 64, windows // 32)) + ranks
         assert not phase.scored or 64 * phase.windows <= phase.scored <= vocab_size / 2
-    assert bool(phases[0].scored) == (64 * phases[0].windows <= vocab_size / 2)
+    assert bool(phases[0].scored) == (max(64 * phases[0].windows, 2048) <= vocab_size / 2)
     assert not phases[1].scored
 
 

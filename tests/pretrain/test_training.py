@@ -236,8 +236,8 @@ def test_a_loss_is_one_graph_for_each_kind_of_batch(
     monkeypatch.setattr(hardware, "most_windows", lambda shape, available, checkpointing: 5)
     torch._dynamo.utils.counters.clear()
     config = {"steps": 10, "compile": True, "batch_tokens": 512, "precision": "bf16"}
-    trainer = run_here(make_tokens(documents=300), tmp_path, config)
-    assert [(phase.half, phase.count) for phase in trainer.phases] == [(True, 2), (False, 4)]
+    trainer = run_here(make_tokens(documents=300, vocab_size=4200), tmp_path, config)
+    assert [(phase.half, phase.count, phase.scored) for phase in trainer.phases] == [(True, 2, 2048), (False, 4, 0)]
     assert trainer.compiled and trainer.state.step == 10
     assert not torch._dynamo.utils.counters["graph_break"]
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 2

@@ -20,9 +20,11 @@ def sentences(count: int, seed: int) -> list[str]:
     return [f"{draw.choice(SUBJECTS)} {draw.choice(VERBS)} {draw.choice(OBJECTS)} {draw.choice(PLACES)}." for _ in range(count)]
 
 
-def write_tokens(folder: Path, documents: list[str], held_out: list[str] | None = None) -> Path:
+def write_tokens(
+    folder: Path, documents: list[str], held_out: list[str] | None = None, vocab_size: int = 256 + FIRST_BYTE
+) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    meta = {"dtype": "uint16", "vocab_size": 256 + FIRST_BYTE, "bos": BOS, "eos": EOS, "pad": PAD, "mask": MASK}
+    meta = {"dtype": "uint16", "vocab_size": vocab_size, "bos": BOS, "eos": EOS, "pad": PAD, "mask": MASK}
     for split, texts in (("train", documents), ("validation", held_out or [])):
         ids = [[BOS, *(byte + FIRST_BYTE for byte in text.encode()), EOS] for text in texts]
         np.array([token for document in ids for token in document], "<u2").tofile(folder / f"{split}.bin")
