@@ -27,7 +27,7 @@ class Sample(NamedTuple):
 
 
 def sample(labels: Tensor, vocab_size: int, size: int, key: Sequence[int]) -> Sample:
-    """All pieces of `labels` and others drawn from `key`, `size` in all.
+    """All pieces of `labels` and others drawn from `key`, `size` in all; where all of these occur, nothing counts for the rest.
 
     Raises ValueError when more than `size` pieces occur.
     """

@@ -13,7 +13,7 @@ from tasks.pretrain import models
 from tasks.pretrain.sampled import sample
 
 
-@given(st.integers(1, 60), st.integers(60, 120), st.integers(120, 500), st.integers(0, 1000))
+@given(st.integers(1, 60), st.integers(61, 120), st.integers(120, 500), st.integers(0, 1000))
 def test_what_occurs_is_scored_and_the_rest_counts_for_all_that_is_not(
     count: int, size: int, vocab_size: int, key: int
 ) -> None:
@@ -25,6 +25,12 @@ def test_what_occurs_is_scored_and_the_rest_counts_for_all_that_is_not(
     assert found.log_weights.exp().sum().item() == pytest.approx(vocab_size, rel=1e-5)
     again = sample(labels, vocab_size, size, (key,))
     assert all(torch.equal(one, other) for one, other in zip(found, again, strict=True))
+
+
+def test_without_room_for_others_what_occurs_is_all_that_counts() -> None:
+    found = sample(torch.arange(10)[None], 100, 10, (1,))
+    assert found.pieces.tolist() == list(range(10))
+    assert torch.equal(found.log_weights, torch.zeros(10))
 
 
 def test_more_pieces_than_are_to_be_scored_are_refused() -> None:
