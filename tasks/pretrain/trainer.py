@@ -22,6 +22,7 @@ from lang_configs.training import Pretrain
 from tasks.documents import write_table
 from tasks.pretrain import CHECKPOINTS, checkpoint, hardware, models
 from tasks.pretrain.batches import Phase, plan_phases
+from tasks.pretrain.curves import METRICS, tensorboard
 from tasks.pretrain.data import TokenFiles, Windows, halve, mask, validation_windows
 from tasks.pretrain.energy import JOULES_PER_KWH, Meter, watts
 from tasks.pretrain.guard import Guard
@@ -38,25 +39,6 @@ FP16_SCALE, FP16_GROWTH_STEPS = 2.0**16, 2000
 """Where fp16's loss scale starts, and after how many finite steps it doubles (torch.amp.GradScaler's)."""
 
 log = logging.getLogger(__name__)
-
-METRICS = pa.schema(
-    [
-        ("step", pa.int64()),
-        ("tokens", pa.int64()),
-        ("epoch", pa.float64()),
-        ("loss", pa.float64()),  # nats per predicted token, mean since the last row; an estimate while a sample is scored
-        ("bits_per_byte", pa.float64()),  # of causal models, estimated from the bytes per token of the whole training text
-        ("learning_rate", pa.float64()),
-        ("gradient_norm", pa.float64()),
-        ("tokens_per_second", pa.float64()),
-        ("memory_bytes", pa.int64()),
-        ("elapsed_seconds", pa.float64()),
-        ("mfu", pa.float64()),  # since the last row; null for a GPU whose peak is not known
-        ("validation_loss", pa.float64()),  # nats per predicted token of some held-out windows, at each tenth of the run
-        ("validation_bits_per_byte", pa.float64()),
-        ("watts", pa.float64()),  # as measured since the last row; null where no counter can be read
-    ]
-)
 
 
 class Stopped(BaseException):
@@ -110,7 +92,7 @@ class Trainer:
         """Load the last checkpoint, if any, and have the model compiled if that pays."""
         self.started = self.saved_at = time.monotonic()
         self._resume()
-        self.board = _tensorboard(self.curves, self.state.step) if self.curves and self.ranks.first else None
+        self.board = tensorboard(self.curves, self.state.step) if self.curves and self.ranks.first else None
         self.seconds_before, self.joules_before = self.state.seconds, self.state.joules
         epoch_tokens = self.data.count * self.config.model.context
         if self.used() < 1 and hardware.worth_compiling(self.config, self.parameters, epoch_tokens, self.device):
@@ -381,15 +363,6 @@ class Trainer:
         if self.board:
             for name in (name for name, value in row.items() if value is not None):
                 self.board.add_scalar(name, row[name], state.step)
-
-
-def _tensorboard(folder: Path, step: int) -> Any:
-    """What writes event files to a folder, in which nothing counts that a run wrote after `step`."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise StageError("runtime.tensorboard needs a package that is not here: pip install tensorboard") from None
-    return SummaryWriter(str(folder), purge_step=step + 1, flush_secs=10)
 
 
 @contextlib.contextmanager
