@@ -92,8 +92,8 @@ class Pretrain(Strict):
         ge=0,
         le=0.5,
         description="Causal models: share of the vocabulary that steps on half windows score: what occurs in them, and of the"
-        " rest a random part that counts for all of it (arXiv 1412.2007); 0: everything is scored, which four epochs of 1 MB"
-        " gain .015 bits per byte by, four of 5 MB nothing",
+        " rest a random part that counts for all of it (arXiv 1412.2007); 0: everything is scored, as it always is where the"
+        " corpus has less than a million tokens",
     )
     initialisation: Literal["unit", "normal"] = Field(
         "unit", description="unit: embeddings of unit size and blocks that start at zero; normal: GPT-2's, deviation .02"

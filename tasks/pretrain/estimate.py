@@ -17,6 +17,7 @@ from typing import Any
 from lang_configs.schema import Runtime
 from lang_configs.training import Pretrain
 from tasks.engines import available_cores
+from tasks.pretrain.batches import enough_tokens
 from tasks.pretrain.emissions import footprint
 from tasks.pretrain.energy import JOULES_PER_KWH, processor_name
 from tasks.pretrain.hardware import cache_folder, environment
@@ -196,7 +197,7 @@ def measured_speed(config: Pretrain, train_tokens: int | None, vocab_size: int) 
 def _record(config: Pretrain, train_tokens: int | None, vocab_size: int) -> Path:
     """Where the speed of a model on this machine is kept."""
     model = config.model_dump(mode="json", exclude=WITHOUT_EFFECT)
-    size = min(train_tokens or sys.maxsize, 32 * config.batch_tokens)  # from there on batches are no larger
+    size = min(train_tokens or sys.maxsize, enough_tokens(config))
     key: list[Any] = [model, size, vocab_size, processor_name(), available_cores(), version("torch")]
     key += [path.read_text(errors="replace") for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))]
     key += [os.environ.get("CUDA_VISIBLE_DEVICES")]

@@ -20,7 +20,7 @@ import torch
 
 from lang_configs.training import Pretrain
 from tasks.pretrain import hardware
-from tasks.pretrain.batches import STEPS_PER_EPOCH, Phase
+from tasks.pretrain.batches import Phase, enough_tokens
 from tasks.pretrain.estimate import Speed
 from tasks.pretrain.trainer import State, Trainer
 from tasks.stage import peak_memory
@@ -78,10 +78,9 @@ def measure(config: Pretrain, train_tokens: int | None, vocab_size: int, seconds
 
 
 def _random_tokens(folder: Path, config: Pretrain, train_tokens: int | None, vocab_size: int) -> int:
-    """Token files, as many as make batches of the right size; returns the bytes of the training tokens."""
-    context = config.model.context
-    enough = STEPS_PER_EPOCH * max(1, config.batch_tokens // context) * context + 1
-    count = max(min(enough, train_tokens or enough), context + 1)
+    """Token files, as many as make steps of the right kind; returns the bytes of the training tokens."""
+    enough = enough_tokens(config)
+    count = max(min(enough, train_tokens or enough), config.model.context + 1)
     dtype = "uint16" if vocab_size <= 65535 else "uint32"
     ids = np.random.default_rng(config.seed).integers(vocab_size, size=count, dtype=dtype)
     ids.tofile(folder / "train.bin")

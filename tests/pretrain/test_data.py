@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from token_files import write_tokens
 
 from lang_configs.training import Model, Pretrain
-from tasks.pretrain.batches import plan_phases
+from tasks.pretrain.batches import enough_tokens, plan_phases
 from tasks.pretrain.data import TokenFiles, Windows, halve, mask
 from tasks.stage import StageError
 
@@ -67,8 +67,16 @@ def test_phases_keep_to_the_config_the_corpus_the_memory_and_the_vocabulary(
         assert phase.count % ranks == 0
         assert phase.windows < max(1, min(batch_tokens // 64, windows // 32)) + ranks
         assert not phase.scored or 64 * phase.windows <= phase.scored <= vocab_size / 2
-    assert bool(phases[0].scored) == (max(64 * phases[0].windows, 2048) <= vocab_size / 2)
+    assert bool(phases[0].scored) == (64 * phases[0].windows <= vocab_size / 2 and 64 * windows >= 1_000_000)
     assert not phases[1].scored
+
+
+@given(st.integers(64, 10_000), st.sampled_from([16, 64, 200]), st.integers(1, 10**9))
+def test_enough_tokens_are_planned_for_like_any_more(batch_tokens: int, context: int, more: int) -> None:
+    config = Pretrain(model=Model(context=context), batch_tokens=batch_tokens)
+    enough = enough_tokens(config)
+    plans = [plan_phases(config, (tokens - 1) // context, 100, 65536) for tokens in (enough, enough + more)]
+    assert plans[0] == plans[1]
 
 
 def test_narrow_layers_add_a_phase() -> None:

@@ -95,7 +95,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 def test_every_setting_learns_and_resumes_bit_for_bit(
     name: str, make_tokens: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batches, "LEAST_SCORED", 0)  # so that causal models sample this small vocabulary
+    monkeypatch.setattr(batches, "LEAST_SAMPLED", 0)  # so that causal models score a sample, small as the corpus is
     tokens, config = make_tokens(documents=100), TINY | {"steps": 40, "log_steps": 1} | SETTINGS[name]
     straight = run_here(tokens, tmp_path / "straight", config)
     straight.publish()
@@ -121,7 +121,7 @@ TWO_PROCESSES = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-nod
 
 def test_two_processes_train_what_one_does(make_tokens: Callable[..., Path], tmp_path: Path) -> None:
     config = TINY | {"steps": 30, "log_steps": 1, "checkpoint_steps": None, "average": 0.9}
-    tokens = make_tokens(documents=200, vocab_size=4200)  # of which a sample is scored at first
+    tokens = make_tokens(documents=4000, vocab_size=4200)  # of which a sample is scored at first
     two = start(tokens, tmp_path / "two", config, TWO_PROCESSES)
     one = finish(start(tokens, tmp_path / "one", config))
     assert (one["processes"], finish(two)["processes"]) == (1, 2)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from lang_configs.training import Model, Pretrain
 from tasks.pretrain import models
+from tasks.pretrain.models import layers
 from tasks.pretrain.sampled import sample
 
 
@@ -36,6 +37,19 @@ def test_without_room_for_others_what_occurs_is_all_that_counts() -> None:
 def test_more_pieces_than_are_to_be_scored_are_refused() -> None:
     with pytest.raises(ValueError, match="10 pieces occur, more than the 9"):
         sample(torch.arange(10)[None], 100, 9, (1,))
+
+
+def test_a_sampled_loss_is_the_same_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(1)
+    model = models.new(Pretrain(model=Model(layers=1, width=32, heads=2, context=16)), 200, 1)
+    assert isinstance(model, models.CausalLM)
+    windows = torch.randint(0, 200, (3, 17))
+    drawn = sample(windows[:, 1:], 200, 100, (1,))
+    whole = gradients(model, windows, sample=drawn)
+    monkeypatch.setattr(layers, "MOST_LOGITS", 1000)
+    chunked = gradients(model, windows, sample=drawn)
+    assert chunked[0] == pytest.approx(whole[0], rel=1e-5)
+    torch.testing.assert_close(chunked[1], whole[1], atol=1e-6, rtol=1e-4)
 
 
 @pytest.mark.parametrize("family", ["qwen3", "nanochat"])

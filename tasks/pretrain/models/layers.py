@@ -167,8 +167,7 @@ def cross_entropy(
     """
     if not cap and len(labels) * len(weight) > MOST_LOGITS:
         options = nn.LinearCrossEntropyOptions()
-        if log_weights is not None:
-            bias = log_weights.to(weight.dtype) if bias is None else bias + log_weights.to(weight.dtype)
+        bias = bias if log_weights is None else log_weights.to(weight.dtype)  # never both: only masked models have a bias
         return F.linear_cross_entropy(hidden, weight, labels, linear_bias=bias, options=options).float()
     scores = soft_cap(F.linear(hidden, weight, bias).float(), cap)
     return F.cross_entropy(scores if log_weights is None else scores + log_weights, labels)
