@@ -80,7 +80,7 @@ class Pretrain(Strict):
     kwh: float | None = Field(
         None, gt=0, description="Most energy of GPU and processor, in kWh: measured where that is possible, else estimated"
     )
-    batch_tokens: int = Field(4096, ge=64, description="Most tokens per optimizer step; a small corpus gets smaller steps")
+    batch_tokens: int = Field(8192, ge=64, description="Most tokens per optimizer step; a small corpus gets smaller steps")
     half_context: float = Field(
         0.6,
         ge=0,

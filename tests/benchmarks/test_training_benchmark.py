@@ -165,9 +165,9 @@ def test_an_environment_sets_and_unsets() -> None:
 
 
 def test_token_budgets_count_steps_on_half_windows_as_half() -> None:
-    assert configured({}, {"tokens": 4096 * 70}, 1).steps == 100  # six steps of ten read half of 4,096
-    assert configured({"pretrain.half_context": 0.0}, {"tokens": 4096 * 70}, 1).steps == 70
-    own = configured(VARIANTS["4 epochs of 5 MB"], {"tokens": 4096 * 70}, 1)
+    assert configured({}, {"tokens": 8192 * 70}, 1).steps == 100  # six steps of ten read half of 8,192
+    assert configured({"pretrain.half_context": 0.0}, {"tokens": 8192 * 70}, 1).steps == 70
+    own = configured(VARIANTS["4 epochs of 5 MB"], {"tokens": 8192 * 70}, 1)
     assert (own.steps, own.minutes, own.epochs) == (None, None, 4)
 
 
