@@ -17,6 +17,7 @@ from runs import TINY, finish, result, run_here, start, step_reached
 from lang_configs import load
 from lang_configs.training import Pretrain
 from tasks.pretrain import CHECKPOINTS, batches, checkpoint
+from tasks.pretrain.data import TokenFiles
 from tasks.pretrain.hardware import most_windows, pick_dtype
 from tasks.pretrain.models import shape_of
 from tasks.pretrain.train import main
@@ -121,7 +122,8 @@ TWO_PROCESSES = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-nod
 
 def test_two_processes_train_what_one_does(make_tokens: Callable[..., Path], tmp_path: Path) -> None:
     config = TINY | {"steps": 30, "log_steps": 1, "checkpoint_steps": None, "average": 0.9}
-    tokens = make_tokens(documents=4000, vocab_size=4200)  # of which a sample is scored at first
+    tokens = make_tokens(documents=4000, vocab_size=4200)
+    assert TokenFiles.read(tokens).train_tokens > batches.LEAST_SAMPLED + 32  # so that a sample is scored at first
     two = start(tokens, tmp_path / "two", config, TWO_PROCESSES)
     one = finish(start(tokens, tmp_path / "one", config))
     assert (one["processes"], finish(two)["processes"]) == (1, 2)
