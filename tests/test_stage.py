@@ -15,7 +15,7 @@ import pytest
 from pydantic import BaseModel
 
 from tasks.engines import Dask, Engine, Inline, Processes
-from tasks.stage import Output, Stage, StageError, Work, describe, execute, replacing, write_atomically
+from tasks.stage import Output, Stage, StageError, Work, describe, execute, peak_memory, replacing, write_atomically
 
 
 class Config(BaseModel):
@@ -178,3 +178,12 @@ def test_killed_at_any_moment_it_completes_with_the_same_bytes(tmp_path: Path) -
     final = Path(start("killed").communicate(timeout=60)[0].strip())
     before, after = (json.loads((path / "manifest.json").read_text()) for path in (folder, final))
     assert hashes(before) == hashes(after)
+
+
+def test_peak_memory_is_that_of_the_program_and_not_of_the_one_that_started_it() -> None:
+    large = 300_000_000
+    held = b"x" * large
+    code = "from tasks.stage import peak_memory; print(peak_memory())"
+    root = Path(__file__).parents[1]
+    small = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True).stdout
+    assert 1_000_000 < int(small) < len(held) < peak_memory()

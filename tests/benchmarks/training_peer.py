@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import resource
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,8 @@ from typing import Any
 
 import numpy as np
 import torch
+
+from tasks.stage import peak_memory
 
 WARM_UP = 0.1
 
@@ -94,7 +95,7 @@ def finish(job: Job, clock: Clock, model: Any, tokens_per_step: int) -> None:
         "parameters": sum(weight.numel() for weight in model.parameters()),
         "tokens_per_step": tokens_per_step,
         "step_seconds": np.diff(clock.seconds).tolist(),
-        "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "memory": peak_memory(),
     }
     model.float().save_pretrained(job.out / "model")
     (job.out / "result.json").write_text(json.dumps(record))

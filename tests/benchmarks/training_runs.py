@@ -148,7 +148,7 @@ def train_ours(source: Path, config: Pretrain, out: Path, cache: Path | None, ch
 
 def train_peer(python: Path, name: str, source: Path, budget: Mapping[str, float], seed: int, out: Path, tuned: bool) -> Run:
     """Train the peer `peer_<name>.py` for a budget of `seconds` or `steps`; `tuned` gives it our environment variables."""
-    settings = environment() if tuned else {}
+    settings = {**(environment() if tuned else {}), "PYTHONPATH": str(ROOT)}
     command = [python, HERE / f"peer_{name}.py", "--tokens", source, f"--seed={seed}"]
     command += [f"--{unit}={amount}" for unit, amount in budget.items()]
     cost = measure([*with_environment(settings), *command, "--out"], out)
