@@ -4,41 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import re
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-# read when prefect is imported: a pipeline that may hold private text tells nobody that it runs
-os.environ.setdefault("DO_NOT_TRACK", "1")
-os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-
 from prefect import flow, get_run_logger, task
-from prefect.artifacts import (
-    create_link_artifact,
-    create_markdown_artifact,
-    create_progress_artifact,
-    create_table_artifact,
-    update_progress_artifact,
-)
 from prefect.cache_policies import NO_CACHE
 from prefect.concurrency.sync import concurrency
 from prefect.states import Completed, Failed, State
 from pydantic import BaseModel
 
+from flows.artifacts import artifact_key, only_a_view, progress_artifact, show_counts, show_release
 from flows.build import Build
 from flows.report import stage_line
 from flows.request import Request, default_workspace
 from lang_configs import ConfigError
-from tasks.stage import Metrics, Output, Progress, Stage, StageError
+from tasks.stage import Output, Stage, StageError
 
 GPU = "gpu"
 """Name of the global concurrency limit on trainings; without one on the server, only the lock of the workspace holds."""
-
-PROGRESS_EVERY = 5.0
-"""Seconds between two updates of a progress artifact: each is a request, an event that is kept, and two lines of `--watch`."""
 
 log = logging.getLogger("lugha")
 
@@ -73,8 +57,8 @@ def build_lm(
         release = build.all()
     except (ConfigError, StageError) as error:
         return Failed(message=str(error))
-    with _only_a_view():
-        _show_release(_key(request.name), release)
+    with only_a_view():
+        show_release(artifact_key(request.name), release)
     reused = sum(stage["reused"] for stage in build.stages)
     return Completed(message=f"{len(build.stages)} stages, {reused} reused; release in {release.folder}")
 
@@ -83,7 +67,7 @@ class StagesAsTasks(Build):
     """A build whose stages are Prefect tasks named by their labels."""
 
     def __init__(self, request: Request) -> None:
-        super().__init__(request, _progress_artifact)
+        super().__init__(request, progress_artifact)
         self.on_stage = self._remember
         self._last: tuple[Mapping[str, Any], bool] = ({}, False)
         self._states: dict[str, State[Any]] = {}
@@ -101,8 +85,8 @@ class StagesAsTasks(Build):
                 except StageError as error:
                     return Failed(message=str(error), data=error)
             manifest, reused = self._last
-            with _only_a_view():
-                _show_counts(f"{_key(self.request.name)}-{_key(label)}", label, manifest, reused)
+            with only_a_view():
+                show_counts(f"{artifact_key(self.request.name)}-{artifact_key(label)}", label, manifest, reused)
             message = " ".join(stage_line(label, manifest, reused).split())
             return Completed(name="Reused" if reused else "Completed", message=message, data=output)
 
@@ -119,84 +103,6 @@ class StagesAsTasks(Build):
 
     def _remember(self, _label: str, manifest: Mapping[str, Any], reused: bool) -> None:
         self._last = (manifest, reused)
-
-
-@contextlib.contextmanager
-def _progress_artifact(label: str) -> Iterator[Progress]:
-    artifact: Any = None
-    last, description = -PROGRESS_EVERY, ""
-
-    def progress(done: float, total: float, unit: str) -> None:
-        nonlocal artifact, last, description
-        now = time.monotonic()
-        # a share needs a total; and a stage that is reused never comes here, so it shows no bar stuck at 0 %
-        if not total or now - last < PROGRESS_EVERY:
-            return
-        last = now
-        percent, description = min(100.0, 100 * done / total), f"{label}: {done:,.0f} of {total:,.0f} {unit}"
-        with _only_a_view():
-            if artifact is None:
-                artifact = create_progress_artifact(percent, description=description)
-            else:
-                update_progress_artifact(artifact, percent, description)
-
-    yield progress
-    if artifact is not None:
-        with _only_a_view():
-            update_progress_artifact(artifact, 100.0, f"{label}: done")
-
-
-def _show_counts(key: str, label: str, manifest: Mapping[str, Any], reused: bool) -> None:
-    counts = _scalars(manifest["metrics"])
-    counts |= {"seconds": manifest["seconds"], "fingerprint": manifest["fingerprint"], "reused": reused}
-    table = [{"count": name, "value": _readable(value)} for name, value in counts.items()]
-    create_table_artifact(table, key=key, description=f"{label}: {'reused' if reused else 'ran'}")
-
-
-def _show_release(key: str, release: Output) -> None:
-    for card, path in (("data-card", "corpus/README.md"), ("model-card", "model/README.md")):
-        file = release.folder / path
-        if file.is_file():
-            text = _without_metadata(file.read_text(encoding="utf-8"))
-            create_markdown_artifact(text, key=f"{key}-{card}", description=str(file))
-    folder = release.folder
-    create_link_artifact(folder.as_uri(), str(folder), key=f"{key}-folder", description="Corpus, tokenizer, model, cards")
-
-
-def _scalars(metrics: Metrics, prefix: str = "") -> dict[str, Any]:
-    """The metrics that fit a cell, nested ones by their dotted name; lists are left to the ledger."""
-    flat: dict[str, Any] = {}
-    for name, value in metrics.items():
-        if isinstance(value, Mapping):
-            flat |= _scalars(dict(value), f"{prefix}{name}.")
-        elif isinstance(value, (str, int, float, bool)):
-            flat[f"{prefix}{name}"] = value
-    return flat
-
-
-def _readable(value: Any) -> str:
-    if isinstance(value, (bool, str)):
-        return str(value)
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
-
-
-def _without_metadata(card: str) -> str:
-    """A card without the YAML block that the Hub reads; Markdown would show it as one bold line."""
-    return re.sub(r"\A---\n.*?\n---\n", "", card, flags=re.DOTALL)
-
-
-def _key(name: str) -> str:
-    """An artifact key: lowercase letters, digits and dashes."""
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-
-
-@contextlib.contextmanager
-def _only_a_view() -> Iterator[None]:
-    """What is only shown must not fail a build whose truth is on disk."""
-    try:
-        yield
-    except Exception as error:
-        log.warning("the Prefect server did not take an artifact: %s", error)
 
 
 @contextlib.contextmanager

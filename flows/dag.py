@@ -48,7 +48,7 @@ TOKENIZER = Stage("tokenizer", tokenizer, version=2, libraries=["sentencepiece",
 TOKENS = Stage("tokens", tokens, version=2, libraries=["sentencepiece"])
 PRETRAIN = Stage("pretrain", pretrain, version=5, libraries=["torch"])
 EVALUATE = Stage("evaluate", evaluate, version=2, libraries=["transformers", "scikit-learn"])
-CARDS = Stage("cards", cards, version=5, libraries=["matplotlib"])
+CARDS = Stage("cards", cards, version=6, libraries=["matplotlib"])
 RELEASE = Stage("release", release, version=2)
 
 

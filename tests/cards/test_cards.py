@@ -212,6 +212,15 @@ def test_every_plot_of_a_card_is_there(written: Path) -> None:
     assert named == {path.stem for path in (written / "plots").iterdir()} == set(PLOTS)
 
 
+@pytest.mark.parametrize("model", ["written", "masked"])
+@pytest.mark.parametrize("card", ["data_card.md", "model_card.md"])
+def test_a_paragraph_is_one_line(card: str, model: str, request: pytest.FixtureRequest) -> None:
+    """Prefect's page breaks a paragraph wherever its source has a line break."""
+    body = parts(request.getfixturevalue(model) / card)[1]
+    without_code = re.sub(r"^(`{3,}).*?^\1$", "", body, flags=re.DOTALL | re.MULTILINE)
+    assert re.findall(r"^[^|#\n].*\n(?![|#*>-])\S.*", without_code, re.MULTILINE) == []
+
+
 def test_a_second_build_gives_the_same_bytes(run: Run, written: Path, tmp_path: Path) -> None:
     metrics = cards(run.folders, CONFIG, tmp_path, Work())
     first = {path.relative_to(written): path.read_bytes() for path in written.rglob("*") if path.is_file()}

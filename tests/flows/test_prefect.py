@@ -5,8 +5,10 @@ A call of the flow in a test harness shows none of that: with the wrong SQLAlche
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -141,7 +143,12 @@ def test_a_run_completes_and_the_next_one_reuses_it(served: dict[str, str]) -> N
     assert set(states.values()) == {"Completed"}
     artifacts = {artifact["key"]: artifact for artifact in _post(served, "artifacts", {"limit": 200})}
     assert {"tiny-select", "tiny-data-card", "tiny-model-card", "tiny-folder"} <= artifacts.keys()
-    assert "# " in artifacts["tiny-data-card"]["data"]
+    for card in ("tiny-data-card", "tiny-model-card"):
+        text = artifacts[card]["data"]
+        assert text.lstrip().startswith("# ")
+        assert "](plots/" not in text  # the page cannot read the folder
+        plots = re.findall(r"\]\(data:image/svg\+xml;base64,([^)]*)\)", text)
+        assert plots and all(b"</svg>" in base64.b64decode(plot) for plot in plots)
     counts = {row["count"]: row["value"] for row in json.loads(artifacts["tiny-clean"]["data"])}
     assert counts["documents"] == "120"
 
