@@ -66,7 +66,7 @@ def show_release(key: str, release: Output) -> None:
     for card, path in (("data-card", "corpus/README.md"), ("model-card", "model/README.md")):
         file = release.folder / path
         if file.is_file():
-            create_markdown_artifact(card_alone(file), key=f"{key}-{card}", description=str(file))
+            create_markdown_artifact(_card_alone(file), key=f"{key}-{card}", description=str(file))
     folder = release.folder
     create_link_artifact(folder.as_uri(), str(folder), key=f"{key}-folder", description="Corpus, tokenizer, model, cards")
 
@@ -88,7 +88,7 @@ def _readable(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
 
 
-def card_alone(file: Path) -> str:
+def _card_alone(file: Path) -> str:
     """The text of a card for a page that cannot see its folder: plots inside it, and without the metadata that the Hub reads.
 
     (Markdown would show the YAML block as one bold line.)
