@@ -19,7 +19,7 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 
-from tasks.stage import Metrics, Output, Progress
+from tasks.core.stage import Metrics, Output, Progress
 
 PROGRESS_EVERY = 5.0
 """Seconds between two updates of a progress artifact: each is a request, an event that is kept, and two lines of `--watch`."""

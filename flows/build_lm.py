@@ -15,11 +15,12 @@ from prefect.states import Completed, Failed, State
 from pydantic import BaseModel
 
 from flows.artifacts import artifact_key, only_a_view, progress_artifact, show_counts, show_release
-from flows.build import Build
-from flows.report import stage_line
-from flows.request import Request, default_workspace
+from flows.cli.report import stage_line
+from flows.run.build import Build
+from flows.run.request import Request, default_workspace
 from lang_configs import ConfigError
-from tasks.stage import Output, Stage, StageError
+from tasks.core.errors import StageError
+from tasks.core.stage import Output, Stage
 
 GPU = "gpu"
 """Name of the global concurrency limit on trainings; without one on the server, only the lock of the workspace holds."""

@@ -16,22 +16,22 @@ from lang_configs import LanguageConfig
 from lang_configs.schema import LanguageId
 from lang_configs.sources import Source
 from lang_configs.training import MASKED_FAMILIES, Tokenizer, Tokens
+from tasks.annotate.contamination import ContaminationConfig, contamination
+from tasks.annotate.duplicates import duplicates
+from tasks.annotate.language import language, model_digest
+from tasks.annotate.language.confusion import threshold
+from tasks.annotate.quality import QualitySignals, quality
 from tasks.cards import CardsConfig, cards
 from tasks.clean import clean
-from tasks.contamination import ContaminationConfig, contamination
+from tasks.core.stage import Output, Stage
 from tasks.corpus import corpus
 from tasks.crawl import crawl, external
-from tasks.duplicates import duplicates
 from tasks.evaluate import EvaluateConfig, evaluate
 from tasks.evaluation_sets import EvaluationData
-from tasks.language import language, model_digest
-from tasks.language.confusion import threshold
 from tasks.pretrain import pretrain
-from tasks.quality import QualitySignals, quality
 from tasks.release import release
 from tasks.select import SelectConfig, select
 from tasks.select.forgotten import BlockList
-from tasks.stage import Output, Stage
 from tasks.tokenizer import tokenizer
 from tasks.tokenizer.sizes import TokenizerForModel
 from tasks.tokens import tokens

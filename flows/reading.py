@@ -9,13 +9,13 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from flows.results import last_run
+from flows.run.results import last_run
 from lang_configs import ConfigError, find, stem
-from tasks.documents import shards
+from tasks.core.documents import shards
+from tasks.core.errors import StageError
 from tasks.evaluation_sets import EvaluationData, Item
 from tasks.select.forgotten import FORGOTTEN, BlockList, Entry, add, read, remove
 from tasks.select.thresholds import AFFINITY_WORDS, RATIO_WORDS, RATIOS
-from tasks.stage import StageError
 
 EXCERPT = 800
 """Characters of a document's text that are shown, unless told otherwise."""
@@ -203,7 +203,7 @@ class LastRun:
         """The evaluation item that a document holds, how its text begins (null: not at hand), and the rule that decided."""
         if row["item"] is None:
             return None
-        from tasks.contamination.kernel import EVIDENCE, VERBATIM, VERBATIM_NGRAMS
+        from tasks.annotate.contamination.kernel import EVIDENCE, VERBATIM, VERBATIM_NGRAMS
 
         statement = "SELECT ngrams, common FROM read_parquet($file) WHERE item = $item"
         file = self.stages["contamination"].folder / "items" / "items.parquet"
@@ -224,7 +224,7 @@ class LastRun:
 
     def _item_text(self, row: Row, text: str) -> str | None:
         """How the item begins; null where its file is not at hand, or is no longer the one that was measured."""
-        from tasks.contamination import containment
+        from tasks.annotate.contamination import containment
 
         config = self.manifests["contamination"]["config"]
         name, split, number = row["item"].rsplit("/", 2)

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import xxhash
 
 from lang_configs.schema import Corpus
-from tasks.documents import SCHEMA, batches, save_array, shards, write_table
-from tasks.stage import Metrics, Work
+from tasks.core.documents import SCHEMA, batches, save_array, shards, write_table
+from tasks.core.stage import Metrics, Work
 
 PARAGRAPH = 100
 """Characters of a line from which on it is a paragraph that may be dropped: shorter ones are verses, turns and headings."""

@@ -13,7 +13,7 @@ import xxhash
 from pydantic import BaseModel, ConfigDict, Field
 
 from lang_configs.schema import EvaluationSet
-from tasks.stage import StageError
+from tasks.core.errors import StageError
 
 
 @dataclass(frozen=True, slots=True)

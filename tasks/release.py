@@ -20,9 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from lang_configs.schema import Release
-from tasks.documents import shards
+from tasks.core.documents import shards
+from tasks.core.errors import StageError
+from tasks.core.files import MANIFEST, replacing, sha256, write_atomically
+from tasks.core.stage import Metrics, Work
 from tasks.evaluate.model import auto_class, objective
-from tasks.stage import MANIFEST, Metrics, StageError, Work, replacing, sha256, write_atomically
 from tasks.tokenizer.export import finding_mask, save_transformers
 
 SUMS = "SHA256SUMS"

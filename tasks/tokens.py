@@ -17,8 +17,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.documents import batches, save_array, shards
-from tasks.stage import Metrics, StageError, Work, replacing, write_atomically
+from tasks.core.documents import batches, save_array, shards
+from tasks.core.errors import StageError
+from tasks.core.files import replacing, write_atomically
+from tasks.core.stage import Metrics, Work
 from tasks.tokenizer.export import MASK, load
 
 if TYPE_CHECKING:

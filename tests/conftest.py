@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests import REPOSITORY
+
 settings.register_profile("thorough", max_examples=5_000, deadline=None)  # a search by hand, not for every run
 
-BUNDLE = Path(os.environ.get("LUGHA_BUNDLE", Path(__file__).parent.parent.parent / "shared" / "data"))
+BUNDLE = Path(os.environ.get("LUGHA_BUNDLE", REPOSITORY.parent / "shared" / "data"))
 
 
 @pytest.fixture(scope="session")

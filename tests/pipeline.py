@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow.parquet as pq
 from pydantic import BaseModel
 
-from tasks.documents import Document, ShardWriter
-from tasks.stage import Stage, StageFunction, Work, describe, execute
+from tasks.core.documents import Document, ShardWriter
+from tasks.core.stage import Stage, StageFunction, Work, describe, execute
 
 
 def write_documents(folder: Path, documents: Sequence[Document], shard_bytes: int = 1 << 20) -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from tasks.documents import document_id, write_table
+from tasks.core.documents import document_id, write_table
 
 SENTENCES = {
     "swahili": [

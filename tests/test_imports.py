@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
+
+from tests import REPOSITORY
 
 
 def test_import_contracts_hold(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     from importlinter.cli import lint_imports
 
-    monkeypatch.chdir(Path(__file__).parent.parent)
+    monkeypatch.chdir(REPOSITORY)
     assert lint_imports(no_cache=True) == 0, capsys.readouterr().out

@@ -12,7 +12,8 @@ import pytest
 from pydantic import BaseModel
 
 from tasks import ledger
-from tasks.stage import Output, Stage, Work, describe, execute, write_atomically
+from tasks.core.files import write_atomically
+from tasks.core.stage import Output, Stage, Work, describe, execute
 
 
 class Config(BaseModel):

@@ -11,9 +11,10 @@ import pytest
 
 from lang_configs.schema import Release
 from lang_configs.training import Tokenizer
-from tasks.documents import Document, to_table, write_table
+from tasks.core.documents import Document, to_table, write_table
+from tasks.core.errors import StageError
+from tasks.core.stage import Work
 from tasks.release import release
-from tasks.stage import StageError, Work
 from tasks.tokenizer import tokenizer
 
 SENTENCE = "Rais wa nchi alisema kuwa wakulima watapata maji ya mvua mwaka huu, na watu {} walifurahi sana."
@@ -113,7 +114,7 @@ def test_model_and_tokenizer_load_as_a_user_loads_them(released: SimpleNamespace
 
 
 def test_the_corpus_loads_by_its_splits(released: SimpleNamespace) -> None:
-    from tasks.documents import batches
+    from tasks.core.documents import batches
 
     rows = {
         split: sum(map(len, batches(released.out / "corpus" / f"{split}-00000.parquet"))) for split in ("train", "validation")

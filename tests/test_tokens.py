@@ -11,14 +11,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_corpus import documents, write_corpus, write_split
 
 from lang_configs.training import Tokenizer, Tokens
-from tasks.engines import Processes
-from tasks.stage import UNITS, StageError, Work, sha256
+from tasks.core.engines import Processes
+from tasks.core.errors import StageError
+from tasks.core.files import sha256
+from tasks.core.stage import UNITS, Work
 from tasks.tokenizer import tokenizer
 from tasks.tokenizer.export import load
 from tasks.tokens import tokens
+from tests import REPOSITORY
+from tests.small_corpus import documents, write_corpus, write_split
 
 BOS, EOS = 1, 2
 
@@ -128,7 +131,7 @@ KILLED = """
 import os, signal
 from pathlib import Path
 from lang_configs.training import Tokens
-from tasks.stage import Work
+from tasks.core.stage import Work
 from tasks.tokens import tokens
 
 replace, left = os.replace, [{after}]
@@ -148,7 +151,7 @@ def test_killed_at_any_rename_it_goes_on_and_ends_with_the_same_bytes(tmp_path, 
     out = tmp_path / "out"
     out.mkdir()
     script = KILLED.format(after=after, corpus=str(corpus), model=str(model), out=str(out))
-    killed = subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parents[1])
+    killed = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY)
     assert killed.returncode == -signal.SIGKILL
     finished = {record.name: record.stat().st_mtime_ns for record in (out / UNITS).glob("*.json")}
     assert len(finished) == min(after // 4, 3)

@@ -14,7 +14,9 @@ from tasks import ledger
 from tasks.cards.facts import gather
 from tasks.cards.front_matter import dataset_front_matter, model_front_matter
 from tasks.cards.render import render
-from tasks.stage import Metrics, StageError, Work, write_atomically
+from tasks.core.errors import StageError
+from tasks.core.files import write_atomically
+from tasks.core.stage import Metrics, Work
 
 
 class CardLanguage(BaseModel):

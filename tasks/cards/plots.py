@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.cards.render import count, percent, reason, score_table, size
-from tasks.stage import replacing
+from tasks.core.files import replacing
 
 KEPT, DROPPED, PALE, INK = "#1f6f78", "#d98032", "#c9d3d6", "#33393c"
 STYLE: dict[str, Any] = {

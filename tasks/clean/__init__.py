@@ -22,8 +22,8 @@ from tasks.clean.boilerplate import count_lines, read_keys, repeated_lines, with
 from tasks.clean.personal import TYPES, Masks
 from tasks.clean.signs import ALL, signs
 from tasks.clean.text import tidy
-from tasks.documents import SCHEMA, batches, shards, write_table
-from tasks.stage import Metrics, Work
+from tasks.core.documents import SCHEMA, batches, shards, write_table
+from tasks.core.stage import Metrics, Work
 
 UNBROKEN = 5000
 """Characters of a document without a line break from which on it is counted as unbroken."""

@@ -21,9 +21,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 
-from tasks.characters import buffers, mix
-from tasks.documents import batches, write_table
-from tasks.stage import Metrics
+from tasks.core.characters import buffers, mix
+from tasks.core.documents import batches, write_table
+from tasks.core.stage import Metrics
 
 DOCUMENTS = 10
 """Least documents of a site that hold a line of boilerplate."""

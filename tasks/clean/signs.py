@@ -14,7 +14,7 @@ import numba
 import numpy as np
 import pyarrow as pa
 
-from tasks.characters import TABLE_SIZE, buffers, code_point
+from tasks.core.characters import TABLE_SIZE, buffers, code_point
 
 LAYOUT, SUSPECT, ENTITY, MARKUP, SCRIPT, COMPOSE, AT, NUMBER, ADDRESS, CODE = (1 << bit for bit in range(10))
 """White space or invisible characters; text decoded wrongly; &; < or a template; letters of presentation; marks; @ or [at];

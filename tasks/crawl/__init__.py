@@ -14,10 +14,11 @@ from typing import Any
 import xxhash
 
 from lang_configs.sources import FilesSource, Source, StarterSource, WarcSource, WebSource
-from tasks.crawl import files, warc
-from tasks.crawl.link import refuse_offline
-from tasks.documents import Document, ShardWriter
-from tasks.stage import Metrics, StageError, Work
+from tasks.core.documents import Document, ShardWriter
+from tasks.core.errors import StageError
+from tasks.core.stage import Metrics, Work
+from tasks.crawl.sources import files, warc
+from tasks.net.link import refuse_offline
 
 STATE = ".state"
 """Frontier, downloads and cursors of a source, inside the folder in the making; a dot folder is no part of the output."""
@@ -46,7 +47,7 @@ def crawl(inputs: Mapping[str, Path], config: Source, out: Path, work: Work) -> 
         for leftover in out.glob("part-*.parquet"):  # of a crawl that was killed while it wrote its documents
             leftover.unlink()
         if isinstance(config, WebSource) and work.cache is not None:
-            from tasks.crawl import web
+            from tasks.crawl.sources import web
 
             web.renew(config, work.cache / config.type, out / STATE)
         documents = _with_progress(_source_function(config.type)(config, out / STATE, report), work)
@@ -56,7 +57,7 @@ def crawl(inputs: Mapping[str, Path], config: Source, out: Path, work: Work) -> 
         raise StageError(f"crawl.{config.name}: the source gave no documents ({found}); check its address and robots.txt")
     metrics: Metrics = dict(sorted(report.items()))
     if isinstance(config, WebSource):
-        from tasks.crawl import web
+        from tasks.crawl.sources import web
 
         metrics |= web.conclude(config, out / STATE, out, work.cache / config.type if work.cache is not None else None)
     return metrics
@@ -100,7 +101,7 @@ def _digest(paths: list[Path]) -> str:
 def _source_function(kind: str) -> SourceFunction:
     from importlib import import_module
 
-    function: SourceFunction = import_module(f"tasks.crawl.{kind}").documents
+    function: SourceFunction = import_module(f"tasks.crawl.sources.{kind}").documents
     return function
 
 

@@ -15,8 +15,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tasks.documents import Document, to_table, write_table
-from tasks.stage import StageError
+from tasks.core.documents import Document, to_table, write_table
+from tasks.core.errors import StageError
 
 Cursor = dict[str, Any]
 Produce = Callable[[Cursor], Iterator[Document | str]]

@@ -14,8 +14,8 @@ from lang_configs.sources import (
     WebSource,
     WikipediaSource,
 )
-from tasks.crawl.link import is_offline
-from tasks.stage import StageError
+from tasks.core.errors import StageError
+from tasks.net.link import is_offline
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,13 @@ def estimate(source: Source) -> Estimate:
 
 def _ask(source: WikipediaSource | HubSource | CommonCrawlSource) -> tuple[int | None, str]:
     if isinstance(source, WikipediaSource):
-        from tasks.crawl import wikipedia
+        from tasks.crawl.sources import wikipedia
 
         return wikipedia.estimate(source)
     if isinstance(source, HubSource):
-        from tasks.crawl import hub
+        from tasks.crawl.sources import hub
 
         return hub.estimate(source)
-    from tasks.crawl import common_crawl
+    from tasks.crawl.sources import common_crawl
 
     return common_crawl.estimate(source)

@@ -12,7 +12,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from lang_configs.schema import Evaluate
-from tasks.documents import batches
+from tasks.core.documents import batches
+from tasks.core.errors import StageError
+from tasks.core.files import write_atomically
+from tasks.core.stage import Metrics, Work
 from tasks.evaluate.bits_per_byte import held_out, read_validation
 from tasks.evaluate.classification import classify
 from tasks.evaluate.filling import fill, gaps
@@ -21,7 +24,6 @@ from tasks.evaluate.model import is_masked, load_model, load_tokenizer, mask_tok
 from tasks.evaluate.samples import generate
 from tasks.evaluate.splits import Split, Unavailable, read_split
 from tasks.evaluation_sets import EvaluationData
-from tasks.stage import Metrics, StageError, Work, write_atomically
 from tasks.tokenizer.export import finding_mask
 
 PROMPT_WORDS = 5

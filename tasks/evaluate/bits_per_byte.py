@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from tasks.core.errors import StageError
+from tasks.core.stage import Metrics, Progress
 from tasks.evaluate.model import BATCH_TOKENS, padded, window
-from tasks.stage import Metrics, Progress, StageError
 
 LOGITS = 1 << 25
 """Most scores held at once (128 MiB in fp32): a large vocabulary gets smaller batches."""

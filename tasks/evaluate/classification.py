@@ -16,11 +16,11 @@ import numpy as np
 import pyarrow as pa
 
 from lang_configs.schema import Evaluate
-from tasks.documents import write_table
+from tasks.core.documents import write_table
+from tasks.core.stage import Metrics, Progress
 from tasks.evaluate.bits_per_byte import BOOTSTRAP_SEED
 from tasks.evaluate.model import BATCH_TOKENS, auto_class, final_states, padded, window
 from tasks.evaluate.splits import Split, label_counts
-from tasks.stage import Metrics, Progress
 
 PROBE_TOKENS = 256
 """Tokens of a text that the probe reads, in chunks of the model's window."""

@@ -7,8 +7,8 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from tasks.core.stage import Metrics
 from tasks.evaluate.model import mask_token, window
-from tasks.stage import Metrics
 
 GUESSES = 5
 SENTENCE = re.compile(r"(?<=[.!?…።؟।])\s+|\n")

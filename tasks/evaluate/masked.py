@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from tasks.core.stage import Metrics, Progress
 from tasks.evaluate.bits_per_byte import BOOTSTRAP_SEED, LOGITS, Validation, perplexity, scored_tokens
 from tasks.evaluate.model import BATCH_TOKENS, final_states, masked_scores, padded, window
-from tasks.stage import Metrics, Progress
 
 SCORED, CONTEXT = 1024, 256
 """Most tokens of the pseudo-perplexity, and of text around each. A token costs a whole window, so these bound the cost."""

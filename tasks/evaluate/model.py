@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from tasks.stage import StageError
+from tasks.core.errors import StageError
 
 if TYPE_CHECKING:
     from torch import Tensor

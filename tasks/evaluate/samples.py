@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from tasks.core.errors import StageError
 from tasks.evaluate.model import is_masked, load_model, load_tokenizer, window
-from tasks.stage import StageError
 
 BYTE = re.compile("<0x[0-9A-F]{2}>")
 

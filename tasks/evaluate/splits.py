@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 import xxhash
 
 from lang_configs.schema import EvaluationSet
-from tasks.documents import batches
+from tasks.core.documents import batches
+from tasks.core.errors import StageError
 from tasks.evaluation_sets import EvaluationData, Item
-from tasks.stage import StageError
 
 PARAGRAPH_CHARACTERS = 80
 """Shorter paragraphs of a site are captions and headings."""

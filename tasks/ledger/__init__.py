@@ -14,7 +14,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from tasks.stage import MANIFEST
+from tasks.core.files import MANIFEST
 
 LEDGER = "ledger.duckdb"
 RUNS = "runs"

@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from lang_configs.training import Pretrain
+from tasks.core.errors import StageError
+from tasks.core.stage import Work
 from tasks.pretrain.emissions import footprint
 from tasks.pretrain.hardware import environment, process_count
-from tasks.stage import StageError, Work
 
 CHECKPOINTS = ".checkpoints"
 STOPPED = 75

@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from tasks.stage import replacing
+from tasks.core.files import replacing
 
 KEEP = 2
 Tensors = dict[str, Tensor]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from tasks.stage import StageError
+from tasks.core.errors import StageError
 
 METRICS = pa.schema(
     [

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tasks.stage import StageError
+from tasks.core.errors import StageError
 
 VALIDATION_TOKENS = 8192
 """Held-out tokens on which a run is looked at while it goes on: ten such looks cost a run of five minutes 1 % of its time."""

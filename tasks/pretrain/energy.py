@@ -14,8 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+from tasks.core.memory import peak_memory
 from tasks.pretrain.utilization import this_gpu
-from tasks.stage import peak_memory
 
 JOULES_PER_KWH = 3.6e6
 POWERCAP = Path("/sys/class/powercap")

@@ -16,12 +16,13 @@ from typing import Any
 
 from lang_configs.schema import Runtime
 from lang_configs.training import Pretrain
-from tasks.engines import available_cores
+from tasks.core.engines import available_cores
+from tasks.core.errors import StageError
+from tasks.core.files import write_atomically
 from tasks.pretrain.batches import enough_tokens
 from tasks.pretrain.emissions import footprint
 from tasks.pretrain.energy import JOULES_PER_KWH, processor_name
 from tasks.pretrain.hardware import cache_folder, environment
-from tasks.stage import StageError, write_atomically
 
 MEASURE_SECONDS = 5.0
 """How long steps are measured; loading torch and making the model comes on top."""

@@ -10,7 +10,7 @@ import math
 import statistics
 from dataclasses import dataclass, field
 
-from tasks.stage import StageError
+from tasks.core.errors import StageError
 
 INTERVAL = 128
 DEVIATIONS = 6.0

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lang_configs.training import Precision, Pretrain
-from tasks.engines import available_cores
-from tasks.stage import StageError
+from tasks.core.engines import available_cores
+from tasks.core.errors import StageError
 
 if TYPE_CHECKING:
     import torch

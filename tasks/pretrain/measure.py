@@ -19,11 +19,11 @@ import numpy as np
 import torch
 
 from lang_configs.training import Pretrain
+from tasks.core.memory import peak_memory
 from tasks.pretrain import hardware
 from tasks.pretrain.batches import Phase, enough_tokens
 from tasks.pretrain.estimate import Speed
 from tasks.pretrain.trainer import State, Trainer
-from tasks.stage import peak_memory
 
 UNLIMITED = {"steps": None, "minutes": None, "tokens": None, "kwh": None, "epochs": 1e9}
 QUIET = {"compile": False, "checkpoint_minutes": 1e9, "checkpoint_steps": None, "log_steps": 10**9}

@@ -23,9 +23,9 @@ from typing import Any
 import torch
 
 from lang_configs.training import Pretrain
+from tasks.core.errors import StageError
 from tasks.pretrain import STOP_SECONDS, STOPPED
 from tasks.pretrain.trainer import State, Stopped, Trainer
-from tasks.stage import StageError
 
 REPORT_SECONDS = 1.0
 OUT_OF_MEMORY = (

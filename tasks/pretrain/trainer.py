@@ -19,7 +19,10 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from lang_configs.training import Pretrain
-from tasks.documents import write_table
+from tasks.core.documents import write_table
+from tasks.core.errors import StageError
+from tasks.core.files import replacing
+from tasks.core.memory import peak_memory
 from tasks.pretrain import CHECKPOINTS, checkpoint, hardware, models
 from tasks.pretrain.batches import Phase, plan_phases
 from tasks.pretrain.curves import METRICS, tensorboard
@@ -31,7 +34,6 @@ from tasks.pretrain.parallel import Ranks
 from tasks.pretrain.sampled import Sample, sample
 from tasks.pretrain.schedule import Used, learning_rate_scale, progress
 from tasks.pretrain.utilization import flops_per_token, peak_flops
-from tasks.stage import StageError, peak_memory, replacing
 
 LOOKS = 10
 """How often the held-out loss is measured in a run, at equal shares of its budget."""

@@ -10,11 +10,12 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
 from lang_configs.schema import Quality, Select
-from tasks.documents import shards, write_table
-from tasks.language.confusion import UNMEASURED_SCORE
+from tasks.annotate.language.confusion import UNMEASURED_SCORE
+from tasks.core.documents import shards, write_table
+from tasks.core.errors import StageError
+from tasks.core.stage import Metrics, Work
 from tasks.select.forgotten import BlockList
 from tasks.select.thresholds import AFFINITY_WORDS, RATIO_WORDS, Threshold, resolve
-from tasks.stage import Metrics, StageError, Work
 
 LEAST_VALIDATION_BYTES = 20_000
 """A validation set smaller than this says little; a small corpus gives up to 15 % of its text for it."""

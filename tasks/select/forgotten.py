@@ -18,8 +18,9 @@ import xxhash
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from tasks.crawl.addresses import normalise
-from tasks.stage import StageError, write_atomically
+from tasks.core.errors import StageError
+from tasks.core.files import write_atomically
+from tasks.net.addresses import normalise
 
 FORGOTTEN = "forgotten.jsonl"
 """Name of the file in the language's folder of the workspace."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from lang_configs.schema import Quality
-from tasks.quality.usage import LEAST_SCORE
+from tasks.annotate.quality.usage import LEAST_SCORE
 
 TAIL = 0.005
 """Share of the reference documents on the bad side of each measured threshold."""

@@ -20,8 +20,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.documents import batches, shards
-from tasks.stage import Metrics, StageError, Work, replacing, write_atomically
+from tasks.core.documents import batches, shards
+from tasks.core.errors import StageError
+from tasks.core.files import replacing, write_atomically
+from tasks.core.stage import Metrics, Work
 from tasks.tokenizer.export import ASCII, MASK, compare, load, save_transformers, to_transformers
 from tasks.tokenizer.sizes import TokenizerForModel, cheapest, costs
 

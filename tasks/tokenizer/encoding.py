@@ -15,7 +15,7 @@ import numba
 import numpy as np
 import pyarrow as pa
 
-from tasks.characters import buffers, mix
+from tasks.core.characters import buffers, mix
 from tasks.tokenizer.export import load
 from tasks.tokenizer.merges import BLANK, encode_words, merges
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.stage import write_atomically
+from tasks.core.files import write_atomically
 
 if TYPE_CHECKING:
     from sentencepiece import SentencePieceProcessor

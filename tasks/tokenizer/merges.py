@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numba
 import numpy as np
 
-from tasks.characters import code_point, mix
+from tasks.core.characters import code_point, mix
 from tasks.tokenizer.export import SPACE, is_bpe, learned
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from pathlib import Path
 import xxhash
 import zstandard
 
-from tasks.documents import Document, ShardWriter
+from tasks.core.documents import Document, ShardWriter
 
 RECIPE = 1
 """Raise when the same bundle gives another corpus."""

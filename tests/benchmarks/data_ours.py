@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from lang_configs.schema import Duplicates
-from tasks.documents import Document, ShardWriter
-from tasks.duplicates import duplicates
-from tasks.engines import make_engine
-from tasks.stage import MANIFEST, Output, Stage, Work, describe, execute, sha256
+from tasks.annotate.duplicates import duplicates
+from tasks.core.documents import Document, ShardWriter
+from tasks.core.engines import make_engine
+from tasks.core.files import MANIFEST, sha256
+from tasks.core.stage import Output, Stage, Work, describe, execute
 
 
 def stage(shards: Path, out: Path, workers: int) -> None:
@@ -83,9 +84,9 @@ def _published(paths: list[Path], folder: Path) -> Path:
 
 def flow(lines: Path, out: Path, workers: int, evaluation: Path) -> None:
     """`lugha build swahili --documents INPUT` up to the corpus."""
-    from flows.build import Build
     from flows.dag import build_corpus
-    from flows.request import Request
+    from flows.run.build import Build
+    from flows.run.request import Request
 
     settings = ["runtime.engine=processes", f"runtime.workers={workers}"]
     request = Request(

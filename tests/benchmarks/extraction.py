@@ -63,7 +63,7 @@ def extractors() -> dict[str, Extractor]:
     import trafilatura
     from resiliparse.extract.html2text import extract_plain_text
 
-    from tasks.crawl import html
+    from tasks.crawl.pages import html
 
     def with_metadata(page: dict[str, Any]) -> str:
         found = trafilatura.bare_extraction(page["html"].encode(), with_metadata=True)
@@ -115,7 +115,7 @@ def main() -> None:
     for name, extract in known.items():
         rates = f"{times[name]:7.2f} {len(found) / times[name]:8.0f} {times[name] / times['ours']:7.1f}x"
         print(f"{name:28} {rates} " + " ".join(f"{score:6.3f}" for score in quality(found, extract)))
-    from tasks.crawl import html
+    from tasks.crawl.pages import html
 
     results = [html.page(page["html"].encode(), page["url"], None, WANTED) for page in found]
     outcomes = Counter(result if isinstance(result, str) else "extracted" for result in results)

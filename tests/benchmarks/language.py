@@ -20,7 +20,7 @@ import data
 from data import Cost, Peer, install, measure
 from data_corpus import Corpus, build
 
-from tasks.language import PACKAGED
+from tasks.annotate.language import PACKAGED
 
 NAME = "datatrove-language"
 PEER = Peer(("datatrove==0.10.1", "fasttext-numpy2-wheel==0.9.2", "numpy", "orjson", "regex"), 10_000)
@@ -79,9 +79,9 @@ def agreement(ours: Path, corpus: Corpus, theirs: Path) -> float:
 def stage(shards: Path, out: Path, workers: int) -> None:
     """The stage as the pipeline runs it: annotations, sha256 of each file, manifest, published by a rename."""
     from lang_configs.schema import LanguageId
-    from tasks.engines import make_engine
-    from tasks.language import language
-    from tasks.stage import Output, Stage, Work, describe, execute
+    from tasks.annotate.language import language
+    from tasks.core.engines import make_engine
+    from tasks.core.stage import Output, Stage, Work, describe, execute
 
     one, config, documents = Stage("language", language), LanguageId(label="swh_Latn"), Output("clean", "benchmark", shards)
     output = describe(one, out, "benchmark", config, {"clean": documents})

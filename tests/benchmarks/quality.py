@@ -24,7 +24,7 @@ from data import DEFAULT_BUNDLE, HERE, Cost, install, measure
 from data_corpus import build
 
 from tasks.clean import clean_text
-from tasks.documents import Document, ShardWriter, shards
+from tasks.core.documents import Document, ShardWriter, shards
 
 PART = 500
 """Most documents of one source among the real ones."""

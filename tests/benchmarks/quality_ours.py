@@ -9,9 +9,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tasks.engines import make_engine
-from tasks.quality import QualitySignals, quality
-from tasks.stage import Output, Stage, Work, describe, execute
+from tasks.annotate.quality import QualitySignals, quality
+from tasks.core.engines import make_engine
+from tasks.core.stage import Output, Stage, Work, describe, execute
 
 
 def main(documents: Path, language: Path, out: Path, workers: int) -> None:

@@ -9,7 +9,8 @@ import pytest
 from data import Cost, Row, table
 from data_corpus import BINS, Corpus, Pair, build, score
 from data_ours import stage
-from pipeline import rows
+
+from tests.pipeline import rows
 
 DOCUMENTS = 300
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from junk import SENTENCES
-from pipeline import texts
 from quality import Texts, agreement
 from quality_ours import main
+
+from tests.junk import SENTENCES
+from tests.pipeline import texts
 
 GOOD = " ".join(SENTENCES)
 

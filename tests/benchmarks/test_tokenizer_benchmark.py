@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from small_corpus import documents
 from tokenizer import compare, speed_table, training_table
+
+from tests.small_corpus import documents
 
 
 def test_every_system_is_trained_measured_and_timed(tmp_path):

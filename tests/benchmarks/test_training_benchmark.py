@@ -14,13 +14,13 @@ import peer_nanogpt
 import pytest
 import torch
 from ablations import BASE, COMPARED_WITH, VARIANTS, Interval, Result, configured
-from small_corpus import documents
 from training import QUALITY, SPEED, SYSTEMS, Row, System, budgeted, configure, table
 from training_peer import Clock, cosine, finish, linear, read_job
 from training_runs import MASK, Run, Score, masked_bits, prepare, score, subset, train_ours, with_environment
 
 from lang_configs.training import Pretrain, Tokenizer
 from tasks.evaluate.bits_per_byte import Validation, read_validation
+from tests.small_corpus import documents
 
 TINY = {"layers": 1, "width": 32, "heads": 1, "context": 32}
 SMALL = {f"pretrain.model.{name}": value for name, value in TINY.items()} | {

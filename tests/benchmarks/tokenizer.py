@@ -28,9 +28,9 @@ from training_corpus import corpus
 
 from lang_configs.training import Tokenizer as Config
 from lang_configs.training import Tokens
-from tasks.documents import document_id, write_table
-from tasks.engines import make_engine
-from tasks.stage import Work
+from tasks.core.documents import document_id, write_table
+from tasks.core.engines import make_engine
+from tasks.core.stage import Work
 from tasks.tokenizer import passages, tokenizer, train
 from tasks.tokenizer.encoding import Encoder
 from tasks.tokenizer.export import load

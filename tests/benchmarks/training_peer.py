@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tasks.stage import peak_memory
+from tasks.core.memory import peak_memory
 
 WARM_UP = 0.1
 

@@ -20,11 +20,11 @@ import pyarrow.parquet as pq
 from data import measure
 
 from lang_configs.training import Pretrain, Tokenizer, Tokens
-from tasks.documents import document_id, write_table
+from tasks.core.documents import document_id, write_table
+from tasks.core.stage import Work
 from tasks.evaluate.bits_per_byte import Validation, held_out, read_validation
 from tasks.evaluate.model import load_model, padded, window
 from tasks.pretrain.hardware import environment
-from tasks.stage import Work
 from tasks.tokenizer import tokenizer
 from tasks.tokens import tokens
 

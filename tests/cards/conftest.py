@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from made_up_run import CONFIG, MASKED_EVALUATION, TRAINING, Run, Settings, build, made_up
 
 from tasks.cards import cards
-from tasks.stage import Work
+from tasks.core.stage import Work
+from tests.cards.made_up_run import CONFIG, MASKED_EVALUATION, TRAINING, Run, Settings, build, made_up
 
 
 @pytest.fixture(scope="module")

@@ -12,12 +12,12 @@ from pydantic import BaseModel, ConfigDict
 
 from lang_configs.schema import Clean, Corpus, Duplicates, Quality, Release, Select
 from lang_configs.sources import FilesSource, WebSource
+from tasks.annotate.quality import SIGNALS
 from tasks.cards import CardsConfig
+from tasks.core.documents import Document, to_table, write_table
+from tasks.core.stage import Output, Stage, Work, describe, execute
 from tasks.corpus import corpus
-from tasks.documents import Document, to_table, write_table
-from tasks.quality import SIGNALS
 from tasks.select import SelectConfig, select
-from tasks.stage import Output, Stage, Work, describe, execute
 
 WORDS = [
     "habari",

@@ -10,14 +10,15 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import yaml
-from made_up_run import CONFIG, EVALUATION, TRAINING, Run, Settings, build, made_up
 
 from lang_configs.schema import Quality, Release
 from tasks import ledger
 from tasks.cards import cards
 from tasks.cards.plots import PLOTS
 from tasks.cards.render import FAMILIES, block, cell, count, decimal, duration, percent, render, size
-from tasks.stage import StageError, Work
+from tasks.core.errors import StageError
+from tasks.core.stage import Work
+from tests.cards.made_up_run import CONFIG, EVALUATION, TRAINING, Run, Settings, build, made_up
 
 
 def parts(card: Path) -> tuple[dict[str, Any], str]:

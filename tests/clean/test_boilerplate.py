@@ -4,11 +4,11 @@ from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
-from pipeline import rows, run, texts, write_documents
 
 from lang_configs.schema import Clean
 from tasks.clean import clean
-from tasks.documents import Document
+from tasks.core.documents import Document
+from tests.pipeline import rows, run, texts, write_documents
 
 FOOT = "Haki zote zimehifadhiwa na Gazeti la Mfano"
 HEAD = "Mwanzo > Habari > Kitaifa"

@@ -2,12 +2,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline import rows, run, texts
-
 from lang_configs.schema import Clean
 from tasks.clean import clean
-from tasks.engines import Processes
-from tasks.stage import Work
+from tasks.core.engines import Processes
+from tasks.core.stage import Work
+from tests.pipeline import rows, run, texts
 
 
 def test_the_stage_keeps_ids_counts_masks_and_leaves_out_repeated_rows(tmp_path: Path) -> None:

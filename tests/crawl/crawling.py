@@ -6,11 +6,10 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from scripted_site import Reply, Request, Site
-
 from lang_configs.sources import WebSource
-from tasks.crawl import web
-from tasks.documents import Document
+from tasks.core.documents import Document
+from tasks.crawl.sources import web
+from tests.crawl.scripted_site import Reply, Request, Site
 
 
 def crawl(source: WebSource, state: Path, allow_loopback: bool = True) -> tuple[list[Document], Counter[str]]:

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from loopback import serve
+from tests.crawl.loopback import serve
 
 OLD, NEW = "1" * 40, "2" * 40
 

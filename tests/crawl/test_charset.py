@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from real_pages import real_pages
 
-from tasks.crawl.charset import charset, decode
+from tasks.crawl.pages.charset import charset, decode
+from tests.crawl.real_pages import real_pages
 
 FRAGMENTS = [b"<meta ", b"charset", b"=", b'"', b"'", b">", b"<!--", b"utf-8", b"\xff\xfe", b"\x1b$)C", b"\xed\xa0\x80"]
 

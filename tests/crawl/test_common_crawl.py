@@ -11,14 +11,14 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from range_server import FileServer, serve_files
 
 from lang_configs.sources import CommonCrawlSource
-from tasks.crawl import common_crawl
-from tasks.crawl import download as download_module
-from tasks.crawl.common_crawl import documents
-from tasks.documents import Document
-from tasks.stage import StageError
+from tasks.core.documents import Document
+from tasks.core.errors import StageError
+from tasks.crawl.sources import common_crawl
+from tasks.crawl.sources.common_crawl import documents
+from tasks.net import download as download_module
+from tests.net.range_server import FileServer, serve_files
 
 CRAWL = "CC-MAIN-2026-42"
 PATHS = f"crawl-data/{CRAWL}/cc-index-table.paths.gz"

@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from range_server import serve_files
 
 from lang_configs.sources import CommonCrawlSource, Crawl, FilesSource, HubSource, Source, WebSource, WikipediaSource
-from tasks.crawl import download, link
 from tasks.crawl.estimate import estimate
+from tasks.net import download, link
+from tests import REPOSITORY
+from tests.net.range_server import serve_files
 
 REMOTE: list[Source] = [
     WikipediaSource(wiki="swwiki"),
@@ -59,9 +60,7 @@ def test_offline_it_is_unknown(source: Source) -> None:
 def test_the_command_line_shows_it(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "from flows.cli import main; main()", "plan", "swahili", "--offline", "--json"]
     command += ["--workspace", str(tmp_path)]
-    process = subprocess.run(
-        command, cwd=Path(__file__).parents[2], env=dict(os.environ), capture_output=True, text=True, timeout=60
-    )
+    process = subprocess.run(command, cwd=REPOSITORY, env=dict(os.environ), capture_output=True, text=True, timeout=60)
     assert process.returncode == 0, process.stderr
     steps = {step["label"]: step["fetch"] for step in json.loads(process.stdout)}
     assert steps["crawl-wikipedia"] == {"bytes": None, "what": "unknown: offline"}

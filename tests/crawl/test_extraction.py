@@ -12,12 +12,12 @@ from pathlib import Path
 
 import psutil
 import pytest
-from endless_page import ENDLESS
-from real_pages import real_pages
 
-from tasks.crawl import extraction, html
-from tasks.crawl.html import Page
-from tasks.engines import available_cores
+from tasks.core.engines import available_cores
+from tasks.crawl.pages import extraction, html
+from tasks.crawl.pages.html import Page
+from tests.crawl.endless_page import ENDLESS
+from tests.crawl.real_pages import real_pages
 
 URL = "https://mfano.or.tz/habari/"
 SWAHILI = (
@@ -134,7 +134,7 @@ def test_workers_end_with_the_process_that_started_them() -> None:
 
 @pytest.mark.slow
 def test_no_page_whose_main_text_is_in_the_language_is_left_out(bundle: Path) -> None:
-    from tasks.language import identify
+    from tasks.annotate.language import identify
 
     pages = real_pages(bundle)
     texts = [html.page(page["html"].encode(), page["url"]) for page in pages]

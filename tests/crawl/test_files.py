@@ -13,14 +13,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
-from endless_page import ENDLESS
-from pipeline import publish, rows
 
 from lang_configs.sources import FilesSource
-from tasks.crawl import crawl, external, extraction
-from tasks.crawl.files import ENDINGS, find, read
-from tasks.documents import Document
-from tasks.stage import StageError
+from tasks.core.documents import Document
+from tasks.core.errors import StageError
+from tasks.crawl import crawl, external
+from tasks.crawl.pages import extraction
+from tasks.crawl.sources.files import ENDINGS, find, read
+from tests.crawl.endless_page import ENDLESS
+from tests.pipeline import publish, rows
 
 LINES = [
     {"text": "Mvua imenyesha usiku kucha.", "url": "https://example.org/1", "license": "CC0-1.0", "source": "gazeti"},

@@ -13,9 +13,9 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import pytest
-from host_farm import Host, serve_farm
 
-from tasks.crawl import web
+from tests import REPOSITORY
+from tests.crawl.host_farm import Host, serve_farm
 
 DELAY = 0.15
 CLOCKS = 0.002
@@ -39,7 +39,7 @@ def command(state: Path, farm: list[Host]) -> list[str]:
     return [sys.executable, "-c", CRAWL, str(state), str(DELAY), *(f"{host.base}/0.html" for host in farm)]
 
 
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(web.__file__).parents[2])}
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(REPOSITORY)}
 
 
 def finish(state: Path, farm: list[Host]) -> set[str]:

@@ -16,10 +16,11 @@ from pathlib import Path
 
 import httpcore2
 import pytest
-from scripted_site import HTML, TRIED, Reply, Site
 
 from lang_configs.sources import WebSource
-from tasks.crawl import web
+from tasks.crawl.sources import web
+from tests import REPOSITORY
+from tests.crawl.scripted_site import HTML, TRIED, Reply, Site
 
 BOMB_BYTES = 400 << 20
 MOST = 64 << 20
@@ -66,7 +67,7 @@ import re, sys
 from collections import Counter
 from pathlib import Path
 from lang_configs.sources import WebSource
-from tasks.crawl.web import documents
+from tasks.crawl.sources.web import documents
 def memory(name):
     return int(re.search(name + r":\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 def crawl(number):
@@ -87,7 +88,7 @@ def grown(site: Site, state: Path, path: str) -> tuple[int, int, int]:
     """Bytes by which the peak of memory grew, pages refused, and pages kept."""
     site.page("/sawa/")
     command = [sys.executable, "-c", CRAWL, str(state), f"{site.base}/sawa/", site.base + path]
-    environment = os.environ | {"PYTHONPATH": str(Path(web.__file__).parents[2])}
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     growth, refused, kept = (int(number) for number in result.stdout.split())
     growth <<= 10

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from real_pages import real_pages
 
-from tasks.crawl.addresses import Scope, normalise
-from tasks.crawl.html import MAX_LINKS, Page, outline, page
+from tasks.crawl.pages.html import MAX_LINKS, Page, outline, page
+from tasks.net.addresses import Scope, normalise
+from tests.crawl.real_pages import real_pages
 
 URL = "https://mfano.or.tz/habari/mvua/"
 PAGE = """<!DOCTYPE html><html lang="sw"><head>{head}<title>Mvua kubwa Dodoma</title></head><body>

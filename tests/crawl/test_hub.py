@@ -12,9 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from lang_configs.sources import HubSource
-from tasks.crawl.hub import documents
-from tasks.documents import Document
-from tasks.stage import StageError
+from tasks.core.documents import Document
+from tasks.core.errors import StageError
+from tasks.crawl.sources.hub import documents
+from tests import REPOSITORY
 
 ROWS = 5000
 
@@ -89,7 +90,7 @@ for number, _ in enumerate(hub.documents(HubSource(dataset=sys.argv[1]), Path(sy
 """
     state = tmp_path / "state"
     arguments = [sys.executable, "-c", code, str(dataset), str(state), "2900"]
-    assert subprocess.run(arguments, cwd=Path(__file__).parents[2], timeout=100).returncode == -9
+    assert subprocess.run(arguments, cwd=REPOSITORY, timeout=100).returncode == -9
     assert len(list((state / "rows").glob("*.parquet"))) > 1
     kept = {path.name: path.stat().st_mtime_ns for path in (state / "rows").glob("*.parquet")}
     found, report = read(source, state)

@@ -14,9 +14,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hub_server import NEW, OLD, Hub, serve_hub
 
+import tests
 from lang_configs.sources import HubSource
+from tests.crawl.hub_server import NEW, OLD, Hub, serve_hub
 
 REPOSITORY = "lugha/maandishi"
 CARD = """---
@@ -61,7 +62,7 @@ from pathlib import Path
 from lang_configs.sources import HubSource
 from tasks.crawl import batches, hub
 from tasks.crawl.estimate import estimate
-from tasks.stage import StageError
+from tasks.core.errors import StageError
 batches.BATCH_CHARACTERS, hub.BACK_OFF = 2_000, 0.01
 settings, state, stop = json.loads(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 source = HubSource.model_validate(settings)
@@ -89,9 +90,7 @@ def run(hub: Hub, settings: dict[str, Any], state: Path, stop: int = 0) -> dict[
         str(state),
         str(stop),
     ]
-    process = subprocess.run(
-        arguments, cwd=Path(__file__).parents[2], env=environment, capture_output=True, text=True, timeout=120
-    )
+    process = subprocess.run(arguments, cwd=tests.REPOSITORY, env=environment, capture_output=True, text=True, timeout=120)
     if stop:
         assert process.returncode == -9, process.stderr
         return {}

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lxml.html import document_fromstring
 
-from tasks.crawl.licenses import license_id, license_of
+from tasks.crawl.pages.licenses import license_id, license_of
 
 BY = "https://creativecommons.org/licenses/by/4.0/"
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tasks.crawl.listings import announced_feeds, listing
+from tasks.crawl.site.listings import announced_feeds, listing
 
 HOST = "https://mfano.or.tz"
 
@@ -61,7 +61,7 @@ def pages_and_peak(body: bytes) -> tuple[list[str], int]:
 
 
 def test_a_gzip_bomb_is_unpacked_only_up_to_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.crawl.listings.UNPACKED_BYTES", 1 << 20)
+    monkeypatch.setattr("tasks.crawl.site.listings.UNPACKED_BYTES", 1 << 20)
     body = gzip.compress(URLSET.format("<url><loc>/a</loc></url>" + " " * (64 << 20)).encode())
     pages, peak = pages_and_peak(body)
     assert pages == [f"{HOST}/a"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from lxml.html import document_fromstring
 
-from tasks.crawl.main_text import Shown, main_text
+from tasks.crawl.pages.main_text import Shown, main_text
 
 FACTS = (
     "Wakulima wa kijiji hiki walivuna magunia mengi ya mahindi baada ya mvua za masika kunyesha kwa wakati.",

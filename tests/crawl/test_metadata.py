@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lxml.html import document_fromstring
 
-from tasks.crawl.metadata import Metadata, metadata, parse_date
+from tasks.crawl.pages.metadata import Metadata, metadata, parse_date
 
 PROPERTIES = ["@graph", "author", "name", "datePublished", "license", "@id", "inLanguage"]
 URL = "https://mfano.or.tz/habari/mvua/"

@@ -7,11 +7,11 @@ import httpx2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scripted_site import Reply, Site
-from test_web import crawl, paths
 
-from tasks.crawl.html import outline
-from tasks.crawl.opt_outs import of_answer, of_page, reservations, usage
+from tasks.crawl.pages.html import outline
+from tasks.crawl.site.opt_outs import of_answer, of_page, reservations, usage
+from tests.crawl.scripted_site import Reply, Site
+from tests.crawl.test_web import crawl, paths
 
 HOST = "https://mfano.or.tz"
 

@@ -10,11 +10,11 @@ from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
-from crawling import answers, crawl, paths
-from scripted_site import Reply, Site, serve_script
 
-from tasks.crawl import fetch
-from tasks.stage import StageError
+from tasks.core.errors import StageError
+from tasks.net import fetch
+from tests.crawl.crawling import answers, crawl, paths
+from tests.crawl.scripted_site import Reply, Site, serve_script
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 410])

@@ -14,12 +14,16 @@ from typing import Any
 
 import pytest
 from fastwarc.warc import ArchiveIterator, WarcRecordType
-from scripted_site import Reply, Request, Site
 
 from lang_configs.sources import WebSource
-from tasks.crawl import crawl, fetch, starter, web
-from tasks.documents import Document, document_id
-from tasks.stage import MANIFEST, Output, Stage, StageError, Work, describe, execute
+from tasks.core.documents import Document, document_id
+from tasks.core.errors import StageError
+from tasks.core.files import MANIFEST
+from tasks.core.stage import Output, Stage, Work, describe, execute
+from tasks.crawl import crawl
+from tasks.crawl.sources import starter, web
+from tasks.net import fetch
+from tests.crawl.scripted_site import Reply, Request, Site
 
 STAGE = Stage("crawl", crawl)
 

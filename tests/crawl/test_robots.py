@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.crawl.robots import PARSED_BYTES, parse
+from tasks.crawl.site.robots import PARSED_BYTES, parse
 
 HOST = "https://mfano.or.tz"
 
@@ -80,5 +80,5 @@ def test_rules_expire_after_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
     rules = parse(b"")
     now = time.monotonic()
     assert not rules.expired
-    monkeypatch.setattr("tasks.crawl.robots.time.monotonic", lambda: now + 25 * 3600)
+    monkeypatch.setattr("tasks.crawl.site.robots.time.monotonic", lambda: now + 25 * 3600)
     assert rules.expired

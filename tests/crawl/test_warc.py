@@ -12,16 +12,17 @@ from pathlib import Path
 
 import pytest
 import zstandard
-from endless_page import ENDLESS
 from fastwarc.stream_io import GzipWriter
 from fastwarc.warc import WarcRecord, WarcRecordType
-from pipeline import publish
 
 from lang_configs.sources import WarcSource
-from tasks.crawl import crawl, extraction
-from tasks.crawl.warc import read
-from tasks.documents import Document
-from tasks.stage import StageError
+from tasks.core.documents import Document
+from tasks.core.errors import StageError
+from tasks.crawl import crawl
+from tasks.crawl.pages import extraction
+from tasks.crawl.sources.warc import read
+from tests.crawl.endless_page import ENDLESS
+from tests.pipeline import publish
 
 PAGES = 60
 

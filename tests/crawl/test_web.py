@@ -17,12 +17,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from crawling import answers, crawl, paths
-from scripted_site import HTML, TRIED, Reply, Request, Site
 
 from lang_configs.sources import Crawl, StarterSource, WebSource
-from tasks.crawl import fetch, link, starter, web
-from tasks.stage import StageError
+from tasks.core.errors import StageError
+from tasks.crawl.sources import starter, web
+from tasks.net import fetch, link
+from tests import REPOSITORY
+from tests.crawl.crawling import answers, crawl, paths
+from tests.crawl.scripted_site import HTML, TRIED, Reply, Request, Site
 
 
 def test_links_are_followed_within_the_scope_and_documents_come_sorted(site: Site, tmp_path: Path) -> None:
@@ -309,7 +311,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 from lang_configs.sources import WebSource
-from tasks.crawl.web import documents
+from tasks.crawl.sources.web import documents
 source = WebSource(sites=[sys.argv[1]], delay=0.01)
 print(*sorted(d.id.hex() for d in documents(source, Path(sys.argv[2]), Counter(), True)))
 """
@@ -320,7 +322,7 @@ def test_a_killed_crawl_goes_on_where_it_was(site: Site, tmp_path: Path) -> None
     for page in range(number):
         site.page(f"/{page}" if page else "/", f"/{page * 2 + 1}", f"/{page * 2 + 2}", text=f"Habari namba {page} ya leo. " * 9)
     command = [sys.executable, "-c", CRAWL, f"{site.base}/", str(tmp_path)]
-    environment = os.environ | {"PYTHONPATH": str(Path(web.__file__).parents[2])}
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     in_flight = []
     for goal in (10, 25):
         process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)

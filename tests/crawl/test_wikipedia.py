@@ -13,16 +13,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mwparserfromhell import parse
-from range_server import serve_files
 
 from lang_configs.sources import WikipediaSource
+from tasks.core.documents import Document
+from tasks.core.errors import StageError
 from tasks.crawl import batches
-from tasks.crawl import download as download_module
 from tasks.crawl.estimate import estimate
-from tasks.crawl.wikipedia import documents
-from tasks.crawl.wikitext import plain_text
-from tasks.documents import Document
-from tasks.stage import StageError
+from tasks.crawl.formats.wikitext import plain_text
+from tasks.crawl.sources.wikipedia import documents
+from tasks.net import download as download_module
+from tests.net.range_server import serve_files
 
 SITE = """<siteinfo><sitename>Wikipedia</sitename><dbname>swwiki</dbname>
 <base>https://sw.wikipedia.org/wiki/Mwanzo</base>

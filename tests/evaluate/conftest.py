@@ -1,7 +1,8 @@
 import random
 
 import pytest
-from tiny_world import World, document, make_model, make_tokenizer, write_corpus, write_tokens
+
+from tests.evaluate.tiny_world import World, document, make_model, make_tokenizer, write_corpus, write_tokens
 
 
 @pytest.fixture(scope="session")

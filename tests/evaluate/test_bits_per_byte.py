@@ -3,10 +3,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from tiny_world import CONTEXT, World, make_model
 
+from tasks.core.errors import StageError
 from tasks.evaluate.bits_per_byte import Validation, held_out, read_validation
-from tasks.stage import StageError
+from tests.evaluate.tiny_world import CONTEXT, World, make_model
 
 
 def quiet(*_: object) -> None:

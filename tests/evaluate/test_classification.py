@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score
-from tiny_world import CONTEXT, World, document, write_corpus
 
 from lang_configs.schema import Evaluate, EvaluationSet
+from tasks.core.errors import StageError
 from tasks.evaluate import classification
 from tasks.evaluate.classification import classify, embed, intervals_over_items, scored
 from tasks.evaluate.splits import Unavailable, read_split
 from tasks.evaluation_sets import EvaluationData
-from tasks.stage import StageError
+from tests.evaluate.tiny_world import CONTEXT, World, document, write_corpus
 
 SECTIONS = EvaluationSet(name="topics", task="classification", format="sections", source="starter")
 RULE = Evaluate(seeds=2, bootstrap=100)

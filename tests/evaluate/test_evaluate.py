@@ -2,12 +2,13 @@ import json
 from pathlib import Path
 
 import pytest
-from tiny_world import World, write_tokens
 
 from lang_configs.schema import Evaluate, EvaluationSet
+from tasks.core.errors import StageError
+from tasks.core.stage import Work
 from tasks.evaluate import EvaluateConfig, evaluate
 from tasks.evaluation_sets import EvaluationData
-from tasks.stage import StageError, Work
+from tests.evaluate.tiny_world import World, write_tokens
 
 SETS = [
     EvaluationSet(name="topics", task="classification", format="sections", source="starter"),

@@ -4,15 +4,16 @@ import json
 from pathlib import Path
 
 import pytest
-from tiny_world import World, make_masked_model
 
 from lang_configs.schema import Evaluate, EvaluationSet
+from tasks.core.errors import StageError
+from tasks.core.stage import Work
 from tasks.evaluate import MEASURES, EvaluateConfig, evaluate
 from tasks.evaluate.filling import fill, gaps
 from tasks.evaluate.samples import stream
 from tasks.evaluation_sets import EvaluationData
-from tasks.stage import StageError, Work
 from tasks.tokenizer.export import finding_mask
+from tests.evaluate.tiny_world import World, make_masked_model
 
 SETS = [EvaluationSet(name="topics", task="classification", format="sections", source="starter")]
 CONFIG = EvaluateConfig(rule=Evaluate(seeds=2, bootstrap=100, samples=3), data=EvaluationData(sets=SETS), masking=0.25)

@@ -5,14 +5,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_world import CONTEXT, World, make_masked_model
 
+from tasks.core.errors import StageError
 from tasks.evaluate import masked
 from tasks.evaluate.bits_per_byte import Validation, read_validation
 from tasks.evaluate.classification import embed, random_initialised
 from tasks.evaluate.masked import masked_prediction, pseudo_perplexity
 from tasks.evaluate.model import is_masked, load_model
-from tasks.stage import StageError
+from tests.evaluate.tiny_world import CONTEXT, World, make_masked_model
 
 FAMILIES = ("bert", "modernbert")
 

@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_world import CONTEXT, World
 
+from tasks.core.errors import StageError
 from tasks.evaluate.samples import generate, stream
-from tasks.stage import StageError
+from tests.evaluate.tiny_world import CONTEXT, World
 
 
 def test_stream_writes_what_generate_writes(world: World) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tasks.documents import document_id, write_table
+from tasks.core.documents import document_id, write_table
 
 CONTEXT = 32
 SPORT = ["timu", "mchezaji", "goli", "kocha", "uwanja", "ligi", "mechi", "ushindi", "bao", "kombe", "mashabiki", "mwamuzi"]

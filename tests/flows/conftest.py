@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from starter import TINY, lugha
+
+from tests.flows.starter import TINY, lugha
 
 
 @pytest.fixture(scope="session")

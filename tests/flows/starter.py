@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parent.parent.parent
+from tests import REPOSITORY
+
 TINY = ["--preset", "starter"]
 for _key in (
     "pretrain.steps=6",
@@ -24,7 +25,7 @@ for _key in (
 
 def lugha(workspace: Path, *arguments: str, check: bool = True, timeout: float = 300) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", "from flows.cli import main; main()", *arguments, "--workspace", str(workspace)]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout)
+    result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=timeout)
     if check and result.returncode:
         raise AssertionError(f"{arguments}: {result.stdout[-2000:]}\n{result.stderr[-2000:]}")
     return result

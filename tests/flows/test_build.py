@@ -12,7 +12,9 @@ import time
 from pathlib import Path
 
 import pytest
-from starter import ROOT, TINY, fingerprints, lugha, query
+
+from tests import REPOSITORY
+from tests.flows.starter import TINY, fingerprints, lugha, query
 
 
 def test_the_exported_model_loads_and_writes(built: Path) -> None:
@@ -123,7 +125,7 @@ def test_a_yaml_file_anywhere_needs_three_keys(tmp_path: Path) -> None:
             "plan",
             str(tmp_path / "sheng.yaml"),
             "--documents",
-            str(ROOT / "README.md"),
+            str(REPOSITORY / "README.md"),
             "--json",
             check=False,
         ).stdout
@@ -163,7 +165,7 @@ def test_killed_ten_times_it_completes_with_the_same_corpus_tokenizer_and_tokens
     kills = 0
     for _ in range(10):
         process = subprocess.Popen(
-            command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+            command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
         )
         try:
             process.wait(timeout=generator.uniform(1.5, seconds / 5))
@@ -187,4 +189,4 @@ def test_help_needs_no_heavy_import() -> None:
     code = "import sys; sys.argv = ['lugha', '--help']; from flows.cli import main\ntry: main()\nexcept SystemExit: pass\n"
     code += "heavy = {'torch', 'transformers', 'prefect', 'datasets', 'duckdb', 'numba', 'pydantic'} & set(sys.modules)\n"
     code += "assert not heavy, heavy"
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
+    subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True, capture_output=True)

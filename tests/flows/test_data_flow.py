@@ -13,11 +13,12 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from starter import ROOT, fingerprints
 
-from flows.build import Build
 from flows.dag import build_corpus
-from flows.request import Request
+from flows.run.build import Build
+from flows.run.request import Request
+from tests import REPOSITORY
+from tests.flows.starter import fingerprints
 
 FILES = (
     "african_storybook",
@@ -44,7 +45,7 @@ def config(tmp_path_factory: pytest.TempPathFactory, bundle: Path) -> Path:
     path = tmp_path_factory.mktemp("config") / "swahili.yaml"
     files = [next((bundle / "raw" / "swahili").glob(f"{name}*")) for name in FILES]
     sources = [{"type": "files", "name": f"files-{number}", "paths": [str(file)]} for number, file in enumerate(files)]
-    lines = (ROOT / "lang_configs" / "swahili.yaml").read_text().splitlines()
+    lines = (REPOSITORY / "lang_configs" / "swahili.yaml").read_text().splitlines()
     start, end = lines.index("crawl:"), lines.index("clean:")
     path.write_text("\n".join([*lines[:start], f"crawl: {json.dumps({'sources': sources})}", *lines[end:]]))
     return path
@@ -88,7 +89,7 @@ def test_killed_at_random_moments_it_gives_the_same_bytes(inline: Path, tmp_path
     kills = 0
     for _ in range(10):
         process = subprocess.Popen(
-            command, cwd=Path(__file__).parent, env=os.environ | {"PYTHONPATH": str(ROOT)}, start_new_session=True
+            command, cwd=Path(__file__).parent, env=os.environ | {"PYTHONPATH": str(REPOSITORY)}, start_new_session=True
         )
         try:
             assert process.wait(timeout=generator.uniform(1.2, 3.2)) == 0
@@ -97,5 +98,5 @@ def test_killed_at_random_moments_it_gives_the_same_bytes(inline: Path, tmp_path
             process.wait()
             kills += 1
     assert kills >= 5
-    subprocess.run(command, cwd=Path(__file__).parent, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True)
+    subprocess.run(command, cwd=Path(__file__).parent, env=os.environ | {"PYTHONPATH": str(REPOSITORY)}, check=True)
     assert fingerprints(tmp_path) == fingerprints(inline)

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from starter import TINY, lugha, query
+
+from tests.flows.starter import TINY, lugha, query
 
 MORE_STEPS = [*TINY, "--set", "pretrain.steps=50"]
 

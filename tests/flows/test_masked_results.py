@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from flows.cli import generate
-from flows.report import print_result, stage_line
-from tasks.stage import Output, StageError
+from flows.cli.report import print_result, stage_line
+from tasks.core.errors import StageError
+from tasks.core.stage import Output
 
 METRICS = {
     "objective": "masked", "bits_per_byte": None, "pseudo_perplexity": 21.52, "pseudo_tokens": 1024, "pseudo_documents": 22,

@@ -21,11 +21,11 @@ from typing import Any
 
 import httpx
 import pytest
-from small_corpus import documents
 
 from lang_configs import languages
+from tests import REPOSITORY
+from tests.small_corpus import documents
 
-REPOSITORY = Path(__file__).parent.parent.parent
 START_SECONDS = 120  # of a server with a new database, on a machine with much else to do
 
 TINY = """
@@ -48,7 +48,7 @@ serve(Path(sys.argv[1]), sys.argv[2:], overrides=["pretrain.steps=3"])
 """
 
 
-@pytest.mark.parametrize("module", ["flows.cli", "flows.build", "flows.plan"])
+@pytest.mark.parametrize("module", ["flows.cli", "flows.run.build", "flows.run.plan"])
 def test_building_needs_no_prefect(module: str) -> None:
     code = f"import sys, {module}; sys.exit('prefect' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=False).returncode == 0

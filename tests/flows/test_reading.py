@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pipeline import publish, rows
-from starter import TINY, lugha, query
 
 from flows.reading import EXCERPT, ITEM_EXCERPT, SHORTEST_PREFIX, LastRun
 from lang_configs import ConfigError
-from tasks.contamination import ContaminationConfig, contamination
+from tasks.annotate.contamination import ContaminationConfig, contamination
+from tasks.core.errors import StageError
+from tasks.core.stage import Output
 from tasks.select import SelectConfig, select
-from tasks.stage import Output, StageError
+from tests.flows.starter import TINY, lugha, query
+from tests.pipeline import publish, rows
 
 SITE = "https://starter.lugha.example"
 OLD, NEW = f"{SITE}/zamani/toleo-la-kwanza/makande-ya-bweni.html", f"{SITE}/mapishi/makande-ya-bweni.html"

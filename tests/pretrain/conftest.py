@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from token_files import sentences, write_tokens
+
+from tests.pretrain.token_files import sentences, write_tokens
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -15,8 +15,8 @@ import torch
 from lang_configs.training import Pretrain
 from tasks.pretrain import CHECKPOINTS, checkpoint
 from tasks.pretrain.trainer import Trainer
+from tests import REPOSITORY
 
-ROOT = Path(__file__).parents[2]
 TINY: dict[str, Any] = {
     "model": {"layers": 1, "width": 32, "heads": 2, "feed_forward": 64, "context": 32},
     "batch_tokens": 256,
@@ -34,7 +34,9 @@ def start(tokens: Path, out: Path, config: dict[str, Any], launcher: tuple[str, 
     command = [sys.executable, *launcher, "-m", "tasks.pretrain.train", "--tokens", str(tokens), "--out", str(out)]
     command += ["--config", Pretrain.model_validate(config).model_dump_json()]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+    return subprocess.Popen(
+        command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+    )
 
 
 def finish(process: subprocess.Popen[str]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from tasks.pretrain import checkpoint
+from tests import REPOSITORY
 
 SAVE_FOR_EVER = """
 import sys, torch
@@ -84,7 +85,7 @@ def kill_while_saving(folder: Path, times: int) -> None:
     acknowledged = 0
     for _ in range(times):
         command = [sys.executable, "-c", SAVE_FOR_EVER, str(folder), str(acknowledged)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]) as process:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY) as process:
             assert process.stdout is not None
             acknowledged = int(process.stdout.readline())
             time.sleep(draw.uniform(0, 0.1))

@@ -8,12 +8,12 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from token_files import write_tokens
 
 from lang_configs.training import Model, Pretrain
+from tasks.core.errors import StageError
 from tasks.pretrain.batches import enough_tokens, plan_phases
 from tasks.pretrain.data import TokenFiles, Windows, halve, mask
-from tasks.stage import StageError
+from tests.pretrain.token_files import write_tokens
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=30)

@@ -10,7 +10,6 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-import runs
 import torch
 
 from lang_configs.schema import Runtime
@@ -19,6 +18,7 @@ from tasks.pretrain import emissions, energy, utilization
 from tasks.pretrain import trainer as trainer_module
 from tasks.pretrain.energy import JOULES_PER_KWH, BusyCores, Meter, Nvml, Rapl
 from tasks.pretrain.models import build, shape_of
+from tests.pretrain import runs
 
 TINY = runs.TINY | {"epochs": 1e9, "log_steps": 1, "checkpoint_steps": None}
 

@@ -12,17 +12,17 @@ from typing import Any
 import psutil
 import pytest
 import torch
-from runs import TINY, finish, result, run_here, start, step_reached
 
 from lang_configs import load
 from lang_configs.training import Pretrain
+from tasks.core.errors import StageError
 from tasks.pretrain import CHECKPOINTS, batches, checkpoint
 from tasks.pretrain.data import TokenFiles
 from tasks.pretrain.hardware import most_windows, pick_dtype
 from tasks.pretrain.models import shape_of
 from tasks.pretrain.train import main
 from tasks.pretrain.trainer import Stopped, Trainer
-from tasks.stage import StageError
+from tests.pretrain.runs import TINY, finish, result, run_here, start, step_reached
 
 
 def run_with(trainer: Trainer, spoil: Callable[[int, torch.Tensor], torch.Tensor]) -> Trainer:

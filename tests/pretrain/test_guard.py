@@ -4,8 +4,8 @@ import math
 
 import pytest
 
+from tasks.core.errors import StageError
 from tasks.pretrain.guard import Guard
-from tasks.stage import StageError
 
 
 def calm(steps: int = 100) -> Guard:

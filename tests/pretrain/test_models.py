@@ -9,6 +9,7 @@ import torch
 
 from lang_configs import load
 from lang_configs.training import Model, Pretrain
+from tasks.core.errors import StageError
 from tasks.pretrain.data import mask
 from tasks.pretrain.models import (
     CausalLM,
@@ -25,7 +26,6 @@ from tasks.pretrain.models import (
     shape_of,
     to_transformers,
 )
-from tasks.stage import StageError
 
 CAUSAL, MASKED = ["qwen3", "llama", "nanochat", "gpt2"], ["bert", "modernbert"]
 FAMILIES = CAUSAL + MASKED

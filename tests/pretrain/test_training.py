@@ -17,15 +17,17 @@ from types import SimpleNamespace
 import pyarrow.parquet as pq
 import pytest
 import torch
-from runs import ROOT, TINY, finish, result, run_here, start, step_reached
-from token_files import FIRST_BYTE
 
 from lang_configs.schema import Runtime
 from lang_configs.training import Pretrain
+from tasks.core.errors import StageError
+from tasks.core.stage import Work
 from tasks.pretrain import CHECKPOINTS, STOPPED, batches, checkpoint, hardware, pretrain
 from tasks.pretrain import trainer as trainer_module
 from tasks.pretrain.trainer import State, Trainer
-from tasks.stage import StageError, Work
+from tests import REPOSITORY
+from tests.pretrain.runs import TINY, finish, result, run_here, start, step_reached
+from tests.pretrain.token_files import FIRST_BYTE
 
 
 def wait_for_step(process: "subprocess.Popen[str]", out: Path, step: int) -> None:
@@ -196,12 +198,12 @@ def test_training_saves_and_ends_when_the_parent_is_killed(make_tokens: Callable
     config = Pretrain.model_validate(TINY | {"steps": 10**6, "epochs": 1e9, "checkpoint_steps": None})
     program = (
         "import sys; from pathlib import Path; from lang_configs.training import Pretrain; from tasks.pretrain import pretrain;"
-        "from tasks.stage import Work; tokens, out, config = sys.argv[1:];"
+        "from tasks.core.stage import Work; tokens, out, config = sys.argv[1:];"
         "work = Work(progress=lambda done, total, unit: print(done, flush=True));"
         "pretrain({'tokens': Path(tokens)}, Pretrain.model_validate_json(config), Path(out), work)"
     )
     command = [sys.executable, "-c", program, str(make_tokens()), str(tmp_path), config.model_dump_json()]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as parent:
+    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         parent.stdout.readline()
         assert step_reached(tmp_path) == 0
@@ -223,7 +225,7 @@ def test_without_a_compiler_training_goes_on_with_a_warning(make_tokens: Callabl
         "PATH": str(tmp_path),
         "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache"),
     }
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
     records = [json.loads(line) for line in done.stdout.splitlines()]
     assert "could not be compiled" in records[0]["warning"]
     assert records[-1]["metrics"]["compiled"] is False
@@ -279,7 +281,7 @@ def test_tensorboard_shows_what_the_metrics_say_of_a_run_with_an_interruption(
     out = tmp_path / "out"
     command = [sys.executable, "-m", "tasks.pretrain.train", "--tokens", str(tokens), "--out", str(out)]
     command += ["--config", Pretrain.model_validate(config).model_dump_json(), "--tensorboard", str(tmp_path / "curves")]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True)
     rows = pq.read_table(out / "metrics.parquet").to_pylist()
     curves = EventAccumulator(str(tmp_path / "curves")).Reload()
     assert set(curves.Tags()["scalars"]) == {name for row in rows for name, value in row.items() if value is not None}

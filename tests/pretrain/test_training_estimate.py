@@ -11,6 +11,8 @@ import pytest
 
 from lang_configs.schema import Runtime
 from lang_configs.training import Pretrain
+from tasks.core.errors import StageError
+from tasks.core.stage import Work
 from tasks.pretrain import pretrain
 from tasks.pretrain.estimate import (
     COMPILE_SECONDS,
@@ -22,7 +24,6 @@ from tasks.pretrain.estimate import (
     known_speed,
     measured_speed,
 )
-from tasks.stage import StageError, Work
 
 SPEED = Speed(
     parameters=1_000_000,

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from runs import TINY, run_here
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from tasks.pretrain import CHECKPOINTS, checkpoint
 from tasks.pretrain.data import TokenFiles, validation_windows
+from tests.pretrain.runs import TINY, run_here
 
 OVERFITTING = {"steps": 600, "learning_rate": 0.1, "checkpoint_steps": None}
 

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from pipeline import rows, run, texts
 
 from lang_configs.schema import Quality, Select
-from tasks.documents import write_table
-from tasks.quality import SIGNALS
+from tasks.annotate.quality import SIGNALS
+from tasks.core.documents import write_table
 from tasks.select import SelectConfig, select
+from tests.pipeline import rows, run, texts
 
 GOOD = dict.fromkeys(SIGNALS, 0.0) | {
     "words": 100, "mean_word_length": 5, "letters": 0.95, "alpha_words": 1.0, "unique_words": 0.7, "top_word": 0.05, "lines": 5,

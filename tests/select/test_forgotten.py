@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from judged import world
-from pipeline import rows, run
 
 from lang_configs.schema import Quality, Select
+from tasks.core.errors import StageError
+from tasks.core.stage import Stage, describe
 from tasks.select import SelectConfig, select
 from tasks.select.forgotten import BlockList, Entry, add, entry, read, remove
-from tasks.stage import Stage, StageError, describe
+from tests.pipeline import rows, run
+from tests.select.judged import world
 
 PAGE = "https://www.mwanzo.example.org/habari/mvua?id=3"
 ID = bytes(range(16))

@@ -9,18 +9,18 @@ from pathlib import Path
 
 import pytest
 import zstandard
-from junk import junk
-from pipeline import rows, run, write_documents
 
 from lang_configs.schema import Clean, Contamination, Duplicates, LanguageId, Quality, Select
+from tasks.annotate.contamination import ContaminationConfig, contamination
+from tasks.annotate.duplicates import duplicates
+from tasks.annotate.language import language
+from tasks.annotate.quality import QualitySignals, quality
 from tasks.clean import clean
-from tasks.contamination import ContaminationConfig, contamination
-from tasks.documents import Document
-from tasks.duplicates import duplicates
+from tasks.core.documents import Document
 from tasks.evaluation_sets import EvaluationData
-from tasks.language import language
-from tasks.quality import QualitySignals, quality
 from tasks.select import SelectConfig, select
+from tests.junk import junk
+from tests.pipeline import rows, run, write_documents
 
 LINES_JOINED = 20
 """Sentences of the parallel corpus that make a document."""

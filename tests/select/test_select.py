@@ -8,15 +8,16 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from judged import decisions, world
-from pipeline import publish, rows, run, texts
 
 from lang_configs.schema import Corpus, Quality, Select
+from tasks.core.documents import write_table
+from tasks.core.engines import make_engine
+from tasks.core.errors import StageError
+from tasks.core.stage import Work
 from tasks.corpus import corpus
-from tasks.documents import write_table
-from tasks.engines import make_engine
 from tasks.select import SelectConfig, select
-from tasks.stage import StageError, Work
+from tests.pipeline import publish, rows, run, texts
+from tests.select.judged import decisions, world
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from judged import world
-from pipeline import rows, run
 
 from lang_configs.schema import Quality, Select
 from tasks.select import SelectConfig, select
 from tasks.select.thresholds import BOUNDS, LEAST_DOCUMENTS, TAIL
+from tests.pipeline import rows, run
+from tests.select.judged import world
 
 
 def thresholds(folder: Path, notes: list[dict[str, Any]], **stated: float) -> dict[str, dict[str, Any]]:

@@ -8,12 +8,15 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from small_corpus import SENTENCES, documents, write_corpus, write_split
 
 from lang_configs.training import Tokenizer
-from tasks.stage import StageError, Work, sha256
+from tasks.core.errors import StageError
+from tasks.core.files import sha256
+from tasks.core.stage import Work
 from tasks.tokenizer import FIXED_PIECES, PASSAGE_CHARACTERS, passages, tokenizer
 from tasks.tokenizer.export import load
+from tests import REPOSITORY
+from tests.small_corpus import SENTENCES, documents, write_corpus, write_split
 
 SMALL = Tokenizer(vocab_size=1024, bytes_per_piece=20)
 
@@ -67,12 +70,12 @@ def test_the_same_corpus_gives_the_same_bytes_in_another_process(tmp_path, kind)
     train(corpus, tmp_path / "first", config)
     (tmp_path / "second").mkdir()
     script = (
-        "from pathlib import Path; from lang_configs.training import Tokenizer; from tasks.stage import Work;"
+        "from pathlib import Path; from lang_configs.training import Tokenizer; from tasks.core.stage import Work;"
         "from tasks.tokenizer import tokenizer;"
         f"tokenizer({{'corpus': Path({str(corpus)!r})}}, Tokenizer(**{config.model_dump()!r}), "
         f"Path({str(tmp_path / 'second')!r}), Work())"
     )
-    subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(__file__).parents[2])
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=REPOSITORY)
     assert files(tmp_path / "first") == files(tmp_path / "second")
 
 

@@ -14,13 +14,14 @@ import pytest
 import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_corpus import documents, write_corpus, write_split
 
 from lang_configs.training import Tokenizer
-from tasks.stage import StageError, Work
+from tasks.core.errors import StageError
+from tasks.core.stage import Work
 from tasks.tokenizer import tokenizer
 from tasks.tokenizer.encoding import Encoder
 from tasks.tokenizer.export import load
+from tests.small_corpus import documents, write_corpus, write_split
 
 BOS, EOS = 1, 2
 HARD = ["", " ", "  ", "\n", "\n\n", "a ", " a", "a  b", "\na", "a\n", "a \n b", " \n ", "x" * 5_000, " " * 300, "habari" * 900]

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_corpus import documents, write_split
 
 from lang_configs.training import Tokenizer
-from tasks.stage import Work
+from tasks.core.stage import Work
 from tasks.tokenizer import tokenizer
 from tasks.tokenizer.export import SPACE, compare, finding_mask, load, save_transformers, to_transformers
+from tests.small_corpus import documents, write_split
 
 EDGES = [
     "", " ", "  ", "\n", "\n\n\n", "\t", "\r\n", " habari", "  habari", "habari ", "habari  ", "habari   yako", "habari\nyako",

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_corpus import write_corpus
 
 from flows.dag import Given, build_lm
 from lang_configs.schema import LanguageConfig
 from lang_configs.training import Model, Tokenizer
+from tasks.core.stage import Output, Work
 from tasks.pretrain.models import build, shape_of
-from tasks.stage import Output, Work
 from tasks.tokenizer import tokenizer
 from tasks.tokenizer.export import load
 from tasks.tokenizer.sizes import TokenizerForModel, costs
+from tests.small_corpus import write_corpus
 
 NARROW, WIDE = Model(layers=1, width=32, heads=1), Model(layers=24, width=512, heads=4)
 

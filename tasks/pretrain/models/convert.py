@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from tasks.core.errors import StageError
 from tasks.pretrain.models.base import Family, LanguageModel, ModelShape
-from tasks.stage import StageError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel

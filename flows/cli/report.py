@@ -1,0 +1,235 @@
+"""What a person reads on the terminal: a line per stage, tables, and where the results are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+from tasks.core.stage import Output
+
+if TYPE_CHECKING:
+    from tasks.pretrain.estimate import Estimate
+
+_HEADLINE = {
+    "crawl": ("written", "documents written"),
+    "clean": ("documents", "documents"),
+    "language": ("documents", "documents labelled"),
+    "quality": ("documents", "documents measured"),
+    "duplicates": ("near", "near duplicates"),
+    "contamination": ("items", "evaluation items looked for"),
+    "select": ("kept", "documents kept"),
+    "corpus": ("train_bytes", "bytes to train on"),
+    "tokenizer": ("vocab_size", "pieces"),
+    "tokens": ("train_tokens", "tokens to train on"),
+    "pretrain": ("tokens", "tokens trained on"),
+    "evaluate": ("bits_per_byte", "bits per byte on held-out text"),
+}
+_MASKED_HEADLINE = {"evaluate": ("pseudo_perplexity", "pseudo-perplexity on held-out text")}
+
+
+def stage_line(label: str, manifest: Mapping[str, Any], reused: bool) -> str:
+    """One line about a stage that ended: name, reused or seconds, and its most telling number."""
+    spent = "reused" if reused else f"{manifest['seconds']:.1f} s"
+    headlines = _MASKED_HEADLINE if manifest["metrics"].get("objective") == "masked" else {}
+    key, words = (_HEADLINE | headlines).get(manifest["stage"], ("", ""))
+    value = manifest["metrics"].get(key)
+    headline = f"{value:,.4g} {words}" if isinstance(value, float) else f"{value:,} {words}" if value is not None else ""
+    return f"{label:<24} {spent:>9}   {headline}".rstrip()
+
+
+def print_result(release: Output, manifests: Mapping[str, Mapping[str, Any]]) -> None:
+    """Where the cards, the model and the samples are, and the headline numbers."""
+    metrics = manifests["evaluate"]["metrics"]
+    folder = release.folder
+    print()
+    print(f"data card      {folder / 'corpus' / 'README.md'}")
+    print(f"model card     {folder / 'model' / 'README.md'}")
+    print(f"model          {folder / 'model'}")
+    print(f"samples        {folder.parent.parent / 'evaluate' / manifests['evaluate']['fingerprint'] / 'samples.json'}")
+    if metrics["objective"] == "masked":
+        tokens, documents = metrics["pseudo_tokens"], metrics["pseudo_documents"]
+        print(f"pseudo-perplexity {metrics['pseudo_perplexity']:.1f} on {tokens:,} tokens of {documents:,} held-out documents")
+    else:
+        print(f"bits per byte  {metrics['bits_per_byte']:.4f} on {metrics['validation_documents']} held-out documents")
+    for score in metrics["scores"]:
+        if score["system"] == "model":
+            print(f"{score['task']:<14} {score['metric']} {score['value']:.3f} (n = {score['n']})")
+    for sample in metrics["samples"][:2]:
+        print(f"\n  {sample['prompt']} ... {' '.join(sample['text'].split())[:300]}")
+    for gap in metrics["filled"][:2]:
+        print(f"\n  {gap['text']}\n  {', '.join(guess['guess'] for guess in gap['guesses'])}")
+
+
+def print_training(estimate: Estimate | None, note: str) -> None:
+    """What a training will take, or why that is not known."""
+    if estimate is None:
+        print(f"training: {note}")
+        return
+    kwh = f"{estimate.kwh:,.3g} kWh" if estimate.kwh >= 0.1 else f"{1000 * estimate.kwh:,.3g} Wh"
+    cost = "" if estimate.cost is None else f"{estimate.cost:,.3g} {estimate.currency}"
+    rows = [
+        ("model", f"{estimate.parameters:,} parameters, {estimate.precision} on {estimate.device}"),
+        ("speed", f"{estimate.tokens_per_second:,.0f} tokens per second"),
+        ("tokens", f"{estimate.tokens:,}, until pretrain.{estimate.ends_by} is used up"),
+        ("time", f"{_hours(estimate.seconds)}"),
+        ("memory", f"{estimate.memory_bytes / 1e9:.2f} GB"),
+        ("energy", f"{kwh}, {estimate.energy}"),
+        ("CO2", f"{estimate.co2_grams:,.3g} g ({estimate.grid})"),
+        ("price", cost or "runtime.price_per_kwh is not set"),
+        *(("note", words) for words in estimate.notes),
+    ]
+    table(["training", "about"], rows)
+
+
+def _hours(seconds: float) -> str:
+    return (
+        f"{seconds / 3600:,.1f} h" if seconds >= 3600 else f"{seconds / 60:.1f} min" if seconds >= 100 else f"{seconds:.0f} s"
+    )
+
+
+def print_sample(documents: Iterable[Mapping[str, Any]]) -> None:
+    """Documents for reading: what was decided and why in two or three lines, then how the text begins."""
+    for number, document in enumerate(documents, 1):
+        print(f"{number}. {document['url'] or 'no address'}")
+        print(f"   {document['id']}, source {document['source']}, {document['label']} {document['score']:.3f}")
+        print(f"   {_decided(document)}")
+        if others := [check for check in document["fails"] if check["decision"] != document["decision"]]:
+            print(f"   fails, too: {'; '.join(_check(check) for check in others)}")
+        if document["because"].get("item_text"):
+            print(f"   {document['because']['item']}: {_line(document['because']['item_text'])}")
+        print(f"\n{_excerpt(document)}\n")
+
+
+def print_story(story: Mapping[str, Any]) -> None:
+    """One document's whole story: provenance, decision, signals, duplicates, evaluation item, stages, and its beginning."""
+    facts = {
+        "address": story["url"] or "none",
+        "id": story["id"],
+        "title": story["title"] or "none",
+        "source": f"{story['source']}, licence {story['license'] or 'not stated'}",
+        "dates": f"fetched {_day(story['fetched_at'])}, published {_day(story['published_at'])}",
+        "decision": _decided(story),
+        "duplicate of": _copies([story["duplicate_of"]] if story["duplicate_of"] else []),
+        "stands for": _copies(story["duplicates"]),
+        "kept of these": story["kept_of_these"] or "none",
+        "related": f"{story['related_documents']:,} more on its side of the split",
+        "evaluation": _item(story["evaluation"]) if story["evaluation"] else "no item",
+        "item text": _line((story["evaluation"] or {}).get("item_text") or ""),
+        "block list": _entry(story["block_list"], story["decision"]),
+    }
+    if not story["duplicate_of"] and not story["duplicates"]:
+        del facts["kept of these"]
+    if not facts["item text"]:
+        del facts["item text"]
+    for name, value in facts.items():
+        print(f"{name:<14} {value}")
+    print()
+    signals = [_signal(list(checks)) for _, checks in groupby(story["signals"], key=itemgetter("signal"))]
+    signals += [(name, value, "no threshold", "") for name, value in story["signals_without_threshold"].items()]
+    table(["signal", "value", "threshold", ""], signals)
+    print()
+    table(["stage", "fingerprint", "says"], [(s["stage"], s["fingerprint"], s["says"]) for s in story["stages"]])
+    print(f"\n{_excerpt(story)}\n")
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Print a table; numbers to the right."""
+    from rich.console import Console
+    from rich.table import Table
+
+    cells = [[_cell(value) for value in row] for row in rows]
+    grid = Table(box=None, header_style="bold", pad_edge=False)
+    for number, column in enumerate(columns):
+        numeric = bool(cells) and all(
+            row[number].replace(",", "").replace(".", "").lstrip("-").isdigit() for row in cells if row[number]
+        )
+        grid.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in cells:
+        grid.add_row(*row)
+    Console().print(grid)
+
+
+def _decided(document: Mapping[str, Any]) -> str:
+    """A decision with the numbers behind it, in one line."""
+    because, decision = document["because"], document["decision"]
+    if decision == "keep":
+        held_out = " (held out: not for tuning)" if document["split"] == "validation" else ""
+        return f"keep: {document['split']}{held_out}, weight {document['weight']:g}"
+    if "jaccard" in because:
+        copy = f"the same words as {because['duplicate_of']}"
+        if "threshold" in because:
+            copy = f"Jaccard {because['jaccard']:.3f} with {because['duplicate_of']}, at least {because['threshold']:g}"
+        return f"{decision}: {copy}; {because['kept']} is kept"
+    if "item" in because:
+        return f"{decision}: {_item(because)}"
+    if "signal" in because:
+        return f"{decision}: {_check(because)}"
+    return f"{decision}: {_entry(because if because.get('date') is not None else None, decision)}"
+
+
+def _check(check: Mapping[str, Any]) -> str:
+    measured = f" {_cell(check['value'])}" if "value" in check else ""  # a source's limit is held against no value
+    return f"{check['signal']}{measured}, must be {check['bound']} {check['threshold']}"
+
+
+def _signal(checks: Sequence[Mapping[str, Any]]) -> tuple[str, Any, str, str]:
+    """A row about one signal and all its thresholds."""
+    first = checks[0]
+    value = "not measured" if first["value"] is None else first["value"]
+    fails = "" if all(check["holds"] for check in checks) else "fails"
+    thresholds = ", ".join(f"{check['bound']} {check['threshold']}" for check in checks)
+    return first["signal"], value, thresholds, fails or first["note"]
+
+
+def _item(evidence: Mapping[str, Any]) -> str:
+    return f"{evidence['item']}, coverage {evidence['coverage']:.3f}; it has {evidence['rule']}"
+
+
+def _entry(entry: Mapping[str, Any] | None, decision: str) -> str:
+    if entry is None:
+        return "no longer on the block list; the next build decides anew" if decision == "forgotten" else "not on it"
+    what = next(f"{kind} {entry[kind]}" for kind in ("url", "domain", "id") if kind in entry)
+    reason = f", {entry['reason']}" if entry["reason"] else ""
+    return f"{what} since {entry['date'] or 'an unknown date'}{reason}" + (
+        "" if decision == "forgotten" else "; the next build leaves it out"
+    )
+
+
+def _copies(copies: Sequence[Mapping[str, Any]], most: int = 10) -> str:
+    lines = [f"{copy['id']} ({_alike(copy)}, {copy['decision']}) {copy['url'] or ''}" for copy in copies[:most]]
+    more = [f"and {len(copies) - most:,} more"] if len(copies) > most else []
+    return f"\n{'':<15}".join(lines + more) or "none"
+
+
+def _alike(copy: Mapping[str, Any]) -> str:
+    return f"near, Jaccard {copy['jaccard']:.3f}" if copy["kind"] == "near" else str(copy["kind"])
+
+
+def _day(time: Any) -> str:
+    return f"{time:%Y-%m-%d}" if time else "not stated"
+
+
+def _excerpt(document: Mapping[str, Any]) -> str:
+    """The text, indented; a mark where it is cut, with its full length in characters."""
+    lines = [f"   | {line}" for line in document["text"].splitlines()]
+    if (shown := len(document["text"])) < document["characters"]:
+        lines.append(f"   [cut: {shown:,} of {document['characters']:,} characters; --characters N shows more]")
+    return "\n".join(lines)
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _cell(value: Any) -> str:
+    from rich.markup import escape
+
+    if value is None:
+        return ""
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, float):
+        return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else escape(str(value))

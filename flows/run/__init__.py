@@ -1,0 +1,1 @@
+"""A run of the DAG without an orchestrator: what is asked for, building, planning, progress, results."""

@@ -1,0 +1,114 @@
+"""`lugha plan`: which stages are done and which will run, and why, without running any."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from flows.dag import CORPUS, CRAWL, PRETRAIN, TOKENS, build_lm
+from flows.run import foresight
+from flows.run.request import Request
+from tasks.core.files import MANIFEST
+from tasks.core.stage import Output, Stage, describe
+from tasks.crawl.estimate import Estimate, estimate
+from tasks.net import link
+from tasks.pretrain.estimate import Estimate as TrainingEstimate
+
+
+@dataclass(frozen=True)
+class Step:
+    """One box of the DAG: whether it is done, why it will run, and how long it may take (seconds; None: unknown)."""
+
+    label: str
+    done: bool
+    why: str
+    seconds: float | None
+    fetch: Estimate | None = None
+    """Of a crawl that will run: what comes over the line."""
+    training: TrainingEstimate | None = None
+    """Of a training that will run: what it takes, if that is known."""
+    note: str = ""
+    """Why it is not."""
+
+
+class Plan:
+    """The `run` of the DAG that runs nothing, but for a measurement of the training's speed if `measure` is given.
+
+    `measure` is told in words before that happens.
+    """
+
+    def __init__(self, request: Request, measure: Callable[[str], object] | None = None) -> None:
+        self.request = request
+        self.config, self.given = request.resolve()
+        link.use(self.config.crawl.model_copy(update={"hours": None}))  # questions are small, and a plan waits for no night
+        self.steps: list[Step] = []
+        self._measure = measure
+        self._pending: dict[str, str] = {}
+        self._newest: dict[str, dict[str, Any]] = {}
+
+    def __call__(
+        self, stage: Stage, config: BaseModel, inputs: Mapping[str, Output], external: str = "", label: str = ""
+    ) -> Output:
+        label = label or stage.name
+        output = describe(stage, self.request.workspace, self.request.name, config, inputs, external)
+        manifest = output.manifest()
+        done = manifest is not None
+        previous = _latest(output.folder.parent, config)
+        if newest := manifest or previous:
+            self._newest[stage.name] = newest
+        seconds = None if done else (previous or {}).get("seconds")
+        training, note = None, ""
+        if not done and stage.name == PRETRAIN.name:
+            tokens, corpus = self._newest.get(TOKENS.name), self._newest.get(CORPUS.name)
+            training, note = foresight.training(self.config, tokens, corpus, self._measure)
+            seconds = training.seconds if training else 60 * (self.config.pretrain.minutes or 0) or seconds
+        why = "" if done else self._reason(stage, config, inputs, output, previous)
+        if not done:
+            self._pending[output.fingerprint] = label
+        fetch = estimate(config) if stage.name == CRAWL.name and not done else None  # type: ignore[arg-type]
+        self.steps.append(Step(label, done, why, seconds, fetch, training, note))
+        return output
+
+    def all(self) -> list[Step]:
+        """Every step of the DAG, in order."""
+        build_lm(self.config, self.given, self)
+        return self.steps
+
+    def _reason(
+        self, stage: Stage, config: BaseModel, inputs: Mapping[str, Output], output: Output, previous: dict[str, Any] | None
+    ) -> str:
+        if output.folder.with_name(f".{output.fingerprint}.partial").exists():
+            return "was interrupted: finished units are kept"
+        waits = [self._pending[up.fingerprint] for up in inputs.values() if up.fingerprint in self._pending]
+        if previous is None:
+            return f"never ran; needs {waits[0]}" if waits else "never ran"
+        changes = _differences(previous["config"], config.model_dump(mode="json"))
+        if previous["version"] != stage.version:
+            changes.append("the stage has a new version")
+        changes += [f"{name} changed" for name in waits]
+        return "; ".join(changes[:3]) or "its snapshot, files or block list changed"
+
+
+def _latest(folder: Path, config: BaseModel) -> dict[str, Any] | None:
+    """The newest manifest of a stage; of crawl stages, that of the same source."""
+    name = getattr(config, "name", None)
+    manifests = [json.loads(path.read_text()) for path in folder.glob(f"[!.]*/{MANIFEST}")]
+    manifests = [manifest for manifest in manifests if name is None or manifest["config"].get("name") == name]
+    return max(manifests, key=lambda manifest: manifest["started"], default=None)
+
+
+def _differences(before: Any, after: Any, path: str = "") -> list[str]:
+    if isinstance(before, dict) and isinstance(after, dict):
+        keys = dict.fromkeys([*before, *after])
+        return [change for key in keys for change in _differences(before.get(key), after.get(key), f"{path}.{key}".lstrip("."))]
+    return [] if before == after else [f"{path}: {_short(before)} -> {_short(after)}"]
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) < 40 else text[:37] + "..."

@@ -1,0 +1,211 @@
+"""What makes a stage safe: a fingerprint, a folder published by one rename, and a manifest.
+
+A stage is a plain function `(inputs, config, out, work) -> metrics` that reads the published folders in `inputs`,
+writes files into `out` and returns its metrics. This module, and nothing else, decides where `out` is, whether the
+work was already done, and when it becomes visible:
+
+    workspace/<language>/<stage>/<fingerprint>/            published: complete, never changed again
+    workspace/<language>/<stage>/.<fingerprint>.partial/   in the making: survives a kill, so that finished units are kept
+    workspace/<language>/<stage>/.cache/                   what a later run can reuse; may be deleted at any time
+
+(A step is its inputs, its config and a hash of both: Marin's executor; the folder rename is Maildir's trick.)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from pydantic import BaseModel
+
+from lang_configs.schema import Runtime
+from tasks.core.engines import Engine, Inline
+from tasks.core.errors import StageError
+from tasks.core.files import MANIFEST, regular_files, sha256, sync_folder, write_atomically
+from tasks.core.memory import peak_memory
+
+UNITS = ".units"
+CACHE = ".cache"
+Metrics = dict[str, Any]
+Progress = Callable[[float, float, str], None]
+StageFunction = Callable[[Mapping[str, Path], Any, Path, "Work"], Metrics]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a stage may use while it runs and that never changes its output: the engine, the progress report, a folder for
+    what a later run of the stage can reuse (None: there is none), and what the config says of this machine.
+    """
+
+    engine: Engine = field(default_factory=Inline)
+    progress: Progress = lambda done, total, unit: None
+    cache: Path | None = None
+    runtime: Runtime = field(default_factory=Runtime)
+
+    def units(self, function: Callable[[Any, Path], Metrics], items: Mapping[str, Any], out: Path) -> dict[str, Metrics]:
+        """Run `function(item, out)` for each named item through the engine; a unit that ended before a kill is not redone.
+
+        The result of a unit (a JSON object) is written after its files: its record is the proof that they are whole.
+        """
+        (out / UNITS).mkdir(exist_ok=True)
+        records = {name: out / UNITS / f"{name}.json" for name in items}
+        todo = [name for name, record in records.items() if not record.exists()]
+        finished = len(items) - len(todo)
+
+        def done(_: int) -> None:
+            nonlocal finished
+            finished += 1
+            self.progress(finished, len(items), "shards")
+
+        self.progress(finished, len(items), "shards")
+        self.engine.map(partial(_unit, function, out), [(name, items[name]) for name in todo], done)
+        return {name: json.loads(record.read_text()) for name, record in records.items()}
+
+
+def _unit(function: Callable[[Any, Path], Metrics], out: Path, named: tuple[str, Any]) -> None:
+    name, item = named
+    result = function(item, out)
+    write_atomically(out / UNITS / f"{name}.json", json.dumps(result).encode())
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One box of the DAG. Raise `version` by hand whenever the output changes for the same inputs and config."""
+
+    name: str
+    function: StageFunction
+    version: int = 1
+    libraries: Sequence[str] = ()
+    """Distributions whose version changes the bytes written; they are part of the fingerprint."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """A stage's (future) result: `folder` exists once the stage has run."""
+
+    stage: str
+    fingerprint: str
+    folder: Path
+
+    def manifest(self) -> dict[str, Any] | None:
+        """The manifest if the stage is done and each of its files still has its size, else None."""
+        try:
+            manifest: dict[str, Any] = json.loads((self.folder / MANIFEST).read_text())
+            for entry in manifest["files"]:
+                if (self.folder / entry["path"]).stat().st_size != entry["bytes"]:
+                    return None
+        except (OSError, ValueError):
+            return None
+        return manifest
+
+
+def describe(
+    stage: Stage, workspace: Path, language: str, config: BaseModel, inputs: Mapping[str, Output], external: str = ""
+) -> Output:
+    """Where the output of `stage` is or will be.
+
+    `external` identifies input from outside the workspace (a digest of files, a snapshot name).
+    """
+    key = {
+        "stage": stage.name,
+        "version": stage.version,
+        "config": config.model_dump(mode="json"),
+        "inputs": {name: output.fingerprint for name, output in sorted(inputs.items())},
+        "libraries": {name: version(name) for name in stage.libraries},
+        "external": external,
+    }
+    digest = hashlib.blake2b(json.dumps(key, sort_keys=True, ensure_ascii=False).encode(), digest_size=10).hexdigest()
+    return Output(stage.name, digest, workspace / language / stage.name / digest)
+
+
+def execute(
+    stage: Stage, output: Output, config: BaseModel, inputs: Mapping[str, Output], work: Work, language: str
+) -> tuple[dict[str, Any], bool]:
+    """Run `stage` unless it is done; return its manifest and whether it was reused.
+
+    Two processes that want the same output wait for each other; the lock dies with its holder.
+    """
+    if manifest := output.manifest():
+        return manifest, True
+    locks = output.folder.parent / ".locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    with FileLock(locks / f"{output.fingerprint}.lock"):
+        if manifest := output.manifest():
+            return manifest, True
+        if output.folder.exists():  # published once, damaged since
+            shutil.rmtree(output.folder)
+        partial_folder = output.folder.with_name(f".{output.fingerprint}.partial")
+        partial_folder.mkdir(exist_ok=True)
+        started = datetime.now(UTC)
+        clock = time.monotonic()
+        with _disk_full_explained(partial_folder):
+            folders = {name: upstream.folder for name, upstream in inputs.items()}
+            metrics = stage.function(folders, config, partial_folder, replace(work, cache=output.folder.parent / CACHE))
+            manifest = {
+                "stage": stage.name,
+                "fingerprint": output.fingerprint,
+                "version": stage.version,
+                "language": language,
+                "config": config.model_dump(mode="json"),
+                "inputs": {name: {"stage": up.stage, "fingerprint": up.fingerprint} for name, up in inputs.items()},
+                "files": [_file_entry(path, partial_folder) for path in regular_files(partial_folder)],
+                "metrics": metrics,
+                "libraries": {name: version(name) for name in stage.libraries},
+                "python": platform.python_version(),
+                "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+                "started": started.isoformat(timespec="seconds"),
+                "seconds": round(time.monotonic() - clock, 3),
+                "peak_memory_bytes": peak_memory(),
+            }
+            write_atomically(partial_folder / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False).encode())
+            os.replace(partial_folder, output.folder)
+            sync_folder(output.folder.parent)
+            _remove_hidden(output.folder)
+        return manifest, False
+
+
+def _remove_hidden(folder: Path) -> None:
+    """Unit records, state and what a killed writer left: a published folder holds the output and nothing else."""
+    for path in sorted(folder.rglob(".*"), reverse=True):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _file_entry(path: Path, folder: Path) -> dict[str, Any]:
+    entry: dict[str, Any] = {"path": path.relative_to(folder).as_posix(), "bytes": path.stat().st_size, "sha256": sha256(path)}
+    if path.suffix == ".parquet":
+        import pyarrow.parquet as pq
+
+        entry["rows"] = pq.read_metadata(path).num_rows
+    return entry
+
+
+@contextlib.contextmanager
+def _disk_full_explained(folder: Path) -> Iterator[None]:
+    import errno
+
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        free = shutil.disk_usage(folder).free / 1e6
+        raise StageError(
+            f"{folder.parent}: the disk is full ({free:.0f} MB free); free some space and run the same command again, "
+            "finished work is kept"
+        ) from error

@@ -1,0 +1,1 @@
+"""What the files of a source are made of: compression that resumes after damage, wikitext."""
