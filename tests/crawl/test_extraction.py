@@ -120,7 +120,7 @@ def test_a_worker_that_dies_is_counted_and_replaced() -> None:
 
 def test_workers_end_with_the_process_that_started_them() -> None:
     program = (
-        "import os, psutil; from tasks.crawl import extraction; extraction.page(b'<p>Habari', 'http://a.b/');"
+        "import os, psutil; from tasks.crawl.pages import extraction; extraction.page(b'<p>Habari', 'http://a.b/');"
         "print(psutil.Process().children()[0].pid, flush=True); os.kill(os.getpid(), 9)"
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)

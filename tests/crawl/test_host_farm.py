@@ -27,7 +27,8 @@ import sys
 from collections import Counter
 from pathlib import Path
 from lang_configs.sources import WebSource
-from tasks.crawl import fetch, web
+from tasks.crawl.sources import web
+from tasks.net import fetch
 fetch.BACK_OFF, fetch.REQUEST_SECONDS = 0.2, 1.0
 source = WebSource(sites=sys.argv[3:], delay=float(sys.argv[2]))
 found = {f"{document.id.hex()} {document.url}" for document in web.documents(source, Path(sys.argv[1]), Counter(), True)}

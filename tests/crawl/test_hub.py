@@ -82,7 +82,8 @@ import os, sys
 from collections import Counter
 from pathlib import Path
 from lang_configs.sources import HubSource
-from tasks.crawl import batches, hub
+from tasks.crawl import batches
+from tasks.crawl.sources import hub
 batches.BATCH_CHARACTERS = 40_000
 for number, _ in enumerate(hub.documents(HubSource(dataset=sys.argv[1]), Path(sys.argv[2]), Counter())):
     if number == int(sys.argv[3]):

@@ -60,7 +60,8 @@ import json, os, sys
 from collections import Counter
 from pathlib import Path
 from lang_configs.sources import HubSource
-from tasks.crawl import batches, hub
+from tasks.crawl import batches
+from tasks.crawl.sources import hub
 from tasks.crawl.estimate import estimate
 from tasks.core.errors import StageError
 batches.BATCH_CHARACTERS, hub.BACK_OFF = 2_000, 0.01

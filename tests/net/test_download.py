@@ -78,7 +78,7 @@ def test_a_killed_download_goes_on(server: FileServer, tmp_path: Path) -> None:
 
     server.cut = cut
     code = (
-        "import os, sys; from pathlib import Path; from tasks.crawl import download as d; "
+        "import os, sys; from pathlib import Path; from tasks.net import download as d; "
         "d.time.sleep = lambda seconds: os.kill(os.getpid(), 9); d.download(sys.argv[1], Path(sys.argv[2]))"
     )
     address, path = f"{server.base}/dump.bin", tmp_path / "dump.bin"
