@@ -19,7 +19,8 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 
-from tasks.core.stage import Metrics, Output, Progress
+from tasks.core import artifacts
+from tasks.core.stage import Metrics, Progress, Result
 
 PROGRESS_EVERY = 5.0
 """Seconds between two updates of a progress artifact: each is a request, an event that is kept, and two lines of `--watch`."""
@@ -53,22 +54,26 @@ def progress_artifact(label: str) -> Iterator[Progress]:
             update_progress_artifact(artifact, 100.0, f"{label}: done")
 
 
-def show_counts(key: str, label: str, manifest: Mapping[str, Any], reused: bool) -> None:
-    """The metrics of a stage as a table."""
-    counts = _scalars(manifest["metrics"])
-    counts |= {"seconds": manifest["seconds"], "fingerprint": manifest["fingerprint"], "reused": reused}
+def show_counts(key: str, result: Result) -> None:
+    """The metrics of a step as a table."""
+    counts = _scalars(result.metrics)
+    counts |= {"seconds": (result.record or {})["seconds"], "fingerprint": result.fingerprint, "reused": result.reused}
     table = [{"count": name, "value": _readable(value)} for name, value in counts.items()]
-    create_table_artifact(table, key=key, description=f"{label}: {'reused' if reused else 'ran'}")
+    create_table_artifact(table, key=key, description=f"{result.label}: {'reused' if result.reused else 'ran'}")
 
 
-def show_release(key: str, release: Output) -> None:
-    """The cards of a release, and where its folder is."""
-    for card, path in (("data-card", "corpus/README.md"), ("model-card", "model/README.md")):
-        file = release.folder / path
+def show_made(key: str, made: Mapping[str, Result]) -> None:
+    """The cards of a run, and where its folder is."""
+    if "release" in made:
+        release = artifacts.Release(made["release"].folder)
+        cards = {"data-card": release.corpus / "README.md", "model-card": release.model / "README.md"}
+    else:
+        cards = {"data-card": artifacts.Cards(made["cards"].folder).data_card} if "cards" in made else {}
+    for name, file in cards.items():
         if file.is_file():
-            create_markdown_artifact(_card_alone(file), key=f"{key}-{card}", description=str(file))
-    folder = release.folder
-    create_link_artifact(folder.as_uri(), str(folder), key=f"{key}-folder", description="Corpus, tokenizer, model, cards")
+            create_markdown_artifact(_card_alone(file), key=f"{key}-{name}", description=str(file))
+    folder = list(made.values())[-1].folder
+    create_link_artifact(folder.as_uri(), str(folder), key=f"{key}-folder", description="What the run made last")
 
 
 def _scalars(metrics: Metrics, prefix: str = "") -> dict[str, Any]:

@@ -12,15 +12,16 @@ from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.concurrency.sync import concurrency
 from prefect.states import Completed, Failed, State
-from pydantic import BaseModel
 
-from flows.artifacts import artifact_key, only_a_view, progress_artifact, show_counts, show_release
+from flows import dag
+from flows.artifacts import artifact_key, only_a_view, progress_artifact, show_counts, show_made
 from flows.cli.report import stage_line
+from flows.dag import Dag
 from flows.run.build import Build
 from flows.run.request import Request, default_workspace
 from lang_configs import ConfigError
 from tasks.core.errors import StageError
-from tasks.core.stage import Output, Stage
+from tasks.core.stage import Output, Result, Step
 
 GPU = "gpu"
 """Name of the global concurrency limit on trainings; without one on the server, only the lock of the workspace holds."""
@@ -37,6 +38,7 @@ def build_lm(
     snapshot: str | None = None,
     overrides: list[str] = [],  # noqa: B006
     workspace: str | None = None,
+    until: str | None = None,
 ) -> State[Any]:
     """From the name of a language to its corpus, tokenizer, model, evaluation and cards; what is done already is reused.
 
@@ -50,60 +52,56 @@ def build_lm(
         snapshot: name of the crawl, e.g. 2026-11; the same name is the same data for ever; default: the current month
         overrides: keys of the language's file to override, e.g. pretrain.steps=500
         workspace: path where everything is kept; default: $LUGHA_WORKSPACE
+        until: the stage after which the run ends, e.g. corpus: then with the card of the data alone
     """
     folder = Path(workspace) if workspace else default_workspace()
-    request = Request(language, preset, documents, evaluation, snapshot, overrides, folder.resolve())
+    return run(Request(language, preset, documents, evaluation, snapshot, overrides, folder.resolve(), until=until))
+
+
+def run(request: Request, dag: Dag = dag.build_lm) -> State[Any]:
+    """Run a DAG in the flow run that is going on, each step as a task; returns its final state."""
     try:
-        build = StagesAsTasks(request)
-        release = build.all()
+        made = StagesAsTasks(request, dag).all()
     except (ConfigError, StageError) as error:
         return Failed(message=str(error))
     with only_a_view():
-        show_release(artifact_key(request.name), release)
-    reused = sum(stage["reused"] for stage in build.stages)
-    return Completed(message=f"{len(build.stages)} stages, {reused} reused; release in {release.folder}")
+        show_made(artifact_key(request.name), made)
+    last = list(made.values())[-1]
+    reused = sum(result.reused for result in made.values())
+    return Completed(message=f"{len(made)} stages, {reused} reused; {last.label} in {last.folder}")
 
 
 class StagesAsTasks(Build):
-    """A build whose stages are Prefect tasks named by their labels."""
+    """A build whose steps are Prefect tasks named by their labels."""
 
-    def __init__(self, request: Request) -> None:
-        super().__init__(request, progress_artifact)
-        self.on_stage = self._remember
-        self._last: tuple[Mapping[str, Any], bool] = ({}, False)
+    def __init__(self, request: Request, dag: Dag) -> None:
+        super().__init__(request, progress_artifact, dag)
         self._states: dict[str, State[Any]] = {}
 
-    def __call__(
-        self, stage: Stage, config: BaseModel, inputs: Mapping[str, Output], external: str = "", label: str = ""
-    ) -> Output:
-        label = label or stage.name
-
-        @task(name=label, task_run_name=label, cache_policy=NO_CACHE, persist_result=False)
+    def __call__(self, step: Step) -> Result:
+        @task(name=step.label, task_run_name=step.label, cache_policy=NO_CACHE, persist_result=False)
         def stage_task(inputs: Mapping[str, Output]) -> State[Any]:
             with _logged_in_run():
                 try:
-                    output = super(StagesAsTasks, self).__call__(stage, config, inputs, external, label)
+                    result = super(StagesAsTasks, self).__call__(step)
                 except StageError as error:
                     return Failed(message=str(error), data=error)
-            manifest, reused = self._last
             with only_a_view():
-                show_counts(f"{artifact_key(self.request.name)}-{artifact_key(label)}", label, manifest, reused)
-            message = " ".join(stage_line(label, manifest, reused).split())
-            return Completed(name="Reused" if reused else "Completed", message=message, data=output)
+                show_counts(f"{artifact_key(self.request.name)}-{artifact_key(step.label)}", result)
+            message = " ".join(stage_line(result).split())
+            return Completed(name="Reused" if result.reused else "Completed", message=message, data=result)
 
         # Prefect draws the edges of the run's graph from the states among a task's arguments
-        state = stage_task({name: self._states[upstream.fingerprint] for name, upstream in inputs.items()}, return_state=True)
-        output = cast(Output, state.result())
-        self._states[output.fingerprint] = state
-        return output
+        inputs = {name: self._states[upstream.fingerprint] for name, upstream in step.inputs.items()}
+        state = stage_task(inputs, return_state=True)
+        result = cast(Result, state.result())
+        self._states[result.fingerprint] = state
+        return result
 
     @contextlib.contextmanager
-    def _gpu(self) -> Iterator[None]:
-        with concurrency(GPU, occupy=1, strict=False), super()._gpu():
+    def _alone(self) -> Iterator[None]:
+        with concurrency(GPU, occupy=1, strict=False), super()._alone():
             yield
-
-    def _remember(self, _label: str, manifest: Mapping[str, Any], reused: bool) -> None:
-        self._last = (manifest, reused)
 
 
 @contextlib.contextmanager

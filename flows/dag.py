@@ -1,133 +1,174 @@
 """The whole pipeline on one screen: which stage reads which, and the section of the config that each one gets.
 
-`run` decides how a stage is run: at once in this process (`lugha build`), as a Prefect task, or not at all (`lugha plan`).
+`run` decides what becomes of a step: run in this process (`lugha build`), as a Prefect task, or not at all (`lugha plan`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 from pydantic import BaseModel
 
 from lang_configs import LanguageConfig
 from lang_configs.schema import LanguageId
 from lang_configs.sources import Source
-from lang_configs.training import MASKED_FAMILIES, Tokenizer, Tokens
-from tasks.annotate.contamination import ContaminationConfig, contamination
-from tasks.annotate.duplicates import duplicates
-from tasks.annotate.language import language, model_digest
+from lang_configs.training import MASKED_FAMILIES, Pretrain, Tokenizer, Tokens
+from tasks.annotate.annotator import Annotator, Judged
+from tasks.annotate.contamination import CONTAMINATION, ContaminationConfig
+from tasks.annotate.duplicates import DUPLICATES
+from tasks.annotate.language import LANGUAGE
 from tasks.annotate.language.confusion import threshold
-from tasks.annotate.quality import QualitySignals, quality
-from tasks.cards import CardsConfig, cards
-from tasks.clean import clean
-from tasks.core.stage import Output, Stage
-from tasks.corpus import corpus
-from tasks.crawl import crawl, external
-from tasks.evaluate import EvaluateConfig, evaluate
+from tasks.annotate.quality import QUALITY, QualitySignals
+from tasks.cards import CARDS, CardsConfig
+from tasks.clean import CLEAN
+from tasks.core.stage import Result, Step
+from tasks.corpus import CORPUS
+from tasks.crawl import CRAWL, external
+from tasks.evaluate import EVALUATE, EvaluateConfig
 from tasks.evaluation_sets import EvaluationData
-from tasks.pretrain import pretrain
-from tasks.release import release
-from tasks.select import SelectConfig, select
+from tasks.pretrain import PRETRAIN
+from tasks.release import RELEASE
+from tasks.select import SELECT, SelectConfig
 from tasks.select.forgotten import BlockList
-from tasks.tokenizer import tokenizer
+from tasks.tokenizer import TOKENIZER
 from tasks.tokenizer.sizes import TokenizerForModel
-from tasks.tokens import tokens
+from tasks.tokens import TOKENS
 
-CRAWL = Stage("crawl", crawl, version=3)
-CLEAN = Stage("clean", clean, version=2, libraries=["ftfy"])
-LANGUAGE = Stage("language", language, version=2)
-QUALITY = Stage("quality", quality, version=3)
-DUPLICATES = Stage("duplicates", duplicates, version=2)
-CONTAMINATION = Stage("contamination", contamination, version=3)
-SELECT = Stage("select", select, version=3)
-CORPUS = Stage("corpus", corpus, version=2)
-TOKENIZER = Stage("tokenizer", tokenizer, version=2, libraries=["sentencepiece", "tokenizers"])
-TOKENS = Stage("tokens", tokens, version=2, libraries=["sentencepiece"])
-PRETRAIN = Stage("pretrain", pretrain, version=5, libraries=["torch"])
-EVALUATE = Stage("evaluate", evaluate, version=2, libraries=["transformers", "scikit-learn"])
-CARDS = Stage("cards", cards, version=6, libraries=["matplotlib"])
-RELEASE = Stage("release", release, version=2)
-
-
-class Run(Protocol):
-    """Runs one stage, or says where its output would be."""
-
-    def __call__(
-        self, stage: Stage, config: BaseModel, inputs: Mapping[str, Output], external: str = "", label: str = ""
-    ) -> Output: ...
+Run = Callable[[Step], Result]
+Made = Mapping[str, Result]
+"""What a run holds, by label."""
+Dag = Callable[[LanguageConfig, "Given", Run], Made]
+Configure = Callable[[LanguageConfig, "Given"], BaseModel]
 
 
 @dataclass(frozen=True)
 class Given:
     """What a run gets beside the config: the name of its snapshot, the command line that repeats it (for the cards), where
-    evaluation sets lie, and the block list.
+    evaluation sets lie, the block list, and the stage after which it ends.
     """
 
     snapshot: str
     command: str
     evaluation: Path | None = None
     forgotten: BlockList = field(default_factory=BlockList)
+    until: str | None = None
 
 
-def build_lm(config: LanguageConfig, given: Given, run: Run) -> Output:
-    """The corpus -> tokenizer -> tokens -> pretrain -> evaluate -> cards -> release; returns the release."""
-    data = build_corpus(config, given, run)
-    text = data["corpus"]
-    pieces = run(TOKENIZER, _tokenizer(config), {"corpus": text})
-    encoded = run(TOKENS, Tokens(), {"corpus": text, "tokenizer": pieces})
-    model = run(PRETRAIN, config.pretrain, {"tokens": encoded, "tokenizer": pieces})
-    trained = {"pretrain": model, "tokenizer": pieces, "tokens": encoded, "corpus": text}
-    masking = config.pretrain.masking if config.pretrain.model.family in MASKED_FAMILIES else None
-    held_out = _evaluation_data(config, given)
-    evaluation = EvaluateConfig(rule=config.evaluate, data=held_out, masking=masking)
-    measured = run(EVALUATE, evaluation, trained, held_out.digest())
-
-    described = run(CARDS, _card(config, given.command), {**data, **trained, "evaluate": measured})
-    finished = {"cards": described, "corpus": text, "tokenizer": pieces, "pretrain": model, "evaluate": measured}
-    return run(RELEASE, config.release, finished)
+ANNOTATORS: tuple[tuple[Annotator, Configure], ...] = (
+    (CONTAMINATION, lambda config, given: ContaminationConfig(rule=config.contamination, data=_evaluation_data(config, given))),
+    (LANGUAGE, lambda config, given: _identification(config)),
+    (QUALITY, lambda config, given: QualitySignals(label=_identification(config).label)),
+    (DUPLICATES, lambda config, given: config.duplicates),
+)
+"""Who writes columns beside the documents, in the order in which their rules are asked."""
 
 
-def build_corpus(config: LanguageConfig, given: Given, run: Run) -> dict[str, Output]:
-    """crawl ... -> clean -> language -> quality, duplicates, contamination -> select -> corpus; returns them by label."""
-    raw = {
-        source.name: run(CRAWL, _source(config, source), {}, external(source, given.snapshot), f"crawl-{source.name}")
-        for source in config.crawl.sources
-    }
-    documents = run(CLEAN, config.clean, raw)
-    identification = _identification(config)
-    labels = run(LANGUAGE, identification, {"clean": documents}, model_digest(identification))
-    held_out = _evaluation_data(config, given)
-    annotations = {
-        "language": labels,
-        "quality": run(QUALITY, QualitySignals(label=identification.label), {"clean": documents, "language": labels}),
-        "duplicates": run(DUPLICATES, config.duplicates, {"clean": documents}),
-        "contamination": run(
-            CONTAMINATION,
-            ContaminationConfig(rule=config.contamination, data=held_out),
-            {"clean": documents},
-            held_out.digest(),
-        ),
-    }
-    selected = run(SELECT, _selection(config, given.forgotten), {"clean": documents, **annotations}, given.forgotten.digest())
-    text = run(CORPUS, config.corpus, {"clean": documents, "select": selected})
-    crawled = {f"crawl-{name}": output for name, output in raw.items()}
-    return {**crawled, "clean": documents, **annotations, "select": selected, "corpus": text}
+def build_lm(
+    config: LanguageConfig, given: Given, run: Run, annotators: tuple[tuple[Annotator, Configure], ...] = ANNOTATORS
+) -> Made:
+    """crawl ... -> corpus -> tokenizer -> tokens -> pretrain -> evaluate -> cards -> release; returns all by label."""
+    made = dict(build_corpus(config, given, run, annotators))
+    made["tokenizer"] = run(Step(TOKENIZER, _tokenizer(config), {"corpus": made["corpus"]}))
+    made["tokens"] = run(Step(TOKENS, Tokens(), {"corpus": made["corpus"], "tokenizer": made["tokenizer"]}))
+    made |= train(config.pretrain, config, given, run, made)
+    made["cards"] = describe(config, given, run, made)
+    parts = {role: made[role] for role in RELEASE.inputs}
+    return made | {"release": run(Step(RELEASE, config.release, parts))}
 
 
-def _source(config: LanguageConfig, source: Source) -> Source:
+def build_corpus(
+    config: LanguageConfig, given: Given, run: Run, annotators: tuple[tuple[Annotator, Configure], ...] = ANNOTATORS
+) -> Made:
+    """crawl ... -> clean -> annotators -> select -> corpus; returns them by label."""
+    raw = {source.name: run(_crawl(config, given, source)) for source in config.crawl.sources}
+    made = {f"crawl.{name}": result for name, result in raw.items()}
+    made["clean"] = run(Step(CLEAN, config.clean, raw))
+    judged: list[Judged] = []
+    for annotator, configure in annotators:
+        name, settings = annotator.stage.name, configure(config, given)
+        made[name] = run(Step(annotator.stage, settings, {role: made[role] for role in annotator.stage.inputs}))
+        judged.append(annotator.judged(getattr(settings, "values", dict)()))
+    annotations = {one.name: made[one.name] for one in judged}
+    selection = _selection(config, given, tuple(judged))
+    made["select"] = run(Step(SELECT, selection, {"clean": made["clean"], **annotations}))
+    made["corpus"] = run(Step(CORPUS, config.corpus, {"clean": made["clean"], "select": made["select"]}))
+    return made
+
+
+def train(settings: Pretrain, config: LanguageConfig, given: Given, run: Run, made: Made, name: str = "") -> Made:
+    """pretrain -> evaluate; a run that holds several models gives each but the first a `name`: `pretrain.teacher`."""
+    suffix = f".{name}" if name else ""
+    files = {"tokens": made["tokens"], "tokenizer": made["tokenizer"]}
+    model = run(Step(PRETRAIN, settings, files, label=f"pretrain{suffix}"))
+    masking = settings.masking if settings.model.family in MASKED_FAMILIES else None
+    evaluation = EvaluateConfig(rule=config.evaluate, data=_evaluation_data(config, given), masking=masking)
+    measured = run(
+        Step(EVALUATE, evaluation, {"pretrain": model, **files, "corpus": made["corpus"]}, label=f"evaluate{suffix}")
+    )
+    return {model.label: model, measured.label: measured}
+
+
+def describe(config: LanguageConfig, given: Given, run: Run, made: Made) -> Result:
+    """The cards of what there is: of the data alone where no model was trained."""
+    facts = {name: getattr(config, name) for name in ("name", "autonym", "code", "script", "hub_code")}
+    return run(Step(CARDS, CardsConfig(language=facts, release=config.release, command=given.command), made))
+
+
+STAGES = (
+    *(CRAWL, CLEAN, *(annotator.stage for annotator, _ in ANNOTATORS), SELECT, CORPUS),
+    *(TOKENIZER, TOKENS, PRETRAIN, EVALUATE, CARDS, RELEASE),
+)
+"""Every stage in the order of the DAG."""
+
+
+class _ReachedError(Exception):
+    """The stage that a run was to end with has run."""
+
+
+def complete(dag: Dag, config: LanguageConfig, given: Given, run: Run) -> Made:
+    """Run a DAG to its end, or through the stage `given.until` and then the cards of what there is by then.
+
+    Raises ValueError when two steps have one label.
+    """
+    made: dict[str, Result] = {}
+
+    def watched(step: Step) -> Result:
+        reached = given.until and any(given.until in (result.stage, label) for label, result in made.items())
+        if reached and given.until not in (step.stage.name, step.label):
+            raise _ReachedError
+        if step.label in made:
+            raise ValueError(f"two steps of the run have the label {step.label!r}")
+        made[step.label] = run(step)
+        return made[step.label]
+
+    try:
+        dag(config, given, watched)
+    except _ReachedError:
+        if "corpus" in made and "cards" not in made:
+            made["cards"] = describe(config, given, run, made)
+    return made
+
+
+def _crawl(config: LanguageConfig, given: Given, source: Source) -> Step:
     """A source of pages in many languages gives those in the language of the config, unless it names others."""
     unsaid = getattr(source, "languages", []) is None
-    return source.model_copy(update={"languages": [config.label]}) if unsaid else source
+    settings = source.model_copy(update={"languages": [config.label]}) if unsaid else source
+    return Step(CRAWL, settings, {}, external(source, given.snapshot), f"crawl.{source.name}")
 
 
-def _selection(config: LanguageConfig, forgotten: BlockList) -> SelectConfig:
+def _selection(config: LanguageConfig, given: Given, annotations: tuple[Judged, ...]) -> SelectConfig:
     rule = config.select
     if rule.min_language_score is None:
         rule = rule.model_copy(update={"min_language_score": threshold(config.language, config.label)})
-    return SelectConfig(label=config.language.label or config.label, quality=config.quality, rule=rule, forgotten=forgotten)
+    return SelectConfig(
+        label=_identification(config).label,
+        annotations=annotations,
+        quality=config.quality,
+        rule=rule,
+        forgotten=given.forgotten,
+    )
 
 
 def _identification(config: LanguageConfig) -> LanguageId:
@@ -146,14 +187,3 @@ def _tokenizer(config: LanguageConfig) -> Tokenizer:
     if isinstance(config.tokenizer.vocab_size, int):
         return config.tokenizer
     return TokenizerForModel(**config.tokenizer.model_dump(), model=config.pretrain.model)
-
-
-def _card(config: LanguageConfig, command: str) -> CardsConfig:
-    facts = {
-        "name": config.name,
-        "autonym": config.autonym,
-        "code": config.code,
-        "script": config.script,
-        "hub_code": config.hub_code,
-    }
-    return CardsConfig(language=facts, release=config.release, command=command)

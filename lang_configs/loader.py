@@ -43,7 +43,7 @@ def find(language: str) -> Path:
     if language in languages():
         return FOLDER / f"{language}.yaml"
     raise ConfigError(
-        f"{language}: unknown language{_suggest(language, languages())}; `lugha languages` lists them, or give a YAML file"
+        f"{language}: unknown language{suggest(language, languages())}; `lugha languages` lists them, or give a YAML file"
     )
 
 
@@ -58,7 +58,7 @@ def load(language: str, preset: str | None = None, overrides: Iterable[str] = ()
     if preset:
         if preset not in presets():
             raise ConfigError(
-                f"--preset {preset}: unknown preset{_suggest(preset, presets())}; choose from {', '.join(presets())}"
+                f"--preset {preset}: unknown preset{suggest(preset, presets())}; choose from {', '.join(presets())}"
             )
         layers = _merge(layers, read_yaml(FOLDER / "presets" / f"{preset}.yaml"))
     merged = _merge(layers, written)
@@ -146,7 +146,7 @@ def _explain(mistake: Any, path: Path, written: CommentedMap, given: Mapping[tup
     kind, message = mistake["type"], mistake["msg"]
     if kind == "extra_forbidden":
         name = str(location[-1])
-        text = f"unknown key{_suggest(name, _known_keys(location[:-1]))}"
+        text = f"unknown key{suggest(name, _known_keys(location[:-1]))}"
     elif kind == "missing":
         key = ".".join(str(part) for part in location) if len(location) == 1 else f"{key}.{location[-1]}"
         text = "missing; add this key"
@@ -154,7 +154,7 @@ def _explain(mistake: Any, path: Path, written: CommentedMap, given: Mapping[tup
         expected = mistake["ctx"].get("expected_tags") or mistake["ctx"].get("expected", "")
         options = re.findall(r"'([^']+)'", expected)
         wrong = mistake["ctx"].get("tag") or str(mistake.get("input"))
-        text = f"{wrong!r} is not possible{_suggest(wrong, options)}; choose from {', '.join(options)}"
+        text = f"{wrong!r} is not possible{suggest(wrong, options)}; choose from {', '.join(options)}"
         key += ".type" if kind == "union_tag_invalid" else ""
     elif kind == "union_tag_not_found":
         text = "a source needs a type, for example `type: web`"
@@ -225,6 +225,7 @@ def _described(location: list[Any]) -> str:
     return field.description if field is not None and field.description else ""
 
 
-def _suggest(wrong: str, known: Iterable[str]) -> str:
+def suggest(wrong: str, known: Iterable[str]) -> str:
+    """A question after the nearest of the names that there are, or nothing where none is near."""
     close = difflib.get_close_matches(wrong, list(known), 1, cutoff=0.5)
     return f', did you mean "{close[0]}"?' if close else ""

@@ -155,8 +155,17 @@ class Select(Strict):
     )
     sure_language_score: float = Field(0.95, ge=0, le=1, description="Confidence from which on the words are not asked")
     min_line_share: float = Field(0.2, ge=0, le=1, description="Share of a document's lines that are in its language")
-    validation: float = Field(0.01, gt=0, lt=0.5, description="Share of the kept documents held out for validation")
-    validation_bytes: int = Field(2_000_000, ge=1000, description="Most text held out, in bytes")
+    validation: float = Field(
+        0.01, gt=0, lt=0.3, description="Share of the kept text held out for every choice: checkpoint, vocabulary, rates"
+    )
+    validation_bytes: int = Field(2_000_000, ge=1000, description="Most text held out for choices, in bytes")
+    test: float = Field(
+        0.01,
+        gt=0,
+        lt=0.3,
+        description="Share of the kept text held out for the figures that are reported: nothing chooses on it",
+    )
+    test_bytes: int = Field(2_000_000, ge=1000, description="Most text held out for reported figures, in bytes")
     sources: dict[str, float] = Field({}, description="Weight of a source's documents in training; 0 drops them")
     source_bytes: dict[str, int] = Field({}, description="Most text kept of a source, in bytes; a hash chooses the documents")
     rehydration: dict[int, float] = Field(

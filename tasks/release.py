@@ -1,7 +1,7 @@
 """The release: a folder that can be handed out or uploaded as it is, checked by loading what it holds.
 
     model/              README.md (the model card), plots, weights and tokenizer for `from_pretrained`
-    corpus/             README.md (the data card), plots, train-*.parquet and validation-*.parquet for `load_dataset`
+    corpus/             README.md (the data card), plots, and train, validation and test as Parquet for `load_dataset`
     sentencepiece/      tokenizer.model; not in model/, where transformers would convert it in its own way
     evaluation.json     the scores
     SHA256SUMS          of every other file: `sha256sum -c SHA256SUMS`
@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from lang_configs.schema import Release
-from tasks.core.documents import shards
+from tasks.core import artifacts
+from tasks.core.artifacts import SPLITS, Cards, Corpus, Model, Scores, Tokenizer
 from tasks.core.errors import StageError
 from tasks.core.files import MANIFEST, replacing, sha256, write_atomically
-from tasks.core.stage import Metrics, Work
+from tasks.core.stage import Metrics, Stage, Work
 from tasks.evaluate.model import auto_class, objective
 from tasks.tokenizer.export import finding_mask, save_transformers
 
@@ -63,16 +64,17 @@ def release(inputs: Mapping[str, Path], config: Release, out: Path, work: Work) 
 
 def _layout(inputs: Mapping[str, Path]) -> dict[str, Path]:
     """Path in the release -> the published file."""
-    cards, corpus, tokenizer, model = inputs["cards"], inputs["corpus"], inputs["tokenizer"], inputs["pretrain"] / "model"
-    files = {f"corpus/{path.name}": path for path in shards(corpus)}
+    cards, corpus, tokenizer = Cards(inputs["cards"]), Corpus(inputs["corpus"]), Tokenizer(inputs["tokenizer"])
+    model = Model(inputs["pretrain"]).transformers
+    files = {f"corpus/{path.name}": path for split in SPLITS for path in corpus.shards(split)}
     files |= {f"model/{path.relative_to(model).as_posix()}": path for path in sorted(model.rglob("*")) if path.is_file()}
-    files |= {f"model/{path.name}": path for path in sorted((tokenizer / "hf").glob("*")) if path.is_file()}
-    for folder, card in (("model", "model_card.md"), ("corpus", "data_card.md")):
-        text = (cards / card).read_text(encoding="utf-8")
-        plots = [path for path in sorted((cards / "plots").glob("*.svg")) if f"(plots/{path.name})" in text]
+    files |= {f"model/{path.name}": path for path in sorted(tokenizer.transformers.glob("*")) if path.is_file()}
+    for folder, card in (("model", cards.model_card), ("corpus", cards.data_card)):
+        text = card.read_text(encoding="utf-8")
+        plots = [path for path in sorted(cards.plots.glob("*.svg")) if f"(plots/{path.name})" in text]
         files |= {f"{folder}/plots/{path.name}": path for path in plots}
-        files |= {f"{folder}/README.md": cards / card, f"{folder}/facts.json": cards / "facts.json"}
-    files["sentencepiece/tokenizer.model"] = tokenizer / "tokenizer.model"
+        files |= {f"{folder}/README.md": card, f"{folder}/facts.json": cards.facts}
+    files["sentencepiece/tokenizer.model"] = tokenizer.model
     wanted = ("model/config.json", "model/model.safetensors", "model/tokenizer.json", "model/tokenizer_config.json")
     lacking = [name for name in wanted if name not in files] + [name for name, path in files.items() if not path.is_file()]
     if lacking:
@@ -138,3 +140,12 @@ def _use(model: Any, tokenizer: Any, masked: bool) -> None:
                 raise ValueError("the model fills no mask")
         elif model.generate(**inputs, max_new_tokens=1, do_sample=False).shape[1] != inputs["input_ids"].shape[1] + 1:
             raise ValueError("the model generates nothing")
+
+
+RELEASE = Stage(
+    "release",
+    release,
+    version=3,
+    inputs={"cards": Cards, "corpus": Corpus, "tokenizer": Tokenizer, "pretrain": Model, "evaluate": Scores},
+    artifact=artifacts.Release,
+)

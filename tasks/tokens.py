@@ -4,7 +4,7 @@
     train.offsets.npy  int64, documents + 1: document i is tokens offsets[i] to offsets[i + 1]
     train.bytes.npy    int32: UTF-8 bytes of each document's text, for losses in bits per byte
 
-and the same for validation.*, and meta.json. (One flat file of ids: nanoGPT's format; offsets: Megatron's index.)
+and the same for validation.* and test.*, and meta.json. (One flat file of ids: nanoGPT's format; offsets: Megatron's index.)
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.core.documents import batches, save_array, shards
+from tasks.core.artifacts import SPLITS, Corpus, TokenFiles, Tokenizer
+from tasks.core.documents import batches, save_array
 from tasks.core.errors import StageError
 from tasks.core.files import replacing, write_atomically
-from tasks.core.stage import Metrics, Work
+from tasks.core.stage import Metrics, Stage, Work
 from tasks.tokenizer.export import MASK, load
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 PARTS = ".parts"
 """Encoded shards, until they are joined; a dot folder is no part of a stage's output."""
 
-SPLITS = ("train", "validation")
 ROWS = 256
 """Documents read and encoded at once: few enough for megabytes of memory."""
 
@@ -42,17 +42,16 @@ def tokens(inputs: Mapping[str, Path], config: Tokens, out: Path, work: Work) ->
 
     A training document of weight w (how often it is read in one pass over the file) is there floor(w) times, and once more
     with probability w - floor(w), which a hash of its id decides. The second copies of a shard's documents follow after all
-    its first ones, so that a model does not read a text right after itself. Validation documents are there once.
+    its first ones, so that a model does not read a text right after itself. Held-out documents are there once.
 
     Metrics are those of meta.json: dtype, vocab_size, bos, eos, pad, mask (ids), and for each split its tokens (BOS and EOS
     included), bytes of text and documents, copies counted. Raises `StageError` if there is no training shard or a weight
     is negative or not a number.
     """
-    meta = out / "meta.json"
+    meta = TokenFiles(out).meta
     if not meta.exists():  # it is written last: whatever was killed before that is done again from the parts
-        model = inputs["tokenizer"] / "tokenizer.model"
-        files = shards(inputs["corpus"])
-        splits = {split: [file for file in files if file.name.startswith(f"{split}-")] for split in SPLITS}
+        model = Tokenizer(inputs["tokenizer"]).model
+        splits = {split: Corpus(inputs["corpus"]).shards(split) for split in SPLITS}
         if not splits["train"]:
             raise StageError(f"{inputs['corpus']}: no train-*.parquet to encode; see in the decisions of select why")
         description = _describe(model)
@@ -129,15 +128,16 @@ def _join(out: Path, split: str, names: Sequence[str], dtype: str) -> dict[str, 
     lengths = _concatenate((out / PARTS / f"{name}.lengths.npy" for name in names), np.int64)
     sizes = _concatenate((out / PARTS / f"{name}.bytes.npy" for name in names), np.int32)
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-    with replacing(out / f"{split}.bin") as temporary, open(temporary, "wb") as joined:
+    files = TokenFiles(out)
+    with replacing(files.ids(split)) as temporary, open(temporary, "wb") as joined:
         for name in names:
             with open(out / PARTS / f"{name}.bin", "rb") as part:
                 shutil.copyfileobj(part, joined, 1 << 20)
-    written = (out / f"{split}.bin").stat().st_size
+    written = files.ids(split).stat().st_size
     if written != offsets[-1] * _little_endian(dtype).itemsize:
         raise StageError(f"{out}: the parts of {split} do not fit together; delete this folder and run the stage again")
-    save_array(out / f"{split}.offsets.npy", offsets)
-    save_array(out / f"{split}.bytes.npy", sizes)
+    save_array(files.offsets(split), offsets)
+    save_array(files.sizes(split), sizes)
     return {
         f"{split}_tokens": int(offsets[-1]),
         f"{split}_bytes": int(sizes.sum(dtype=np.int64)),
@@ -155,3 +155,14 @@ def _little_endian(dtype: str) -> np.dtype:
     import numpy as np
 
     return np.dtype(dtype).newbyteorder("<")
+
+
+TOKENS = Stage(
+    "tokens",
+    tokens,
+    version=3,
+    libraries=["sentencepiece"],
+    inputs={"corpus": Corpus, "tokenizer": Tokenizer},
+    artifact=TokenFiles,
+    headline=lambda metrics: f"{metrics['train_tokens']:,} tokens to train on",
+)

@@ -35,6 +35,9 @@ Characters = Annotated[int, typer.Option(min=1, help="Characters of a text that 
 Workspace = Annotated[Path | None, typer.Option(help="Where everything is kept; default: $LUGHA_WORKSPACE or ./workspace.")]
 MaxRate = Annotated[str | None, typer.Option(help="Most bytes per second of all downloads, e.g. 500k or 2M.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Make no connection: what is not on this machine is an error.")]
+Until = Annotated[
+    str | None, typer.Option(metavar="STAGE", help="End with this stage, e.g. corpus: the text and its card, no model.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
 
@@ -64,6 +67,7 @@ def build(
     workspace: Workspace = None,
     max_rate: MaxRate = None,
     offline: Offline = False,
+    until: Until = None,
 ) -> None:
     """Run the whole pipeline; what is done already is reused."""
     from dataclasses import replace
@@ -73,10 +77,9 @@ def build(
     from flows.run.progress import watch
 
     request = _request(language, preset, documents, evaluation, snapshot, set_, workspace)
-    run = Build(replace(request, max_rate=max_rate, offline=offline), watch)
-    run.on_stage = lambda label, manifest, reused: print(stage_line(label, manifest, reused), flush=True)
-    release = run.all()
-    print_result(release, run.manifests)
+    run = Build(replace(request, max_rate=max_rate, offline=offline, until=until), watch)
+    run.on_result = lambda result: print(stage_line(result), flush=True)
+    print_result(run.all())
 
 
 @app.command()
@@ -89,6 +92,7 @@ def plan(
     set_: Set = None,
     workspace: Workspace = None,
     offline: Offline = False,
+    until: Until = None,
     measure: Annotated[
         bool, typer.Option(help="Measure how fast this machine trains the model: seconds, and once for each model.")
     ] = True,
@@ -101,7 +105,9 @@ def plan(
     from flows.run.plan import Plan
 
     request = _request(language, preset, documents, evaluation, snapshot, set_, workspace)
-    steps = Plan(replace(request, offline=offline), (lambda words: print(words, file=sys.stderr)) if measure else None).all()
+    steps = Plan(
+        replace(request, offline=offline, until=until), (lambda words: print(words, file=sys.stderr)) if measure else None
+    ).all()
     if as_json:
         print(json.dumps([asdict(step) for step in steps], indent=1))
         return
@@ -151,7 +157,10 @@ def stats(
         return
     where = f"WHERE language = '{language.replace(chr(39), chr(39) * 2)}'" if language else ""
     for title, statement in (
-        ("Documents by decision", f"SELECT * FROM funnel {where} ORDER BY language, documents DESC"),
+        (
+            "Documents by decision",
+            f"SELECT language, decision, documents, bytes, percent FROM funnel {where} ORDER BY language, position",
+        ),
         ("Corpus by source", f"SELECT * FROM corpus {where} ORDER BY language, split, bytes DESC LIMIT 40"),
         ("Scores", f"SELECT * FROM scores {where} ORDER BY ALL"),
         ("Time and memory", f"SELECT * FROM timing {where} ORDER BY language, position"),
@@ -176,7 +185,7 @@ def sample(
 ) -> None:
     """Show documents of the last complete run for reading, each with its decision and the numbers behind it."""
     from flows.cli.report import print_sample
-    from flows.reading import LastRun
+    from flows.run.reading import LastRun
     from flows.run.request import default_workspace
     from lang_configs import ConfigError
 
@@ -203,7 +212,7 @@ def explain(
 ) -> None:
     """Tell the whole story of one document: where it came from, what was measured, what was decided, and by which stage."""
     from flows.cli.report import print_story
-    from flows.reading import LastRun
+    from flows.run.reading import LastRun
     from flows.run.request import default_workspace
 
     stories = LastRun(workspace or default_workspace(), language, evaluation).stories(document, characters)
@@ -225,7 +234,7 @@ def forget(
     workspace: Workspace = None,
 ) -> None:
     """Keep a page, a domain or a document out of every later build (a takedown)."""
-    from flows.reading import forget as block
+    from flows.run.reading import forget as block
     from flows.run.request import default_workspace
     from tasks.select.forgotten import entry
 

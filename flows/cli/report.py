@@ -7,52 +7,42 @@ from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from tasks.core.stage import Output
+from tasks.core import artifacts
+from tasks.core.stage import Metrics, Result
 
 if TYPE_CHECKING:
     from tasks.pretrain.estimate import Estimate
 
-_HEADLINE = {
-    "crawl": ("written", "documents written"),
-    "clean": ("documents", "documents"),
-    "language": ("documents", "documents labelled"),
-    "quality": ("documents", "documents measured"),
-    "duplicates": ("near", "near duplicates"),
-    "contamination": ("items", "evaluation items looked for"),
-    "select": ("kept", "documents kept"),
-    "corpus": ("train_bytes", "bytes to train on"),
-    "tokenizer": ("vocab_size", "pieces"),
-    "tokens": ("train_tokens", "tokens to train on"),
-    "pretrain": ("tokens", "tokens trained on"),
-    "evaluate": ("bits_per_byte", "bits per byte on held-out text"),
-}
-_MASKED_HEADLINE = {"evaluate": ("pseudo_perplexity", "pseudo-perplexity on held-out text")}
+
+def stage_line(result: Result) -> str:
+    """One line about a step that ended: label, reused or seconds, and its most telling number."""
+    spent = "reused" if result.reused or not result.record else f"{result.record['seconds']:.1f} s"
+    return f"{result.label:<24} {spent:>9}   {result.headline}".rstrip()
 
 
-def stage_line(label: str, manifest: Mapping[str, Any], reused: bool) -> str:
-    """One line about a stage that ended: name, reused or seconds, and its most telling number."""
-    spent = "reused" if reused else f"{manifest['seconds']:.1f} s"
-    headlines = _MASKED_HEADLINE if manifest["metrics"].get("objective") == "masked" else {}
-    key, words = (_HEADLINE | headlines).get(manifest["stage"], ("", ""))
-    value = manifest["metrics"].get(key)
-    headline = f"{value:,.4g} {words}" if isinstance(value, float) else f"{value:,} {words}" if value is not None else ""
-    return f"{label:<24} {spent:>9}   {headline}".rstrip()
-
-
-def print_result(release: Output, manifests: Mapping[str, Mapping[str, Any]]) -> None:
-    """Where the cards, the model and the samples are, and the headline numbers."""
-    metrics = manifests["evaluate"]["metrics"]
-    folder = release.folder
+def print_result(made: Mapping[str, Result]) -> None:
+    """Where the cards, the corpus, the model and the samples are, and the headline numbers; of what the run made of them."""
     print()
-    print(f"data card      {folder / 'corpus' / 'README.md'}")
-    print(f"model card     {folder / 'model' / 'README.md'}")
-    print(f"model          {folder / 'model'}")
-    print(f"samples        {folder.parent.parent / 'evaluate' / manifests['evaluate']['fingerprint'] / 'samples.json'}")
+    if "release" in made:
+        release = artifacts.Release(made["release"].folder)
+        places = {"data card": release.corpus / "README.md", "model card": release.model / "README.md", "model": release.model}
+    else:
+        cards = {"data card": artifacts.Cards(made["cards"].folder).data_card} if "cards" in made else {}
+        places = cards | {name: made[name].folder for name in ("corpus", "tokenizer", "pretrain") if name in made}
+    if "evaluate" in made:
+        places["samples"] = artifacts.Scores(made["evaluate"].folder).samples
+    for name, path in places.items():
+        print(f"{name:<14} {path}")
+    if "evaluate" in made:
+        _print_scores(made["evaluate"].metrics)
+
+
+def _print_scores(metrics: Metrics) -> None:
     if metrics["objective"] == "masked":
         tokens, documents = metrics["pseudo_tokens"], metrics["pseudo_documents"]
-        print(f"pseudo-perplexity {metrics['pseudo_perplexity']:.1f} on {tokens:,} tokens of {documents:,} held-out documents")
+        print(f"pseudo-perplexity {metrics['pseudo_perplexity']:.1f} on {tokens:,} tokens of {documents:,} test documents")
     else:
-        print(f"bits per byte  {metrics['bits_per_byte']:.4f} on {metrics['validation_documents']} held-out documents")
+        print(f"bits per byte  {metrics['bits_per_byte']:.4f} on {metrics['test_documents']:,} test documents")
     for score in metrics["scores"]:
         if score["system"] == "model":
             print(f"{score['task']:<14} {score['metric']} {score['value']:.3f} (n = {score['n']})")
@@ -155,7 +145,9 @@ def _decided(document: Mapping[str, Any]) -> str:
     """A decision with the numbers behind it, in one line."""
     because, decision = document["because"], document["decision"]
     if decision == "keep":
-        held_out = " (held out: not for tuning)" if document["split"] == "validation" else ""
+        held_out = {"validation": " (held out for choices)", "test": " (held out: nothing chooses on it)"}.get(
+            document["split"], ""
+        )
         return f"keep: {document['split']}{held_out}, weight {document['weight']:g}"
     if "jaccard" in because:
         copy = f"the same words as {because['duplicate_of']}"

@@ -10,21 +10,20 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from filelock import FileLock
-from pydantic import BaseModel
 
-from flows.dag import PRETRAIN, build_lm
+from flows.dag import Dag, Made, build_lm, complete
 from flows.run.request import Request
 from tasks import ledger
 from tasks.core.engines import make_engine
 from tasks.core.files import write_atomically
-from tasks.core.stage import Output, Progress, Stage, Work, describe, execute
+from tasks.core.stage import Progress, Result, Step, Work, describe, execute
 from tasks.net import link
 
 log = logging.getLogger("lugha")
@@ -36,48 +35,42 @@ Watch = Callable[[str], contextlib.AbstractContextManager[Progress]]
 class Build:
     """Runs stages and keeps the record of the run; it is the `run` of the DAG."""
 
-    def __init__(self, request: Request, watch: Watch) -> None:
+    def __init__(self, request: Request, watch: Watch, dag: Dag = build_lm) -> None:
         # read when torch loads: threads that spin while they wait keep each other from the cores as soon as anything else
         # runs on the machine, and training and evaluation then take many times as long
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        self.request, self.watch = request, watch
+        self.request, self.watch, self.dag = request, watch, dag
         self.config, self.given = request.resolve()
         link.use(self.config.crawl)
         self.folder = request.workspace / request.name
-        self.stages: list[dict[str, Any]] = []
-        self.manifests: dict[str, dict[str, Any]] = {}
-        self.on_stage: Callable[[str, dict[str, Any], bool], None] = lambda label, manifest, reused: None
+        self.results: dict[str, Result] = {}
+        self.on_result: Callable[[Result], None] = lambda result: None
         runtime = self.config.runtime
         self._engine = make_engine(runtime.engine, runtime.workers, runtime.address)
         self._started = datetime.now(UTC)
         self._clock = time.monotonic()
         self._run = f"{self._started:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
 
-    def __call__(
-        self, stage: Stage, config: BaseModel, inputs: Mapping[str, Output], external: str = "", label: str = ""
-    ) -> Output:
-        label = label or stage.name
-        output = describe(stage, self.request.workspace, self.request.name, config, inputs, external)
-        trains = stage.name == PRETRAIN.name and output.manifest() is None
-        if trains:
+    def __call__(self, step: Step) -> Result:
+        waiting = step.stage.alone and describe(step, self.request.workspace, self.request.name).manifest() is None
+        if waiting:
             self._engine.close()  # its idle workers would hold memory that the training can use
-        with self.watch(label) as progress, self._gpu() if trains else contextlib.nullcontext():
+        with self.watch(step.label) as progress, self._alone() if waiting else contextlib.nullcontext():
             work = Work(self._engine, progress, runtime=self.config.runtime)
-            manifest, reused = execute(stage, output, config, inputs, work, self.request.name)
-        self.stages.append({"stage": stage.name, "label": label, "fingerprint": output.fingerprint, "reused": reused})
-        self.manifests[label] = manifest
-        if not reused:
-            self._index(ledger.record, [output.folder])
-        self.on_stage(label, manifest, reused)
-        return output
+            result = execute(step, self.request.workspace, self.request.name, work)
+        self.results[result.label] = result
+        if not result.reused:
+            self._index(ledger.record, [result.folder])
+        self.on_result(result)
+        return result
 
-    def all(self) -> Output:
-        """Run the whole DAG and return the release; the run is recorded however it ends."""
+    def all(self) -> Made:
+        """Run the whole DAG and return what it made, by label; the run is recorded however it ends."""
         self._index(ledger.catch_up)
         self._save("running", "")
         try:
             with _termination_as_interrupt():
-                finished = build_lm(self.config, self.given, self)
+                made = complete(self.dag, self.config, self.given, self)
         except Exception as error:
             self._save("failed", str(error))
             raise
@@ -87,7 +80,7 @@ class Build:
         finally:
             self._engine.close()
         self._save("completed", "")
-        return finished
+        return made
 
     def _save(self, status: str, message: str) -> None:
         path = self.folder / ledger.RUNS / f"{self._run}.json"
@@ -101,7 +94,10 @@ class Build:
             "seconds": round(time.monotonic() - self._clock, 1),
             "status": status,
             "message": message,
-            "stages": self.stages,
+            "stages": [
+                {"stage": one.stage, "label": one.label, "fingerprint": one.fingerprint, "reused": one.reused}
+                for one in self.results.values()
+            ],
         }
         write_atomically(path, json.dumps(record, indent=1).encode())
         self._index(ledger.record, [], [path])
@@ -113,7 +109,7 @@ class Build:
         except Exception as error:
             log.warning("the ledger was not updated (%s); `lugha ledger rebuild` makes it anew", error)
 
-    def _gpu(self) -> contextlib.AbstractContextManager[Any]:
+    def _alone(self) -> contextlib.AbstractContextManager[Any]:
         """One training per machine: two would share the memory of one GPU and the cores of one CPU."""
         self.request.workspace.mkdir(parents=True, exist_ok=True)
         return FileLock(self.request.workspace / ".gpu.lock")

@@ -3,34 +3,33 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from lang_configs import LanguageConfig
 from lang_configs.sources import FilesSource
+from lang_configs.training import Pretrain
 from tasks.core.errors import StageError
+from tasks.core.stage import Manifest
 from tasks.crawl import find
 from tasks.pretrain.estimate import LIMIT_SECONDS, Estimate, estimate, known_speed, measured_speed
 
 BYTES_PER_TOKEN = 4.0
 """UTF-8 bytes, of text that no tokenizer has seen yet: 3.3 to 5 in Swahili at vocabularies of 2,000 to 32,000 pieces."""
 
-Manifest = Mapping[str, Any]
-
 
 def training(
     language: LanguageConfig,
+    config: Pretrain,
     tokens: Manifest | None,
     corpus: Manifest | None,
     measure: Callable[[str], object] | None,
 ) -> tuple[Estimate | None, str]:
-    """What the training will take, or None and why that is not known.
+    """What a training by `config` will take, or None and why that is not known.
 
     `tokens` and `corpus` are the manifests of these stages, of this or of an earlier build. `measure` is told what is about
     to happen when the speed has to be measured; None: it is not measured, and only what was measured before is used.
     """
-    config = language.pretrain
     count, words = _training_tokens(language, tokens, corpus)
     sizes = language.tokenizer.vocab_size
     pieces: int = tokens["metrics"]["vocab_size"] if tokens else max(sizes) if isinstance(sizes, list) else sizes

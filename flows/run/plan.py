@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
-from flows.dag import CORPUS, CRAWL, PRETRAIN, TOKENS, build_lm
+from flows.dag import CORPUS, CRAWL, TOKENS, Dag, build_lm, complete
 from flows.run import foresight
 from flows.run.request import Request
+from lang_configs.training import Pretrain
 from tasks.core.files import MANIFEST
-from tasks.core.stage import Output, Stage, describe
+from tasks.core.stage import Manifest, Output, Result, Step, describe, result
 from tasks.crawl.estimate import Estimate, estimate
 from tasks.net import link
 from tasks.pretrain.estimate import Estimate as TrainingEstimate
 
 
 @dataclass(frozen=True)
-class Step:
+class Prospect:
     """One box of the DAG: whether it is done, why it will run, and how long it may take (seconds; None: unknown)."""
 
     label: str
@@ -42,59 +43,54 @@ class Plan:
     `measure` is told in words before that happens.
     """
 
-    def __init__(self, request: Request, measure: Callable[[str], object] | None = None) -> None:
-        self.request = request
+    def __init__(self, request: Request, measure: Callable[[str], object] | None = None, dag: Dag = build_lm) -> None:
+        self.request, self.dag = request, dag
         self.config, self.given = request.resolve()
         link.use(self.config.crawl.model_copy(update={"hours": None}))  # questions are small, and a plan waits for no night
-        self.steps: list[Step] = []
+        self.steps: list[Prospect] = []
         self._measure = measure
         self._pending: dict[str, str] = {}
-        self._newest: dict[str, dict[str, Any]] = {}
+        self._newest: dict[str, Manifest] = {}
 
-    def __call__(
-        self, stage: Stage, config: BaseModel, inputs: Mapping[str, Output], external: str = "", label: str = ""
-    ) -> Output:
-        label = label or stage.name
-        output = describe(stage, self.request.workspace, self.request.name, config, inputs, external)
+    def __call__(self, step: Step) -> Result:
+        output = describe(step, self.request.workspace, self.request.name)
         manifest = output.manifest()
-        done = manifest is not None
-        previous = _latest(output.folder.parent, config)
+        previous = _latest(output.folder.parent, step.config)
         if newest := manifest or previous:
-            self._newest[stage.name] = newest
-        seconds = None if done else (previous or {}).get("seconds")
-        training, note = None, ""
-        if not done and stage.name == PRETRAIN.name:
-            tokens, corpus = self._newest.get(TOKENS.name), self._newest.get(CORPUS.name)
-            training, note = foresight.training(self.config, tokens, corpus, self._measure)
-            seconds = training.seconds if training else 60 * (self.config.pretrain.minutes or 0) or seconds
-        why = "" if done else self._reason(stage, config, inputs, output, previous)
-        if not done:
-            self._pending[output.fingerprint] = label
-        fetch = estimate(config) if stage.name == CRAWL.name and not done else None  # type: ignore[arg-type]
-        self.steps.append(Step(label, done, why, seconds, fetch, training, note))
-        return output
+            self._newest[step.label] = newest
+        seconds = (previous or {}).get("seconds") if manifest is None else None
+        training, note, fetch, why = None, "", None, ""
+        if manifest is None:
+            why = self._reason(step, output, previous)
+            self._pending[output.fingerprint] = step.label
+            if isinstance(step.config, Pretrain):
+                tokens, corpus = self._newest.get(TOKENS.name), self._newest.get(CORPUS.name)
+                training, note = foresight.training(self.config, step.config, tokens, corpus, self._measure)
+                seconds = training.seconds if training else 60 * (step.config.minutes or 0) or seconds
+            if step.stage.name == CRAWL.name:
+                fetch = estimate(step.config)  # type: ignore[arg-type]
+        self.steps.append(Prospect(step.label, manifest is not None, why, seconds, fetch, training, note))
+        return result(step, output, manifest, reused=manifest is not None)
 
-    def all(self) -> list[Step]:
+    def all(self) -> list[Prospect]:
         """Every step of the DAG, in order."""
-        build_lm(self.config, self.given, self)
+        complete(self.dag, self.config, self.given, self)
         return self.steps
 
-    def _reason(
-        self, stage: Stage, config: BaseModel, inputs: Mapping[str, Output], output: Output, previous: dict[str, Any] | None
-    ) -> str:
+    def _reason(self, step: Step, output: Output, previous: Manifest | None) -> str:
         if output.folder.with_name(f".{output.fingerprint}.partial").exists():
             return "was interrupted: finished units are kept"
-        waits = [self._pending[up.fingerprint] for up in inputs.values() if up.fingerprint in self._pending]
+        waits = [self._pending[up.fingerprint] for up in step.inputs.values() if up.fingerprint in self._pending]
         if previous is None:
             return f"never ran; needs {waits[0]}" if waits else "never ran"
-        changes = _differences(previous["config"], config.model_dump(mode="json"))
-        if previous["version"] != stage.version:
+        changes = _differences(previous["config"], step.config.model_dump(mode="json"))
+        if previous["version"] != step.stage.version:
             changes.append("the stage has a new version")
         changes += [f"{name} changed" for name in waits]
         return "; ".join(changes[:3]) or "its snapshot, files or block list changed"
 
 
-def _latest(folder: Path, config: BaseModel) -> dict[str, Any] | None:
+def _latest(folder: Path, config: BaseModel) -> Manifest | None:
     """The newest manifest of a stage; of crawl stages, that of the same source."""
     name = getattr(config, "name", None)
     manifests = [json.loads(path.read_text()) for path in folder.glob(f"[!.]*/{MANIFEST}")]

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from flows.dag import Given
-from lang_configs import ConfigError, LanguageConfig, load, stem
+from flows.dag import STAGES, Given
+from lang_configs import ConfigError, LanguageConfig, load, stem, suggest
 from lang_configs.sources import Crawl, FilesSource
 from tasks.select.forgotten import FORGOTTEN, read
 
@@ -31,6 +31,8 @@ class Request:
     workspace: Path = Path("workspace")
     max_rate: str | None = None
     offline: bool = False
+    until: str | None = None
+    """The stage after which the run ends, with the cards of what there is by then."""
 
     @property
     def name(self) -> str:
@@ -52,9 +54,13 @@ class Request:
             raise ConfigError(
                 f"{self.language}: crawl.sources is empty; give text with --documents PATH, or add a source to the file"
             )
+        if self.until is not None and self.until not in (names := [stage.name for stage in STAGES]):
+            raise ConfigError(
+                f"--until {self.until}: there is no such stage{suggest(self.until, names)}; choose from {', '.join(names)}"
+            )
         snapshot = self.snapshot or config.crawl.snapshot or datetime.now(UTC).strftime("%Y-%m")
         blocked = read(self.workspace / self.name / FORGOTTEN)
-        return config, Given(snapshot, self._command(config, snapshot), self._evaluation_folder(), blocked)
+        return config, Given(snapshot, self._command(config, snapshot), self._evaluation_folder(), blocked, self.until)
 
     def _command(self, config: LanguageConfig, snapshot: str) -> str:
         """What repeats this build anywhere: files by their names only, and the snapshot where the outside world counts."""
@@ -64,6 +70,7 @@ class Request:
         parts += [part for override in self.overrides if not _MACHINE.match(override) for part in ("--set", override)]
         if any(source.type not in ("files", "warc", "starter") for source in config.crawl.sources):
             parts += ["--snapshot", snapshot]
+        parts += ["--until", self.until] if self.until else []
         return shlex.join(parts)
 
     def _evaluation_folder(self) -> Path | None:

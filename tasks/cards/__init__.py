@@ -14,9 +14,10 @@ from tasks import ledger
 from tasks.cards.facts import gather
 from tasks.cards.front_matter import dataset_front_matter, model_front_matter
 from tasks.cards.render import render
+from tasks.core.artifacts import Artifact, Cards
 from tasks.core.errors import StageError
 from tasks.core.files import write_atomically
-from tasks.core.stage import Metrics, Work
+from tasks.core.stage import ANY, Metrics, Stage, Work
 
 
 class CardLanguage(BaseModel):
@@ -40,33 +41,35 @@ class CardsConfig(BaseModel):
 
 
 def cards(inputs: Mapping[str, Path], config: CardsConfig, out: Path, work: Work) -> Metrics:
-    """Write `data_card.md`, `model_card.md` (Markdown under YAML front matter), `plots/*.svg` and `facts.json`.
+    """Write the data card and, where a model was trained, the model card (Markdown under YAML front matter), their plots, and
+    every number with its SQL.
 
-    `inputs` are the published folders of all stages of one run, from "crawl-<source>" to "evaluate". The cards hold no
-    number that is not in facts.json, which gives the SQL of each: run it in `tasks.ledger.in_memory(inputs.values())`.
+    `inputs` are the published folders of all stages of one run by label, from "crawl.<source>" to "corpus" at least. The
+    cards hold no number that is not in facts.json, which gives the SQL of each: run it in `tasks.ledger.in_memory(inputs)`.
     The same folders and config give the same bytes. (Fields: Hugging Face's templates, Datasheets for Datasets
     arXiv 1803.09010, Model Cards arXiv 1810.03993.) Raises StageError when the folders are not of one run.
     """
     from tasks.cards.plots import draw
 
     work.progress(0, 3, "steps")
-    with ledger.in_memory(inputs.values()) as database:
+    with ledger.in_memory(inputs) as database:
         facts = gather(database)
     values = {name: fact["value"] for name, fact in facts.items()}
     _check(values)
     work.progress(1, 3, "steps")
-    (out / "plots").mkdir(exist_ok=True)
-    plots = draw(values, out / "plots")
+    written = Cards(out)
+    written.plots.mkdir(exist_ok=True)
+    plots = draw(values, written.plots)
     work.progress(2, 3, "steps")
-    fingerprints = [{"stage": row["stage"], "fingerprint": row["fingerprint"]} for row in values["stages"]]
+    fingerprints = [{name: row[name] for name in ("label", "stage", "fingerprint")} for row in values["stages"]]
     document = {"stages": fingerprints, "facts": facts}
-    write_atomically(out / "facts.json", json.dumps(document, indent=1, ensure_ascii=False).encode())
-    for name, front_matter in (
-        ("data_card.md", dataset_front_matter(values, config.language, config.release)),
-        ("model_card.md", model_front_matter(values, config.language, config.release)),
-    ):
-        body = render(f"{name}.j2", facts=values, plots=plots, config=config)
-        write_atomically(out / name, f"---\n{front_matter.strip()}\n---\n\n{body}".encode())
+    write_atomically(written.facts, json.dumps(document, indent=1, ensure_ascii=False).encode())
+    cards = [(written.data_card, dataset_front_matter)]
+    cards += [(written.model_card, model_front_matter)] if "pretrain" in inputs else []
+    for path, front_matter in cards:
+        head = front_matter(values, config.language, config.release).strip()
+        body = render(f"{path.name}.j2", facts=values, plots=plots, config=config)
+        write_atomically(path, f"---\n{head}\n---\n\n{body}".encode())
     work.progress(3, 3, "steps")
     return {"facts": len(facts), "plots": sorted(plots)}
 
@@ -80,3 +83,6 @@ def _check(values: dict[str, Any]) -> None:
             f"cards: clean has {cleaned} documents and select decided on {decided}; it kept {kept} and the corpus holds "
             f"{stored}: these folders are not of one run; build again, and the ledger will name the right ones"
         )
+
+
+CARDS = Stage("cards", cards, version=7, libraries=["matplotlib"], inputs={ANY: Artifact}, artifact=Cards)

@@ -9,7 +9,7 @@ FROM sources;
 SELECT count(*) AS documents, sum(bytes)::BIGINT AS bytes, sum(words::BIGINT)::BIGINT AS words,
        count(*) FILTER (decision <> 'keep') AS dropped,
        100.0 * count(*) FILTER (decision <> 'keep') / count(*) AS dropped_percent
-FROM decisions;
+FROM decisions WHERE fingerprint = labelled('select');
 
 -- row kept
 SELECT count(*) AS documents, sum(bytes)::BIGINT AS bytes, sum(words::BIGINT)::BIGINT AS words,
@@ -17,19 +17,15 @@ SELECT count(*) AS documents, sum(bytes)::BIGINT AS bytes, sum(words::BIGINT)::B
        quantile_disc(words, 0.95)::BIGINT AS high_words,
        100.0 * count(*) FILTER (url IS NULL) / count(*) AS no_url_percent,
        100.0 * count(*) FILTER (language_score < 0.9) / count(*) AS unsure_percent
-FROM decisions WHERE decision = 'keep';
+FROM decisions WHERE fingerprint = labelled('select') AND decision = 'keep';
 
 -- rows funnel
-SELECT decision, documents, bytes, 100.0 * documents / sum(documents) OVER () AS percent,
+SELECT decision, coalesce(why, replace(decision, '_', ' ')) AS why, documents, bytes, 100.0 * documents / sum(documents) OVER () AS percent,
        100.0 * bytes / sum(bytes) OVER () AS bytes_percent
-FROM funnel
-ORDER BY CASE WHEN decision = 'forgotten' THEN 0 WHEN decision = 'contamination' THEN 1 WHEN decision = 'source' THEN 2 WHEN decision = 'empty' THEN 3
-              WHEN decision = 'language' THEN 4 WHEN decision IN ('language_score', 'language_affinity', 'language_lines') THEN 5 WHEN decision LIKE 'quality%' THEN 6
-              WHEN decision = 'exact_duplicate' THEN 7 WHEN decision = 'near_duplicate' THEN 8 WHEN decision = 'keep' THEN 10
-              ELSE 9 END, documents DESC, decision;
+FROM funnel ORDER BY position, decision;
 
 -- rows thresholds
-WITH found AS (SELECT unnest((metrics->'$.thresholds')::JSON[]) AS entry FROM stages WHERE stage = 'select')
+WITH found AS (SELECT unnest((metrics->'$.thresholds')::JSON[]) AS entry FROM stages WHERE fingerprint = labelled('select'))
 SELECT entry->>'name' AS name, (entry->>'value')::DOUBLE AS value, entry->>'how' AS how, (entry->>'measured')::DOUBLE AS measured,
        (entry->>'quantile')::DOUBLE AS quantile, (entry->>'documents')::BIGINT AS documents, (entry->>'loose')::DOUBLE AS loose,
        (entry->>'tight')::DOUBLE AS tight
@@ -41,25 +37,26 @@ SELECT source, count(*) FILTER (decision = 'keep') AS documents,
        coalesce(sum(bytes) FILTER (decision = 'keep'), 0)::BIGINT AS bytes,
        100.0 * coalesce(sum(bytes) FILTER (decision = 'keep'), 0) / sum(sum(bytes) FILTER (decision = 'keep')) OVER () AS percent,
        100.0 * count(*) FILTER (decision = 'keep') / count(*) AS kept_percent
-FROM decisions GROUP BY source ORDER BY bytes DESC, source;
+FROM decisions WHERE fingerprint = labelled('select') GROUP BY source ORDER BY bytes DESC, source;
 
 -- rows licenses
 SELECT coalesce(nullif(trim(license), ''), 'unknown') AS license, count(*) AS documents, sum(words::BIGINT)::BIGINT AS words,
        sum(bytes)::BIGINT AS bytes, 100.0 * sum(bytes) / sum(sum(bytes)) OVER () AS percent
-FROM decisions WHERE decision = 'keep' GROUP BY 1 ORDER BY bytes DESC, 1;
+FROM decisions WHERE fingerprint = labelled('select') AND decision = 'keep' GROUP BY 1 ORDER BY bytes DESC, 1;
 
 -- rows splits
 SELECT split, count(*) AS documents, sum(words::BIGINT)::BIGINT AS words, sum(bytes)::BIGINT AS bytes,
        100.0 * sum(bytes) / sum(sum(bytes)) OVER () AS percent
-FROM decisions WHERE decision = 'keep' GROUP BY split ORDER BY split;
+FROM decisions WHERE fingerprint = labelled('select') AND decision = 'keep' GROUP BY split
+ORDER BY list_position(['train', 'validation', 'test'], split);
 
 -- rows labels
 SELECT language AS label, count(*) AS documents, 100.0 * count(*) / sum(count(*)) OVER () AS percent,
        quantile_disc(language_score, 0.5)::DOUBLE AS median_score
-FROM decisions GROUP BY language ORDER BY documents DESC, label LIMIT 10;
+FROM decisions WHERE fingerprint = labelled('select') GROUP BY language ORDER BY documents DESC, label LIMIT 10;
 
 -- row labels_found
-SELECT count(DISTINCT language) AS labels FROM decisions;
+SELECT count(DISTINCT language) AS labels FROM decisions WHERE fingerprint = labelled('select');
 
 -- row identification
 SELECT metrics->'$.identification'->>'label' AS label, (metrics->'$.identification'->>'known')::BOOLEAN AS known,
@@ -68,13 +65,13 @@ SELECT metrics->'$.identification'->>'label' AS label, (metrics->'$.identificati
        (metrics->'$.identification'->>'separable')::BOOLEAN AS separable,
        100 * (metrics->'$.identification'->>'recall')::DOUBLE AS recall_percent,
        100 * (metrics->'$.identification'->>'false_positives')::DOUBLE AS false_positives_percent
-FROM stages WHERE stage = 'language';
+FROM stages WHERE fingerprint = labelled('language');
 
 -- rows look_alikes
 WITH found AS (
-    SELECT 'taken for' AS way, unnest((metrics->'$.identification.taken_for')::JSON[]) AS entry FROM stages WHERE stage = 'language'
+    SELECT 'taken for' AS way, unnest((metrics->'$.identification.taken_for')::JSON[]) AS entry FROM stages WHERE fingerprint = labelled('language')
     UNION ALL
-    SELECT 'taken for it', unnest((metrics->'$.identification.mistaken')::JSON[]) FROM stages WHERE stage = 'language'
+    SELECT 'taken for it', unnest((metrics->'$.identification.mistaken')::JSON[]) FROM stages WHERE fingerprint = labelled('language')
 )
 SELECT way, entry->>0 AS label, (entry->>1)::BIGINT AS lines, 100 * (entry->>2)::DOUBLE AS percent
 FROM found ORDER BY way, percent DESC, label;
@@ -84,14 +81,14 @@ SELECT (metrics->>'exact')::BIGINT AS exact, (metrics->>'near')::BIGINT AS near,
        (metrics->>'candidate_pairs')::BIGINT AS candidate_pairs, (metrics->>'pairs_at_threshold')::BIGINT AS pairs_at_threshold,
        (metrics->>'largest_cluster')::BIGINT AS largest_cluster,
        100.0 * ((metrics->>'exact')::BIGINT + (metrics->>'near')::BIGINT) / (metrics->>'documents')::BIGINT AS percent
-FROM stages WHERE stage = 'duplicates';
+FROM stages WHERE fingerprint = labelled('duplicates');
 
 -- row dropped_duplicates
 SELECT count(*) FILTER (decision = 'exact_duplicate') AS exact, count(*) FILTER (decision = 'near_duplicate') AS near
-FROM decisions;
+FROM decisions WHERE fingerprint = labelled('select');
 
 -- rows clusters
-SELECT copies AS size, count(*) AS clusters FROM decisions WHERE duplicate_of IS NULL AND copies > 1 GROUP BY copies ORDER BY size;
+SELECT copies AS size, count(*) AS clusters FROM decisions WHERE fingerprint = labelled('select') AND duplicate_of IS NULL AND copies > 1 GROUP BY copies ORDER BY size;
 
 -- row cleaned
 SELECT (metrics->>'documents')::BIGINT AS documents, (metrics->>'changed')::BIGINT AS changed, (metrics->>'empty')::BIGINT AS empty,
@@ -100,25 +97,25 @@ SELECT (metrics->>'documents')::BIGINT AS documents, (metrics->>'changed')::BIGI
        (metrics->>'$.boilerplate.lines')::BIGINT AS boilerplate_lines,
        (metrics->>'$.boilerplate.bytes')::BIGINT AS boilerplate_bytes,
        (metrics->>'bytes_in')::BIGINT AS bytes_in, (metrics->>'bytes')::BIGINT AS bytes
-FROM stages WHERE stage = 'clean';
+FROM stages WHERE fingerprint = labelled('clean');
 
 -- rows masked
-WITH types AS (SELECT metrics, config, unnest(json_keys(metrics, '$.masked')) AS type FROM stages WHERE stage = 'clean')
+WITH types AS (SELECT metrics, config, unnest(json_keys(metrics, '$.masked')) AS type FROM stages WHERE fingerprint = labelled('clean'))
 SELECT type, (metrics->>('$.masked.' || type))::BIGINT AS masked,
        list_contains((config->'$.mask')::VARCHAR[], type)
            AND (type <> 'phone' OR json_array_length(config, '$.phone_countries') > 0) AS looked_for
 FROM types ORDER BY masked DESC, type;
 
 -- rows contamination
-WITH sets AS (SELECT unnest((metrics->'$.sets')::JSON[]) AS entry FROM stages WHERE stage = 'contamination')
+WITH sets AS (SELECT unnest((metrics->'$.sets')::JSON[]) AS entry FROM stages WHERE fingerprint = labelled('contamination'))
 SELECT entry->>'set' AS set, (entry->>'items')::BIGINT AS items, (entry->>'too_short')::BIGINT AS too_short,
        (entry->>'found_in_corpus')::BIGINT AS found,
        100.0 * (entry->>'found_in_corpus')::BIGINT / nullif((entry->>'items')::BIGINT, 0) AS percent,
-       (SELECT count(*) FROM decisions WHERE decision = 'contamination' AND split_part(item, '/', 1) = entry->>'set') AS documents
+       (SELECT count(*) FROM decisions WHERE fingerprint = labelled('select') AND decision = 'contamination' AND split_part(item, '/', 1) = entry->>'set') AS documents
 FROM sets ORDER BY set;
 
 -- rows sets_not_at_hand
-SELECT unnest((metrics->'$.sets_not_at_hand')::VARCHAR[]) AS set FROM stages WHERE stage = 'contamination' ORDER BY 1;
+SELECT unnest((metrics->'$.sets_not_at_hand')::VARCHAR[]) AS set FROM stages WHERE fingerprint = labelled('contamination') ORDER BY 1;
 
 -- row tokenizer
 SELECT type, vocab_size, fertility, bytes_per_token, (metrics->>'byte_fallback')::DOUBLE * 100 AS byte_fallback_percent,
@@ -127,16 +124,16 @@ SELECT type, vocab_size, fertility, bytes_per_token, (metrics->>'byte_fallback')
        (coalesce(metrics->'exactness', metrics)->>'id_mismatches')::BIGINT AS id_mismatches,
        (coalesce(metrics->'exactness', metrics)->>'equal_score_ties')::BIGINT AS equal_score_ties,
        (coalesce(metrics->'exactness', metrics)->>'round_trip_failures')::BIGINT AS round_trip_failures
-FROM tokenizers JOIN stages USING (fingerprint);
+FROM tokenizers JOIN stages USING (fingerprint) WHERE fingerprint = labelled('tokenizer');
 
 -- rows tokenizer_sources
-WITH found AS (SELECT unnest((metrics->'$.sources')::JSON[]) AS entry FROM stages WHERE stage = 'tokenizer')
+WITH found AS (SELECT unnest((metrics->'$.sources')::JSON[]) AS entry FROM stages WHERE fingerprint = labelled('tokenizer'))
 SELECT entry->>'source' AS source, (entry->>'documents')::BIGINT AS documents, (entry->>'fertility')::DOUBLE AS fertility,
        (entry->>'bytes_per_token')::DOUBLE AS bytes_per_token
 FROM found ORDER BY source;
 
 -- rows tokenizer_sizes
-WITH found AS (SELECT unnest((metrics->'$.sizes')::JSON[]) AS entry FROM stages WHERE stage = 'tokenizer')
+WITH found AS (SELECT unnest((metrics->'$.sizes')::JSON[]) AS entry FROM stages WHERE fingerprint = labelled('tokenizer'))
 SELECT (entry->>'vocab_size')::BIGINT AS vocab_size, (entry->>'fertility')::DOUBLE AS fertility,
        (entry->>'bytes_per_token')::DOUBLE AS bytes_per_token, (entry->>'parameters')::BIGINT AS parameters,
        100 * (entry->>'embedding_share')::DOUBLE AS embedding_percent,
@@ -145,13 +142,13 @@ FROM found ORDER BY vocab_size;
 
 -- row tokens
 SELECT (metrics->>'train_tokens')::BIGINT AS train_tokens, (metrics->>'validation_tokens')::BIGINT AS validation_tokens,
-       (metrics->>'train_documents')::BIGINT AS train_documents
-FROM stages WHERE stage = 'tokens';
+       (metrics->>'test_tokens')::BIGINT AS test_tokens, (metrics->>'train_documents')::BIGINT AS train_documents
+FROM stages WHERE fingerprint = labelled('tokens');
 
 -- rows domains
 WITH hosts AS (
     SELECT lower(regexp_extract(url, '^[a-zA-Z]+://(?:[^/@]*@)?([^/:?#]+)', 1)) AS domain, bytes
-    FROM decisions WHERE decision = 'keep' AND url IS NOT NULL
+    FROM decisions WHERE fingerprint = labelled('select') AND decision = 'keep' AND url IS NOT NULL
 )
 SELECT domain, count(*) AS documents, sum(bytes)::BIGINT AS bytes, 100.0 * count(*) / sum(count(*)) OVER () AS percent
 FROM hosts WHERE domain <> '' GROUP BY domain ORDER BY documents DESC, domain LIMIT 20;
@@ -159,7 +156,7 @@ FROM hosts WHERE domain <> '' GROUP BY domain ORDER BY documents DESC, domain LI
 -- row domain_concentration
 WITH hosts AS (
     SELECT lower(regexp_extract(url, '^[a-zA-Z]+://(?:[^/@]*@)?([^/:?#]+)', 1)) AS domain
-    FROM decisions WHERE decision = 'keep' AND url IS NOT NULL
+    FROM decisions WHERE fingerprint = labelled('select') AND decision = 'keep' AND url IS NOT NULL
 ), counted AS (SELECT domain, count(*) AS documents FROM hosts WHERE domain <> '' GROUP BY domain)
 SELECT count(*) AS domains, 100.0 * max(documents) / sum(documents) AS first_percent,
        100.0 * list_sum(max(documents, 10)) / sum(documents) AS ten_percent
@@ -185,21 +182,29 @@ SELECT source, sum(count)::BIGINT AS refused FROM sources WHERE outcome LIKE '%r
 ORDER BY source;
 
 -- rows stages
-SELECT stage, config->>'name' AS source, version, fingerprint, strftime(started, '%Y-%m-%d') AS started, seconds,
+SELECT label, stage, config->>'name' AS source, version, fingerprint, strftime(started, '%Y-%m-%d') AS started, seconds,
        peak_memory_bytes, rows, bytes, machine,
        array_to_string(list_transform(json_keys(libraries), lambda k: k || ' ' || (libraries->>k)), ', ') AS libraries
 FROM latest JOIN stages USING (stage, fingerprint) ORDER BY position;
 
+-- rows other_models
+SELECT l.label, metrics->>'family' AS family, (metrics->>'parameters')::BIGINT AS parameters, (metrics->>'tokens')::BIGINT AS tokens,
+       e.metric, e.value, e.low, e.high
+FROM latest l JOIN stages s USING (fingerprint)
+LEFT JOIN latest m ON m.label = replace(l.label, 'pretrain', 'evaluate')
+LEFT JOIN evaluations e ON e.fingerprint = m.fingerprint AND e.metric IN ('bits_per_byte', 'pseudo_perplexity')
+WHERE l.stage = 'pretrain' AND l.label <> 'pretrain' ORDER BY l.position, e.metric;
+
 -- rows settings
-SELECT s.stage, t.fullkey[3:] AS key,
+SELECT l.label, s.stage, t.fullkey[3:] AS key,
        CASE WHEN t.type = 'ARRAY' THEN array_to_string(t.value::VARCHAR[], ' ') ELSE trim(t.atom, '"') END AS value
 FROM stages s JOIN latest l USING (fingerprint), json_tree(s.config) t
 WHERE (t.atom IS NOT NULL OR (t.type = 'ARRAY' AND json_array_length(t.value) > 0)) AND t.fullkey NOT LIKE '%]%'
-      AND s.stage <> 'crawl' AND t.fullkey NOT LIKE '$.data%'
+      AND s.stage <> 'crawl' AND t.fullkey NOT LIKE '$.data%' AND t.fullkey NOT LIKE '$.annotations%'
 ORDER BY l.position, t.id;
 
 -- rows corpus_files
-SELECT path, rows AS documents, f.bytes, sha256 FROM files f WHERE fingerprint IN (SELECT fingerprint FROM stages WHERE stage = 'corpus')
+SELECT path, rows AS documents, f.bytes, sha256 FROM files f WHERE fingerprint = labelled('corpus')
 ORDER BY path;
 
 -- row training
@@ -210,20 +215,26 @@ SELECT metrics->>'family' AS family, metrics->>'objective' AS objective, (metric
        (metrics->>'published_step')::BIGINT AS published_step,
        (metrics->>'tokens')::DOUBLE / (metrics->>'parameters')::BIGINT AS tokens_per_parameter,
        machine, peak_memory_bytes, strftime(started, '%Y-%m-%d') AS started
-FROM stages WHERE stage = 'pretrain';
+FROM stages WHERE fingerprint = labelled('pretrain');
 
 -- row curve_end
-SELECT max(step) AS step, arg_max(loss, step) AS loss, max(memory_bytes) AS memory_bytes FROM training;
+SELECT max(step) AS step, arg_max(loss, step) AS loss, max(memory_bytes) AS memory_bytes FROM training WHERE fingerprint = labelled('pretrain');
 
 -- rows curve
 SELECT step, tokens, loss, bits_per_byte, validation_loss, validation_bits_per_byte, learning_rate FROM (
-    SELECT *, row_number() OVER (ORDER BY step) AS number, count(*) OVER () AS total FROM training
+    SELECT *, row_number() OVER (ORDER BY step) AS number, count(*) OVER () AS total FROM training WHERE fingerprint = labelled('pretrain')
 ) WHERE number % ceil(total / 400.0) = 0 OR number = total OR validation_loss IS NOT NULL ORDER BY step;
 
 -- row energy
-SELECT kwh, 1000 * kwh AS watt_hours, source, mfu, country, grid, grid_grams_per_kwh, co2_grams, cost, currency,
-       (SELECT avg(watts) FROM training) AS measured_watts
-FROM energy;
+SELECT kwh, 1000 * kwh AS watt_hours, source, mfu,
+       (SELECT avg(watts) FROM training WHERE fingerprint = labelled('pretrain')) AS measured_watts
+FROM energy WHERE fingerprint = labelled('pretrain');
+
+-- row footprint
+SELECT kwh * grams_per_kwh AS co2_grams, grams_per_kwh, name AS grid, year,
+       (SELECT kwh * min(grams_per_kwh) FROM grids) AS least_grams, (SELECT arg_min(name, grams_per_kwh) FROM grids) AS least,
+       (SELECT kwh * max(grams_per_kwh) FROM grids) AS most_grams, (SELECT arg_max(name, grams_per_kwh) FROM grids) AS most
+FROM energy, grids WHERE fingerprint = labelled('pretrain') AND country IS NULL;
 
 -- row run_time
 SELECT sum(seconds) AS seconds, max(peak_memory_bytes) AS peak_memory_bytes, count(*) AS stages FROM stages;
@@ -233,36 +244,36 @@ SELECT max(value) FILTER (metric = 'bits_per_byte') AS bits_per_byte, max(low) F
        max(high) FILTER (metric = 'bits_per_byte') AS high,
        max(value) FILTER (metric = 'perplexity_per_token') AS perplexity_per_token,
        max(value) FILTER (metric = 'perplexity_per_word') AS perplexity_per_word, max(n) AS documents,
-       (SELECT (metrics->>'validation_bytes')::BIGINT FROM stages WHERE stage = 'evaluate') AS bytes
-FROM evaluations WHERE task = 'held-out text';
+       (SELECT (metrics->>'test_bytes')::BIGINT FROM stages WHERE fingerprint = labelled('evaluate')) AS bytes
+FROM evaluations WHERE fingerprint = labelled('evaluate') AND task = 'held-out text';
 
 -- rows pseudo
 SELECT metric, value, low, high, n AS documents,
-       (SELECT (metrics->>'pseudo_tokens')::BIGINT FROM stages WHERE stage = 'evaluate') AS tokens,
-       (SELECT (metrics->>'pseudo_context')::BIGINT FROM stages WHERE stage = 'evaluate') AS context
-FROM evaluations WHERE task = 'held-out text' AND metric LIKE 'pseudo%' ORDER BY metric DESC;
+       (SELECT (metrics->>'pseudo_tokens')::BIGINT FROM stages WHERE fingerprint = labelled('evaluate')) AS tokens,
+       (SELECT (metrics->>'pseudo_context')::BIGINT FROM stages WHERE fingerprint = labelled('evaluate')) AS context
+FROM evaluations WHERE fingerprint = labelled('evaluate') AND task = 'held-out text' AND metric LIKE 'pseudo%' ORDER BY metric DESC;
 
 -- row masked_prediction
 SELECT max(value) FILTER (metric = 'masked_loss') AS loss, 100 * max(value) FILTER (metric = 'masked_accuracy') AS accuracy_percent,
-       100 * (SELECT (config->>'masking')::DOUBLE FROM stages WHERE stage = 'evaluate') AS share_percent, max(n) AS documents
-FROM evaluations WHERE task = 'held-out text' AND metric LIKE 'masked%';
+       100 * (SELECT (config->>'masking')::DOUBLE FROM stages WHERE fingerprint = labelled('evaluate')) AS share_percent, max(n) AS documents
+FROM evaluations WHERE fingerprint = labelled('evaluate') AND task = 'held-out text' AND metric LIKE 'masked%';
 
 -- rows scores
-SELECT task, metric, system, value, low, high, n, seeds FROM evaluations WHERE task <> 'held-out text'
+SELECT task, metric, system, value, low, high, n, seeds FROM evaluations WHERE fingerprint = labelled('evaluate') AND task <> 'held-out text'
 ORDER BY task, metric, list_position(['model', 'tfidf', 'random-init', 'majority'], system), system;
 
 -- rows skipped
-WITH found AS (SELECT unnest((metrics->'$.skipped')::JSON[]) AS entry FROM stages WHERE stage = 'evaluate')
+WITH found AS (SELECT unnest((metrics->'$.skipped')::JSON[]) AS entry FROM stages WHERE fingerprint = labelled('evaluate'))
 SELECT entry->>'task' AS task, entry->>'reason' AS reason FROM found ORDER BY task;
 
 -- rows samples
-WITH found AS (SELECT unnest((metrics->'$.samples')::JSON[]) AS entry FROM stages WHERE stage = 'evaluate')
+WITH found AS (SELECT unnest((metrics->'$.samples')::JSON[]) AS entry FROM stages WHERE fingerprint = labelled('evaluate'))
 SELECT entry->>'prompt' AS prompt, entry->>'text' AS text FROM found;
 
 -- rows filled
 WITH found AS (
     SELECT unnest((metrics->'$.filled')::JSON[]) AS entry, generate_subscripts((metrics->'$.filled')::JSON[], 1) AS sample
-    FROM stages WHERE stage = 'evaluate'
+    FROM stages WHERE fingerprint = labelled('evaluate')
 ), guesses AS (
     SELECT sample, entry->>'text' AS text, entry->>'word' AS word, unnest((entry->'$.guesses')::JSON[]) AS guess,
            generate_subscripts((entry->'$.guesses')::JSON[], 1) AS rank
@@ -274,15 +285,15 @@ FROM guesses ORDER BY sample, rank;
 -- rows length_histogram
 SELECT floor(log10(greatest(words, 1)) * 10)::INTEGER AS tenth_of_decade, count(*) FILTER (decision = 'keep') AS kept,
        count(*) FILTER (decision <> 'keep') AS dropped
-FROM decisions GROUP BY 1 ORDER BY 1;
+FROM decisions WHERE fingerprint = labelled('select') GROUP BY 1 ORDER BY 1;
 
 -- rows score_histogram
 SELECT least(floor(language_score * 50), 49)::INTEGER AS fiftieth, count(*) FILTER (decision = 'keep') AS kept,
        count(*) FILTER (decision <> 'keep') AS dropped
-FROM decisions WHERE language_score IS NOT NULL GROUP BY 1 ORDER BY 1;
+FROM decisions WHERE fingerprint = labelled('select') AND language_score IS NOT NULL GROUP BY 1 ORDER BY 1;
 
 -- row shape
 SELECT max(atom) FILTER (fullkey LIKE '%.model.layers') AS layers, max(atom) FILTER (fullkey LIKE '%.model.width') AS width,
        max(atom) FILTER (fullkey LIKE '%.model.heads') AS heads, max(atom) FILTER (fullkey LIKE '%.model.feed_forward') AS feed_forward,
        max(atom) FILTER (fullkey LIKE '%.model.context') AS context, max(atom) FILTER (fullkey LIKE '%.model.tied') AS tied
-FROM stages, json_tree(config) WHERE stage = 'pretrain';
+FROM stages, json_tree(config) WHERE fingerprint = labelled('pretrain');

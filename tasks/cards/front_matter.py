@@ -50,7 +50,7 @@ def model_front_matter(facts: dict[str, Any], language: CardLanguage, release: R
 
     task = "fill-mask" if facts["training"]["objective"] == "masked" else "text-generation"
     held_out = {row["metric"]: row["value"] for row in facts["pseudo"]} | facts["held_out"]
-    text: dict[str, Any] = {"task_type": task, "dataset_type": f"lugha-{language.code}", "dataset_split": "validation"}
+    text: dict[str, Any] = {"task_type": task, "dataset_type": f"lugha-{language.code}", "dataset_split": "test"}
     results = [
         EvalResult(
             dataset_name=f"{language.name} corpus, held-out text", metric_type=metric, metric_value=held_out[metric], **text

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tasks.cards.render import count, percent, reason, score_table, size
+from tasks.cards.render import count, percent, score_table, size
 from tasks.core.files import replacing
 
 KEPT, DROPPED, PALE, INK = "#1f6f78", "#d98032", "#c9d3d6", "#33393c"
@@ -61,7 +61,7 @@ def funnel(figure: Any, facts: dict[str, Any]) -> bool:
     left = total
     for row in rows:
         left -= row["documents"]
-        labels.append(reason(row["decision"], facts["settings"], facts["thresholds"]))
+        labels.append(row["why"])
         starts.append(left)
         widths.append(row["documents"])
         colours.append(DROPPED)

@@ -5,29 +5,12 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 TEMPLATES = Path(__file__).parent / "templates"
 DASH = "–"
 UNITS = ("kB", "MB", "GB", "TB")
-
-REASONS = {
-    "keep": "kept",
-    "forgotten": "taken out on request",
-    "contamination": "holds an item of an evaluation set",
-    "source": "its source has weight 0",
-    "empty": "has no words",
-    "language": "is in another language",
-    "language_score": "language score below {min_language_score}",
-    "language_affinity": "words of this language alone below {min_affinity}, and language score below {sure_language_score}",
-    "language_lines": "share of lines in the language below {min_line_share}",
-    "source_limit": "its source has a limit, which other documents fill",
-    "exact_duplicate": "same words as an earlier document",
-    "near_duplicate": "nearly the same words as an earlier document",
-}
-"""Decisions of select in words; those on quality are put together from the name of their threshold."""
 
 FAMILIES = {
     "qwen3": "Llama-like, as `Qwen3ForCausalLM`: rotary positions, RMSNorm, SwiGLU, query-key norm",
@@ -60,7 +43,6 @@ def render(template: str, **context: Any) -> str:
     facts = context["facts"]
     text = environment.get_template(template).render(
         **context,
-        reasons={row["decision"]: reason(row["decision"], facts["settings"], facts["thresholds"]) for row in facts["funnel"]},
         score_table=score_table(facts["scores"]),
         family=FAMILIES.get(facts["training"]["family"]),
     )
@@ -127,17 +109,6 @@ def block(text: str) -> str:
 def quoted(text: str) -> str:
     """A text from outside as a literal of Python inside a code block, whose fence it cannot close."""
     return json.dumps(" ".join(text.split()), ensure_ascii=False)
-
-
-def reason(decision: str, settings: list[dict[str, Any]], thresholds: list[dict[str, Any]]) -> str:
-    """A decision of select in words, with its threshold."""
-    values = {row["key"].rpartition(".")[2]: row["value"] for row in settings if row["stage"] == "select"}
-    values |= {row["name"]: f"{row['value']:g}" for row in thresholds}
-    if decision.startswith("quality_"):
-        threshold = decision.removeprefix("quality_")
-        kind, _, signal = threshold.partition("_")
-        return f"{signal.replace('_', ' ')} {'below' if kind == 'min' else 'above'} {values.get(threshold, DASH)}"
-    return REASONS.get(decision, decision.replace("_", " ")).format_map(defaultdict(lambda: DASH, values))
 
 
 def score_table(scores: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -22,8 +22,9 @@ from tasks.clean.boilerplate import count_lines, read_keys, repeated_lines, with
 from tasks.clean.personal import TYPES, Masks
 from tasks.clean.signs import ALL, signs
 from tasks.clean.text import tidy
+from tasks.core.artifacts import Documents
 from tasks.core.documents import SCHEMA, batches, shards, write_table
-from tasks.core.stage import Metrics, Work
+from tasks.core.stage import ANY, Metrics, Stage, Work
 
 UNBROKEN = 5000
 """Characters of a document without a line break from which on it is counted as unbroken."""
@@ -176,3 +177,14 @@ def _total(parts: Mapping[str, Metrics]) -> Metrics:
         "top": [{"site": site, "line": line[:LINE_CHARACTERS], "removed": count} for (site, line), count in top],
     }
     return {**dict(sorted(counts.items())), "masked": dict(masked), "boilerplate": boilerplate}
+
+
+CLEAN = Stage(
+    "clean",
+    clean,
+    version=2,
+    libraries=["ftfy"],
+    inputs={ANY: Documents},
+    artifact=Documents,
+    headline=lambda metrics: f"{metrics['documents']:,} documents",
+)

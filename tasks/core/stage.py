@@ -21,7 +21,7 @@ import platform
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -32,14 +32,18 @@ from filelock import FileLock
 from pydantic import BaseModel
 
 from lang_configs.schema import Runtime
+from tasks.core.artifacts import Artifact
 from tasks.core.engines import Engine, Inline
 from tasks.core.errors import StageError
 from tasks.core.files import MANIFEST, regular_files, sha256, sync_folder, write_atomically
 from tasks.core.memory import peak_memory
 
+ANY = "*"
+"""Role of inputs whose number and names are the run's."""
 UNITS = ".units"
 CACHE = ".cache"
 Metrics = dict[str, Any]
+Manifest = dict[str, Any]
 Progress = Callable[[float, float, str], None]
 StageFunction = Callable[[Mapping[str, Path], Any, Path, "Work"], Metrics]
 
@@ -83,13 +87,29 @@ def _unit(function: Callable[[Any, Path], Metrics], out: Path, named: tuple[str,
 
 @dataclass(frozen=True)
 class Stage:
-    """One box of the DAG. Raise `version` by hand whenever the output changes for the same inputs and config."""
+    """One box of the DAG, declared beside its function: all that differs from stage to stage.
+
+    Raise `version` by hand whenever the output changes for the same inputs and config.
+    """
 
     name: str
     function: StageFunction
     version: int = 1
+    _: KW_ONLY
     libraries: Sequence[str] = ()
     """Distributions whose version changes the bytes written; they are part of the fingerprint."""
+    inputs: Mapping[str, type[Artifact]] = field(default_factory=lambda: {ANY: Artifact})
+    """Role -> type of what is read; under `ANY` the type of all that stands under another name."""
+    artifact: type[Artifact] = Artifact
+    """What is published."""
+    outside: Callable[[Any], str] = lambda config: ""
+    """What identifies the input from outside the workspace that the config points at: a digest of files."""
+    headline: Callable[[Metrics], str] = lambda metrics: ""
+    """The most telling number in words, for the line on the terminal."""
+    tables: Mapping[str, str] = field(default_factory=dict)
+    """What is added to the ledger beside the manifest: table -> Parquet file of the output."""
+    alone: bool = False
+    """One at a time on this machine: two trainings would share the memory of one GPU and the cores of one CPU."""
 
 
 @dataclass(frozen=True)
@@ -100,10 +120,10 @@ class Output:
     fingerprint: str
     folder: Path
 
-    def manifest(self) -> dict[str, Any] | None:
+    def manifest(self) -> Manifest | None:
         """The manifest if the stage is done and each of its files still has its size, else None."""
         try:
-            manifest: dict[str, Any] = json.loads((self.folder / MANIFEST).read_text())
+            manifest: Manifest = json.loads((self.folder / MANIFEST).read_text())
             for entry in manifest["files"]:
                 if (self.folder / entry["path"]).stat().st_size != entry["bytes"]:
                     return None
@@ -112,69 +132,118 @@ class Output:
         return manifest
 
 
-def describe(
-    stage: Stage, workspace: Path, language: str, config: BaseModel, inputs: Mapping[str, Output], external: str = ""
-) -> Output:
-    """Where the output of `stage` is or will be.
+@dataclass(frozen=True)
+class Result(Output):
+    """An output under its label in a run, and what came of it."""
 
-    `external` identifies input from outside the workspace (a digest of files, a snapshot name).
+    label: str
+    artifact: type[Artifact]
+    record: Manifest | None = field(repr=False)
+    """The manifest; None: not made yet (a plan)."""
+    reused: bool
+    headline: str = ""
+
+    @property
+    def metrics(self) -> Metrics:
+        """What the stage counted and measured; empty where it has not run."""
+        return self.record["metrics"] if self.record else {}
+
+
+@dataclass(frozen=True)
+class Step:
+    """A stage that a run is asked for: its config, its inputs by role, and the label under which the run holds the result.
+
+    Several steps of a run may be of one stage (`pretrain`, `pretrain.teacher`). `external` identifies input from outside
+    the workspace that only the run knows, such as the name of a snapshot. Raises TypeError when the inputs are not those
+    that the stage declares.
     """
+
+    stage: Stage
+    config: BaseModel
+    inputs: Mapping[str, Output] = field(default_factory=dict)
+    external: str = ""
+    label: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "label", self.label or self.stage.name)
+        declared = self.stage.inputs
+        if missing := [role for role in declared if role != ANY and role not in self.inputs]:
+            raise TypeError(f"{self.label}: {self.stage.name} reads {', '.join(declared)}; there is no {missing[0]}")
+        for role, given in self.inputs.items():
+            wanted = declared.get(role, declared.get(ANY))
+            if wanted is None or (isinstance(given, Result) and not issubclass(given.artifact, wanted)):
+                raise TypeError(f"{self.label}: {self.stage.name} does not read {given.stage} as {role}")
+
+
+def describe(step: Step, workspace: Path, language: str) -> Output:
+    """Where the output of a step is or will be: its folder is named by all that decides its bytes."""
+    stage = step.stage
     key = {
         "stage": stage.name,
         "version": stage.version,
-        "config": config.model_dump(mode="json"),
-        "inputs": {name: output.fingerprint for name, output in sorted(inputs.items())},
+        "config": step.config.model_dump(mode="json"),
+        "inputs": {name: output.fingerprint for name, output in sorted(step.inputs.items())},
         "libraries": {name: version(name) for name in stage.libraries},
-        "external": external,
+        "external": step.external or stage.outside(step.config),
     }
     digest = hashlib.blake2b(json.dumps(key, sort_keys=True, ensure_ascii=False).encode(), digest_size=10).hexdigest()
     return Output(stage.name, digest, workspace / language / stage.name / digest)
 
 
-def execute(
-    stage: Stage, output: Output, config: BaseModel, inputs: Mapping[str, Output], work: Work, language: str
-) -> tuple[dict[str, Any], bool]:
-    """Run `stage` unless it is done; return its manifest and whether it was reused.
+def result(step: Step, output: Output, manifest: Manifest | None, reused: bool) -> Result:
+    """The result of a step whose output is described."""
+    headline = step.stage.headline(manifest["metrics"]) if manifest else ""
+    return Result(output.stage, output.fingerprint, output.folder, step.label, step.stage.artifact, manifest, reused, headline)
+
+
+def execute(step: Step, workspace: Path, language: str, work: Work) -> Result:
+    """Run a step unless it is done.
 
     Two processes that want the same output wait for each other; the lock dies with its holder.
     """
+    output = describe(step, workspace, language)
     if manifest := output.manifest():
-        return manifest, True
+        return result(step, output, manifest, reused=True)
     locks = output.folder.parent / ".locks"
     locks.mkdir(parents=True, exist_ok=True)
     with FileLock(locks / f"{output.fingerprint}.lock"):
         if manifest := output.manifest():
-            return manifest, True
+            return result(step, output, manifest, reused=True)
         if output.folder.exists():  # published once, damaged since
             shutil.rmtree(output.folder)
-        partial_folder = output.folder.with_name(f".{output.fingerprint}.partial")
-        partial_folder.mkdir(exist_ok=True)
-        started = datetime.now(UTC)
-        clock = time.monotonic()
-        with _disk_full_explained(partial_folder):
-            folders = {name: upstream.folder for name, upstream in inputs.items()}
-            metrics = stage.function(folders, config, partial_folder, replace(work, cache=output.folder.parent / CACHE))
-            manifest = {
-                "stage": stage.name,
-                "fingerprint": output.fingerprint,
-                "version": stage.version,
-                "language": language,
-                "config": config.model_dump(mode="json"),
-                "inputs": {name: {"stage": up.stage, "fingerprint": up.fingerprint} for name, up in inputs.items()},
-                "files": [_file_entry(path, partial_folder) for path in regular_files(partial_folder)],
-                "metrics": metrics,
-                "libraries": {name: version(name) for name in stage.libraries},
-                "python": platform.python_version(),
-                "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-                "started": started.isoformat(timespec="seconds"),
-                "seconds": round(time.monotonic() - clock, 3),
-                "peak_memory_bytes": peak_memory(),
-            }
-            write_atomically(partial_folder / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False).encode())
-            os.replace(partial_folder, output.folder)
-            sync_folder(output.folder.parent)
-            _remove_hidden(output.folder)
-        return manifest, False
+        return result(step, output, _publish(step, output, language, work), reused=False)
+
+
+def _publish(step: Step, output: Output, language: str, work: Work) -> Manifest:
+    """Run the stage's function in a folder beside the output, and move that there when all is written."""
+    partial_folder = output.folder.with_name(f".{output.fingerprint}.partial")
+    partial_folder.mkdir(exist_ok=True)
+    stage, started, clock = step.stage, datetime.now(UTC), time.monotonic()
+    with _disk_full_explained(partial_folder):
+        folders = {name: upstream.folder for name, upstream in step.inputs.items()}
+        metrics = stage.function(folders, step.config, partial_folder, replace(work, cache=output.folder.parent / CACHE))
+        manifest = {
+            "stage": stage.name,
+            "fingerprint": output.fingerprint,
+            "version": stage.version,
+            "language": language,
+            "config": step.config.model_dump(mode="json"),
+            "inputs": {name: {"stage": up.stage, "fingerprint": up.fingerprint} for name, up in step.inputs.items()},
+            "files": [_file_entry(path, partial_folder) for path in regular_files(partial_folder)],
+            "metrics": metrics,
+            "tables": dict(stage.tables),
+            "libraries": {name: version(name) for name in stage.libraries},
+            "python": platform.python_version(),
+            "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+            "started": started.isoformat(timespec="seconds"),
+            "seconds": round(time.monotonic() - clock, 3),
+            "peak_memory_bytes": peak_memory(),
+        }
+        write_atomically(partial_folder / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False).encode())
+        os.replace(partial_folder, output.folder)
+        sync_folder(output.folder.parent)
+        _remove_hidden(output.folder)
+    return manifest
 
 
 def _remove_hidden(folder: Path) -> None:

@@ -14,9 +14,10 @@ from typing import Any
 import xxhash
 
 from lang_configs.sources import FilesSource, Source, StarterSource, WarcSource, WebSource
+from tasks.core.artifacts import Documents
 from tasks.core.documents import Document, ShardWriter
 from tasks.core.errors import StageError
-from tasks.core.stage import Metrics, Work
+from tasks.core.stage import Metrics, Stage, Work
 from tasks.crawl.sources import files, warc
 from tasks.net.link import refuse_offline
 
@@ -129,3 +130,13 @@ def _with_progress(documents: Iterator[Document], work: Work) -> Iterator[Docume
         if number % 50 == 0:
             work.progress(number, 0, "documents")
         yield document
+
+
+CRAWL = Stage(
+    "crawl",
+    crawl,
+    version=3,
+    inputs={},
+    artifact=Documents,
+    headline=lambda metrics: f"{metrics['written']:,} documents written",
+)

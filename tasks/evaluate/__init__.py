@@ -12,10 +12,11 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from lang_configs.schema import Evaluate
+from tasks.core.artifacts import Corpus, Model, Scores, TokenFiles, Tokenizer
 from tasks.core.documents import batches
 from tasks.core.errors import StageError
 from tasks.core.files import write_atomically
-from tasks.core.stage import Metrics, Work
+from tasks.core.stage import Metrics, Stage, Work
 from tasks.evaluate.bits_per_byte import held_out, read_validation
 from tasks.evaluate.classification import classify
 from tasks.evaluate.filling import fill, gaps
@@ -72,7 +73,7 @@ def evaluate(inputs: Mapping[str, Path], config: EvaluateConfig, out: Path, work
     tasks = {split.task: done[f"task-{split.task}"] for split in splits}
     metrics = {
         **{key: held.get(key) for keys in MEASURES.values() for key in keys},
-        **{key: held[key] for key in ("objective", "validation_documents", "validation_bytes")},
+        **{key: held[key] for key in ("objective", "test_documents", "test_bytes")},
         "scores": [score for result in tasks.values() for score in result["scores"]],
         "skipped": skipped,
         **samples,
@@ -98,7 +99,7 @@ def _splits(data: EvaluationData, corpus: Path) -> tuple[list[Split], list[dict[
 def _held_out(inputs: Mapping[str, Path], config: EvaluateConfig, work: Work) -> Metrics:
     validation = read_validation(inputs["tokens"])
     sizes, words = [], 0
-    for shard in sorted(inputs["corpus"].glob("validation-*.parquet")):
+    for shard in sorted(Corpus(inputs["corpus"]).folder.glob("test-*.parquet")):
         for batch in batches(shard, ["text", "bytes"]):
             sizes += batch.column("bytes").to_pylist()
             words += sum(len(text.split()) for text in batch.column("text").to_pylist())
@@ -117,7 +118,7 @@ def _held_out(inputs: Mapping[str, Path], config: EvaluateConfig, work: Work) ->
     if config.masking is not None:
         together = masked_prediction(model, validation, mask, config.masking, work.progress)
         details["masked_loss"] = together["details"]
-    read = {"validation_documents": len(sizes), "validation_bytes": sum(sizes)}
+    read = {"test_documents": len(sizes), "test_bytes": sum(sizes)}
     return {"objective": "masked", **read, **pseudo, **together, "details": details}
 
 
@@ -145,7 +146,7 @@ def _samples(inputs: Mapping[str, Path], rule: Evaluate) -> Metrics:
 
 
 def _validation_texts(corpus: Path) -> Iterator[str]:
-    for shard in sorted(corpus.glob("validation-*.parquet")):
+    for shard in sorted(corpus.glob("test-*.parquet")):
         for batch in batches(shard, ["text"], rows=64):
             yield from batch.column("text").to_pylist()
 
@@ -161,3 +162,21 @@ def _rounded(value: Any) -> Any:
 
 def _json(value: Any) -> bytes:
     return json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n"
+
+
+def _headline(metrics: Metrics) -> str:
+    if metrics["objective"] == "masked":
+        return f"{metrics['pseudo_perplexity']:,.4g} pseudo-perplexity on held-out text"
+    return f"{metrics['bits_per_byte']:,.4g} bits per byte on held-out text"
+
+
+EVALUATE = Stage(
+    "evaluate",
+    evaluate,
+    version=3,
+    libraries=["transformers", "scikit-learn"],
+    inputs={"pretrain": Model, "tokenizer": Tokenizer, "tokens": TokenFiles, "corpus": Corpus},
+    artifact=Scores,
+    outside=lambda config: config.data.digest(),
+    headline=_headline,
+)

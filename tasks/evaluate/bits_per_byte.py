@@ -47,8 +47,8 @@ def held_out(model: Any, validation: Validation, words: int, bootstrap: int, pro
         "bits_per_byte_high": high,
         "perplexity_per_token": perplexity(nats.sum() / tokens),
         "perplexity_per_word": perplexity(nats.sum() / max(words, 1)),
-        "validation_documents": len(sizes),
-        "validation_bytes": int(sizes.sum()),
+        "test_documents": len(sizes),
+        "test_bytes": int(sizes.sum()),
         "details": {
             "tokens": tokens,
             "words": words,
@@ -65,8 +65,8 @@ def read_validation(folder: Path) -> Validation:
     """The validation documents of a folder of token files, by memory map; raises StageError when they do not fit together."""
     try:
         meta = json.loads((folder / "meta.json").read_text())
-        tokens = np.memmap(folder / "validation.bin", np.dtype(meta["dtype"]).newbyteorder("<"), "r")
-        offsets, sizes = np.load(folder / "validation.offsets.npy"), np.load(folder / "validation.bytes.npy")
+        tokens = np.memmap(folder / "test.bin", np.dtype(meta["dtype"]).newbyteorder("<"), "r")
+        offsets, sizes = np.load(folder / "test.offsets.npy"), np.load(folder / "test.bytes.npy")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StageError(f"{folder}: the validation tokens cannot be read: {error}; run the stage tokens again") from error
     if len(offsets) != len(sizes) + 1 or offsets[-1] != len(tokens):

@@ -78,7 +78,7 @@ def _published(entry: EvaluationSet, data: EvaluationData) -> Split:
 def _sections(entry: EvaluationSet, corpus: Path) -> Split:
     """Paragraphs of a site's pages, labelled by section: training documents to learn from, validation documents to test."""
     train = _sample(_paragraphs(entry, corpus, "train"), MOST_TRAIN)
-    found = _sample(_paragraphs(entry, corpus, "validation"), MOST_TEST)
+    found = _sample(_paragraphs(entry, corpus, "test"), MOST_TEST)
     if not train and not found:
         raise Unavailable(f"the corpus has no document of source {entry.source} below a section")
     labels, texts = {item.label for item in train}, {item.text for item in train}

@@ -7,7 +7,7 @@ so readers take the same lock for the time of their query. No stage knows of it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,16 +15,11 @@ from typing import Any
 from filelock import FileLock
 
 from tasks.core.files import MANIFEST
+from tasks.pretrain.emissions import GRIDS, WORLD
 
 LEDGER = "ledger.duckdb"
 RUNS = "runs"
 """Folder of a language in the workspace that holds one JSON file per run."""
-
-HELD_OUT = (
-    *("bits_per_byte", "perplexity_per_token", "perplexity_per_word"),
-    *("pseudo_perplexity", "pseudo_bits_per_byte", "masked_loss", "masked_accuracy"),
-)
-"""Measures of held-out text: the first three of causal models, the others of masked ones."""
 
 
 def record(workspace: Path, folders: Iterable[Path], runs: Iterable[Path] = ()) -> None:
@@ -74,22 +69,25 @@ def query(workspace: Path, statement: str, parameters: dict[str, Any] | None = N
 
 
 @contextmanager
-def in_memory(folders: Iterable[Path]) -> Iterator[Any]:
-    """A ledger of just these stage folders, taken for one complete run: the same tables and views, for cards."""
+def in_memory(folders: Mapping[str, Path]) -> Iterator[Any]:
+    """A ledger of just these stage folders, by the labels that one complete run gave them, for cards.
+
+    It has the same tables and views, and the macro `labelled(label)`: the fingerprint of what stands under a label.
+    """
     import duckdb
 
     with duckdb.connect() as database:
         _create(database)
-        for position, folder in enumerate(folders):
+        database.execute(
+            "CREATE MACRO labelled(wanted) AS (SELECT any_value(fingerprint) FROM run_stages WHERE label = wanted)"
+        )
+        for position, (label, folder) in enumerate(folders.items()):
             manifest = _add_stage(database, folder)
-            database.execute(
-                "INSERT INTO run_stages VALUES ('this', ?, ?, ?, false)", [position, manifest["stage"], manifest["fingerprint"]]
-            )
-            language = manifest["language"]
+            values = [position, label, manifest["stage"], manifest["fingerprint"]]
+            database.execute("INSERT INTO run_stages VALUES ('this', ?, ?, ?, ?, false)", values)
             if position == 0:
-                database.execute(
-                    "INSERT INTO runs VALUES ('this', ?, NULL, NULL, now()::TIMESTAMP, 0, 'completed', NULL, 0, 0)", [language]
-                )
+                statement = "INSERT INTO runs VALUES ('this', ?, NULL, NULL, now()::TIMESTAMP, 0, 'completed', NULL, 0, 0)"
+                database.execute(statement, [manifest["language"]])
         yield database
 
 
@@ -112,41 +110,51 @@ def _open(workspace: Path, read_only: bool = False) -> Iterator[Any]:
 
 def _create(database: Any) -> None:
     database.execute((Path(__file__).parent / "ledger.sql").read_text(encoding="utf-8"))
+    for country, grid in [(None, WORLD), *GRIDS.items()]:
+        database.execute("INSERT INTO grids VALUES (?, ?, ?, ?)", [country, grid.name, grid.grams, grid.year])
 
 
 def _add_stage(database: Any, folder: Path) -> dict[str, Any]:
     manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
-    fingerprint, stage = manifest["fingerprint"], manifest["stage"]
-    for table in (
-        "stages",
-        "files",
-        "sources",
-        "decisions",
-        "dates",
-        "tokenizers",
-        "training",
-        "energy",
-        "evaluations",
-        "releases",
-    ):
-        database.execute(f"DELETE FROM {table} WHERE fingerprint = ?", [fingerprint])
-    files = manifest["files"]
+    fingerprint, files, tables = manifest["fingerprint"], manifest["files"], manifest.get("tables", {})
+    known = _columns(database)
+    for table in ("stages", "files", *(name for name in tables if name in known)):
+        database.execute(f'DELETE FROM "{table}" WHERE fingerprint = ?', [fingerprint])
     database.execute(
         "INSERT INTO stages VALUES (?, ?, ?, ?, ?::TIMESTAMPTZ AT TIME ZONE 'UTC', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
-            manifest["language"], stage, fingerprint, manifest["version"], manifest["started"], manifest["seconds"],
-            manifest["peak_memory_bytes"], len(files), sum(entry["bytes"] for entry in files),
+            *(manifest[key] for key in ("language", "stage", "fingerprint", "version", "started", "seconds")),
+            *(manifest["peak_memory_bytes"], len(files), sum(entry["bytes"] for entry in files)),
             sum(entry.get("rows", 0) for entry in files),
             *(json.dumps(manifest[key]) for key in ("config", "inputs", "metrics", "libraries")),
             manifest["machine"],
         ],
-    )  # fmt: skip
+    )
     for entry in files:
         values = [fingerprint, entry["path"], entry["bytes"], entry.get("rows"), entry["sha256"]]
         database.execute("INSERT INTO files VALUES (?, ?, ?, ?, ?)", values)
-    if adder := _DETAILS.get(stage):
-        adder(database, folder, manifest)
+    for table, file in tables.items():
+        _add_rows(database, table, known.get(table), fingerprint, folder / file)
     return manifest
+
+
+def _columns(database: Any) -> dict[str, set[str]]:
+    """The columns of every table."""
+    found: dict[str, set[str]] = {}
+    for table, column in database.execute("SELECT table_name, column_name FROM duckdb_columns()").fetchall():
+        found.setdefault(table, set()).add(column)
+    return found
+
+
+def _add_rows(database: Any, table: str, known: set[str] | None, fingerprint: str, file: Path) -> None:
+    """Add the rows of a Parquet file to a table: the columns that the table has, or all where it is new."""
+    import pyarrow.parquet as pq
+
+    columns = [name for name in pq.read_schema(file).names if known is None or name in known]
+    chosen = ", ".join(f'"{name}"' for name in columns)
+    statement = f"SELECT $fingerprint AS fingerprint, {chosen} FROM read_parquet($file)"
+    target = f'CREATE TABLE "{table}" AS' if known is None else f'INSERT INTO "{table}" BY NAME'
+    database.execute(f"{target} {statement}", {"fingerprint": fingerprint, "file": str(file)})
 
 
 def _add_run(database: Any, path: Path) -> None:
@@ -164,90 +172,5 @@ def _add_run(database: Any, path: Path) -> None:
         ],
     )
     for position, entry in enumerate(stages):
-        values = [run["run"], position, entry["stage"], entry["fingerprint"], entry["reused"]]
-        database.execute("INSERT INTO run_stages VALUES (?, ?, ?, ?, ?)", values)
-
-
-def _add_source(database: Any, folder: Path, manifest: dict[str, Any]) -> None:
-    name = manifest["config"]["name"]
-    for outcome, count in manifest["metrics"].items():
-        if not isinstance(count, int):  # e.g. which crawl a refresh began with
-            continue
-        values = [manifest["fingerprint"], manifest["language"], name, outcome, count]
-        database.execute("INSERT INTO sources VALUES (?, ?, ?, ?, ?)", values)
-
-
-def _add_decisions(database: Any, folder: Path, manifest: dict[str, Any]) -> None:
-    columns = (
-        "id, source, license, url, bytes, words, language, language_score, duplicate_of, jaccard, copies, item, coverage,"
-        " decision, split, weight"
-    )
-    database.execute(
-        f"INSERT INTO decisions SELECT ?, {columns} FROM read_parquet(?)",
-        [manifest["fingerprint"], str(folder / "decisions.parquet")],
-    )
-
-
-def _add_dates(database: Any, folder: Path, manifest: dict[str, Any]) -> None:
-    database.execute(
-        "INSERT INTO dates SELECT ?, ?, source, count(*), min(fetched_at) AT TIME ZONE 'UTC',"
-        " max(fetched_at) AT TIME ZONE 'UTC', count(published_at), quantile_disc(published_at, 0.01) AT TIME ZONE 'UTC',"
-        " quantile_disc(published_at, 0.99) AT TIME ZONE 'UTC' FROM read_parquet(?) GROUP BY source ORDER BY source",
-        [manifest["fingerprint"], manifest["language"], str(folder / "*.parquet")],
-    )
-
-
-def _add_tokenizer(database: Any, folder: Path, manifest: dict[str, Any]) -> None:
-    metrics = manifest["metrics"]
-    values = [metrics.get(key) for key in ("type", "vocab_size", "fertility", "bytes_per_token")]
-    database.execute(
-        "INSERT INTO tokenizers VALUES (?, ?, ?, ?, ?, ?)", [manifest["fingerprint"], manifest["language"], *values]
-    )
-
-
-def _add_training(database: Any, folder: Path, manifest: dict[str, Any]) -> None:
-    database.execute(
-        "INSERT INTO training BY NAME SELECT ? AS fingerprint, ? AS language, * FROM read_parquet(?)",
-        [manifest["fingerprint"], manifest["language"], str(folder / "metrics.parquet")],
-    )
-    names = ("kwh", "energy", "mfu", "country", "grid", "grid_grams_per_kwh", "co2_grams", "cost", "currency")
-    values = [manifest["metrics"].get(name) for name in names]
-    database.execute(
-        "INSERT INTO energy VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", [manifest["fingerprint"], manifest["language"], *values]
-    )
-
-
-def _add_evaluations(database: Any, folder: Path, manifest: dict[str, Any]) -> None:
-    metrics, key = manifest["metrics"], [manifest["fingerprint"], manifest["language"]]
-    rows = []
-    for name in HELD_OUT:
-        if metrics.get(name) is not None:
-            low, high = metrics.get(f"{name}_low"), metrics.get(f"{name}_high")
-            documents = metrics["pseudo_documents" if name.startswith("pseudo") else "validation_documents"]
-            rows.append(["held-out text", name, "model", metrics[name], low, high, documents, None])
-    names = ("task", "metric", "system", "value", "low", "high", "n", "seeds")
-    rows += [[score.get(name) for name in names] for score in metrics["scores"]]
-    for row in rows:
-        database.execute("INSERT INTO evaluations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", key + row)
-
-
-def _add_release(database: Any, folder: Path, manifest: dict[str, Any]) -> None:
-    files = manifest["files"]
-    database.execute(
-        "INSERT INTO releases VALUES (?, ?, ?, ?::TIMESTAMPTZ AT TIME ZONE 'UTC', ?, ?)",
-        [
-            manifest["fingerprint"], manifest["language"], manifest["config"]["version"], manifest["started"], len(files),
-            sum(entry["bytes"] for entry in files),
-        ],
-    )  # fmt: skip
-
-
-_DETAILS = {
-    "crawl": _add_source,
-    "select": _add_decisions,
-    "corpus": _add_dates,
-    "tokenizer": _add_tokenizer,
-    "pretrain": _add_training,
-    "evaluate": _add_evaluations,
-    "release": _add_release,
-}
+        values = [run["run"], position, *(entry[key] for key in ("label", "stage", "fingerprint", "reused"))]
+        database.execute("INSERT INTO run_stages VALUES (?, ?, ?, ?, ?, ?)", values)

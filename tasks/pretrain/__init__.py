@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from lang_configs.training import Pretrain
+from tasks.core.artifacts import Model, TokenFiles, Tokenizer
 from tasks.core.errors import StageError
-from tasks.core.stage import Work
+from tasks.core.stage import Stage, Work
 from tasks.pretrain.emissions import footprint
 from tasks.pretrain.hardware import environment, process_count
 
@@ -148,3 +149,16 @@ def _explain(code: int, words: str) -> str:
     if code < 0:
         return f"training died of {signal.Signals(-code).name}: {words or 'no words'}"
     return f"training failed: {words or f'exit code {code} without a word'}"
+
+
+PRETRAIN = Stage(
+    "pretrain",
+    pretrain,
+    version=6,
+    libraries=["torch"],
+    inputs={"tokens": TokenFiles, "tokenizer": Tokenizer},
+    artifact=Model,
+    headline=lambda metrics: f"{metrics['tokens']:,} tokens trained on",
+    tables={"training": "metrics.parquet"},
+    alone=True,
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,50 +11,71 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
 from lang_configs.schema import Quality, Select
+from tasks.annotate.annotator import Judged
 from tasks.annotate.language.confusion import UNMEASURED_SCORE
-from tasks.core.documents import shards, write_table
+from tasks.core.artifacts import SPLITS, Annotations, Decisions, Documents
+from tasks.core.documents import write_table
 from tasks.core.errors import StageError
-from tasks.core.stage import Metrics, Work
+from tasks.core.stage import ANY, Metrics, Stage, Work
 from tasks.select.forgotten import BlockList
-from tasks.select.thresholds import AFFINITY_WORDS, RATIO_WORDS, Threshold, resolve
+from tasks.select.rules import faults, in_words
+from tasks.select.thresholds import Threshold, resolve
 
-LEAST_VALIDATION_BYTES = 20_000
-"""A validation set smaller than this says little; a small corpus gives up to 15 % of its text for it."""
+LEAST_HELD_OUT_BYTES = 20_000
+"""A held-out set smaller than this says little; a small corpus gives up to `MOST_OF_LITTLE` of its text for each of the two."""
+MOST_OF_LITTLE = 0.1
 
 
 class SelectConfig(BaseModel):
-    """The language, the thresholds on its quality signals, the rules of the decision and the split, and the block list.
+    """The language, what was annotated and the rules on it, the thresholds on quality, the split, and the block list.
 
-    The block list counts as input from outside: give its digest to `describe` as `external`.
+    The block list counts as input from outside: the stage's `outside` is its digest.
     """
 
     model_config = ConfigDict(frozen=True)
     label: str
+    annotations: tuple[Judged, ...]
     quality: Quality
     rule: Select
     forgotten: BlockList = Field(BlockList(), exclude=True)
+
+    def values(self, thresholds: list[Threshold]) -> dict[str, Any]:
+        """What the rules and the query name with a $."""
+        stated = self.rule.model_dump(exclude={"sources", "source_bytes", "rehydration"})
+        if stated["min_language_score"] is None:
+            stated["min_language_score"] = UNMEASURED_SCORE
+        stated |= {"label": self.label, "least_bytes": LEAST_HELD_OUT_BYTES, "most_of_little": MOST_OF_LITTLE}
+        measured = {threshold.name: threshold.value for threshold in thresholds}
+        return stated | measured | {name: value for judged in self.annotations for name, value in judged.values.items()}
 
 
 def select(inputs: Mapping[str, Path], config: SelectConfig, out: Path, work: Work) -> Metrics:
     """Write `decisions.parquet`: one row per document of `inputs["clean"]`, in their order.
 
-    `decision` is `keep` or the reason that drops it, `split` train or validation, `weight` how often it is used in training;
-    the signals it was judged by stand beside it. The metrics hold the thresholds and how they were found. The other inputs
-    are the annotations `language`, `quality`, `duplicates` and `contamination`. Raises StageError when no document is left.
+    `decision` is `keep` or the reason that drops it, `split` train, validation or test, `weight` how often it is used in
+    training; the signals it was judged by stand beside it. The metrics hold the thresholds and how they were found, and every
+    decision that there can be in order and in words. The other inputs are the annotations. Raises StageError when no document
+    is left.
     """
-    if not shards(inputs["clean"]):
+    if not Documents(inputs["clean"]).shards():
         raise StageError("select: there are no documents; look at the counts of the crawl with `lugha stats`")
     work.progress(0, 1, "queries")
     table, thresholds = decide(inputs, config)
-    write_table(table, out / "decisions.parquet")
-    metrics = _summary(table) | {"thresholds": [threshold._asdict() for threshold in thresholds]}
+    write_table(table, Decisions(out).table)
+    metrics = _summary(table) | {
+        "thresholds": [threshold._asdict() for threshold in thresholds],
+        "rules": in_words(config.annotations, config.values(thresholds)),
+    }
     if not metrics["kept"]:
         worst = ", ".join(f"{row['decision']} {row['documents']}" for row in metrics["decisions"][:3])
         raise StageError(
             f"select: all {metrics['documents']} documents were dropped ({worst}); check language, script and thresholds"
         )
-    if not metrics["splits"].get("validation") or not metrics["splits"].get("train"):
-        raise StageError(f"select: {metrics['kept']} documents kept are too few for a train and a validation set; add text")
+    if lacking := [split for split in SPLITS if not metrics["splits"].get(split)]:
+        raise StageError(
+            f"select: {metrics['kept']} documents kept are too few for a train, a validation and a test set"
+            f" ({', '.join(lacking)} empty); add text"
+        )
     work.progress(1, 1, "queries")
     return metrics
 
@@ -62,19 +84,12 @@ def decide(inputs: Mapping[str, Path], config: SelectConfig) -> tuple[pa.Table, 
     """The decisions as a table, in the order of the documents, and the thresholds on quality that they were made with."""
     import duckdb
 
-    names = [path.name for path in shards(inputs["clean"])]
+    names = [path.name for path in Documents(inputs["clean"]).shards()]
     with duckdb.connect() as database:
-        for name in ("clean", "language", "quality", "duplicates", "contamination"):
-            files = [str(inputs[name] / shard) for shard in names]
-            view = "documents" if name == "clean" else name
-            columns = "id, source, license, url, title, bytes, file_row_number AS row, filename" if name == "clean" else "*"
-            options = ", file_row_number = true, filename = true" if name == "clean" else ""
-            database.execute(f"CREATE TEMP TABLE {view} AS SELECT {columns} FROM read_parquet({files!r}{options})")
-        database.execute("ALTER TABLE documents ADD COLUMN position BIGINT")
-        database.execute(
-            "UPDATE documents SET position = numbered.n FROM (SELECT id, row_number() OVER (ORDER BY filename, row) AS n"
-            " FROM documents) numbered WHERE documents.id = numbered.id"
-        )
+        _load_documents(database, inputs["clean"], names)
+        for judged in config.annotations:
+            files = [str(Annotations(inputs[judged.name]).shard(name)) for name in names]
+            database.execute(f'CREATE TEMP TABLE "{judged.name}" AS SELECT * FROM read_parquet({files!r})')
         for table, columns, entries in (
             ("source_weights", "source VARCHAR, weight DOUBLE", config.rule.sources),
             ("source_bytes", "source VARCHAR, bytes BIGINT", config.rule.source_bytes),
@@ -85,9 +100,44 @@ def decide(inputs: Mapping[str, Path], config: SelectConfig) -> tuple[pa.Table, 
                 database.execute(f"INSERT INTO {table} VALUES (?, ?)", [key, value])
         database.register("blocked", _blocked(database, config.forgotten))
         database.execute("CREATE TEMP TABLE forgotten AS SELECT id FROM blocked")
-        statement = (Path(__file__).parent / "select.sql").read_text(encoding="utf-8")
         thresholds = resolve(database, config.quality, config.label)
-        return database.sql(statement, params=_parameters(config, thresholds)).to_arrow_table(), thresholds
+        statement = _statement(config)
+        named = set(re.findall(r"\$(\w+)", statement))
+        values = {name: value for name, value in config.values(thresholds).items() if name in named}
+        return database.sql(statement, params=values).to_arrow_table(), thresholds
+
+
+def _load_documents(database: Any, folder: Path, names: list[str]) -> None:
+    files = [str(Documents(folder).shard(name)) for name in names]
+    database.execute(
+        "CREATE TEMP TABLE documents AS SELECT id, source, license, url, title, bytes, file_row_number AS row, filename"
+        f" FROM read_parquet({files!r}, file_row_number = true, filename = true)"
+    )
+    database.execute("ALTER TABLE documents ADD COLUMN position BIGINT")
+    database.execute(
+        "UPDATE documents SET position = numbered.n FROM (SELECT id, row_number() OVER (ORDER BY filename, row) AS n"
+        " FROM documents) numbered WHERE documents.id = numbered.id"
+    )
+
+
+def _statement(config: SelectConfig) -> str:
+    """`select.sql` with the columns and rules of the annotations."""
+    columns = []
+    for judged in config.annotations:
+        if judged.columns is None:
+            columns.append(f'"{judged.name}".* EXCLUDE (id)')
+        else:
+            columns += [f'"{judged.name}"."{column}" AS "{name}"' for name, column in judged.columns.items()]
+    parts = {
+        "columns": ",\n           ".join(columns),
+        "joins": "\n    ".join(f'JOIN "{judged.name}" USING (id)' for judged in config.annotations),
+        "faults": faults(config.annotations),
+    }
+    statement = (Path(__file__).parent / "select.sql").read_text(encoding="utf-8")
+    code = "\n".join(line for line in statement.splitlines() if not line.startswith("--"))
+    for name, part in parts.items():
+        code = code.replace(f"{{{name}}}", part)
+    return code
 
 
 def _blocked(database: Any, forgotten: BlockList) -> pa.Table:
@@ -98,24 +148,6 @@ def _blocked(database: Any, forgotten: BlockList) -> pa.Table:
             rows = zip(batch.column("id").to_pylist(), batch.column("url").to_pylist(), strict=True)
             found += [identity for identity, url in rows if forgotten.find(identity, url)]
     return pa.table({"id": pa.array(found, pa.binary())})
-
-
-def _parameters(config: SelectConfig, thresholds: list[Threshold]) -> dict[str, Any]:
-    score = config.rule.min_language_score
-    return {
-        **{threshold.name: threshold.value for threshold in thresholds},
-        "affinity_words": AFFINITY_WORDS,
-        "ratio_words": RATIO_WORDS,
-        "label": config.label,
-        "min_language_score": UNMEASURED_SCORE if score is None else score,
-        "min_affinity": config.rule.min_affinity,
-        "sure_language_score": config.rule.sure_language_score,
-        "min_line_share": config.rule.min_line_share,
-        "validation": config.rule.validation,
-        "validation_bytes": config.rule.validation_bytes,
-        "least_bytes": LEAST_VALIDATION_BYTES,
-        "seed": config.rule.seed,
-    }
 
 
 def _summary(table: pa.Table) -> Metrics:
@@ -135,3 +167,15 @@ def _summary(table: pa.Table) -> Metrics:
         "decisions": [{"decision": row[0], "documents": row[1], "bytes": row[2]} for row in rows],
         "splits": {row[0]: {"documents": row[1], "bytes": row[2]} for row in splits},
     }
+
+
+SELECT = Stage(
+    "select",
+    select,
+    version=4,
+    inputs={"clean": Documents, ANY: Annotations},
+    artifact=Decisions,
+    outside=lambda config: config.forgotten.digest(),
+    headline=lambda metrics: f"{metrics['kept']:,} documents kept",
+    tables={"decisions": "decisions.parquet"},
+)

@@ -18,13 +18,6 @@ LEAST_DOCUMENTS = 500
 """From so many reference documents on a quantile is used; with fewer the loose bound holds."""
 COMMON = {"max_single_letter_words": (0.9, 2.0)}
 """Junk that can be more than the tail: one large collection has 4 % of letter-spaced text. Twice what this quantile is."""
-RATIO_WORDS = 40
-RATIOS = (
-    "punctuation", "single_letter_words", "top_word", "top_2_grams", "top_3_grams", "top_4_grams", "function_words",
-)  # fmt: skip
-"""Signals whose thresholds hold from so many words on: rhymes and briefs of 30 words break them, and are good."""
-AFFINITY_WORDS = 5
-"""Words from which on the list of words of high affinity is asked: fewer say nothing."""
 
 BOUNDS: dict[str, tuple[float, float]] = {
     "min_mean_word_length": (1.5, 2.5),

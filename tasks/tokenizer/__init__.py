@@ -20,10 +20,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.core.documents import batches, shards
+from tasks.core import artifacts
+from tasks.core.artifacts import SPLITS
+from tasks.core.documents import batches
 from tasks.core.errors import StageError
 from tasks.core.files import replacing, write_atomically
-from tasks.core.stage import Metrics, Work
+from tasks.core.stage import Metrics, Stage, Work
 from tasks.tokenizer.export import ASCII, MASK, compare, load, save_transformers, to_transformers
 from tasks.tokenizer.sizes import TokenizerForModel, cheapest, costs
 
@@ -52,36 +54,35 @@ SIZES = "sizes.json"
 def tokenizer(inputs: Mapping[str, Path], config: Tokenizer, out: Path, work: Work) -> Metrics:
     """Train a tokenizer on a sample of `inputs["corpus"]` and export it: `tokenizer.model`, and `hf/` for `AutoTokenizer`.
 
-    The corpus holds train-*.parquet (columns id, text, weight, bytes) and validation-*.parquet (text, source). The same
-    corpus and config give the same bytes. Metrics, all on the validation text: `fertility` (tokens per word, words being
+    The corpus has shards of train (columns id, text, weight, bytes), validation and test (text, source). The same corpus and
+    config give the same bytes. Metrics, all on the test text: `fertility` (tokens per word, words being
     separated by white space), `bytes_per_token` (UTF-8), `byte_fallback` (share of tokens that are a byte), the same by
     source, and `exactness`, the comparison of the export with SentencePiece.
 
     Where the config has several sizes, it is a `TokenizerForModel`; `sizes.json` and the metric `sizes` have a row for each
-    that the text allows: the same measures, those of `sizes.costs`, and which one was `chosen`.
+    that the text allows: the same measures, on the validation text, those of `sizes.costs`, and which one was `chosen`.
 
     Raises `StageError` when there is no text to train or measure on, or when the export is not exact.
     """
     started = time.monotonic()
-    training, validation = (
-        [shard for shard in shards(inputs["corpus"]) if shard.name.startswith(split)] for split in ("train-", "validation-")
-    )
+    training, validation, test = (artifacts.Corpus(inputs["corpus"]).shards(split) for split in SPLITS)
     work.progress(0, 4, "steps")
     sample = _sample(training, config)
     training_bytes = sum(len(passage.encode()) for passage in sample)
     if not training_bytes:
         raise StageError(f"{inputs['corpus']}: no text to train a tokenizer on; see why select dropped it")
     work.progress(1, 4, "steps")
-    model_file = out / "tokenizer.model"
+    published = artifacts.Tokenizer(out)
+    model_file = published.model
     if not model_file.exists():
         write_atomically(model_file, _model(sample, validation, config, out))
     work.progress(2, 4, "steps")
-    if not (out / "hf").exists():
-        with replacing(out / "hf") as folder:
+    if not published.transformers.exists():
+        with replacing(published.transformers) as folder:
             save_transformers(to_transformers(model_file), folder)
-    measured = _measure(load(model_file), validation)
+    measured = _measure(load(model_file), test)
     work.progress(3, 4, "steps")
-    exactness = _check(model_file, out / "hf", validation)
+    exactness = _check(model_file, published.transformers, test)
     work.progress(4, 4, "steps")
     return {
         "type": config.type,
@@ -232,12 +233,12 @@ def _vocabulary_size(characters: int, allowed: int) -> int:
     return max(allowed // 64 * 64, math.ceil(needed / 64) * 64)
 
 
-def _measure(processor: SentencePieceProcessor, validation: Sequence[Path]) -> Metrics:
+def _measure(processor: SentencePieceProcessor, held_out: Sequence[Path]) -> Metrics:
     import numpy as np
 
     first, last = processor.piece_to_id("<0x00>"), processor.piece_to_id("<0xFF>")
     totals: dict[str, Counter[str]] = {}
-    for texts, sources in _rows(validation, ["text", "source"]):
+    for texts, sources in _rows(held_out, ["text", "source"]):
         texts = texts.to_pylist()
         for text, source, ids in zip(texts, sources.to_pylist(), processor.encode(texts, return_type="numpy"), strict=True):
             counts = {
@@ -250,7 +251,7 @@ def _measure(processor: SentencePieceProcessor, validation: Sequence[Path]) -> M
             totals.setdefault(source, Counter()).update(counts)
     whole: Counter[str] = sum(totals.values(), Counter())
     if not whole["words"]:
-        raise StageError("the corpus has no validation text to measure the tokenizer on; raise select.validation")
+        raise StageError("the corpus has no held-out text to measure the tokenizer on; raise select.validation and select.test")
     return {
         "vocab_size": len(processor),
         **_rates(whole),
@@ -268,18 +269,29 @@ def _rates(counts: Mapping[str, int]) -> dict[str, float]:
     }
 
 
-def _check(model_file: Path, hf_folder: Path, validation: Sequence[Path]) -> dict[str, int]:
-    texts = itertools.chain.from_iterable(batch[0].to_pylist() for batch in _rows(validation, ["text"]))
+def _check(model_file: Path, hf_folder: Path, test: Sequence[Path]) -> dict[str, int]:
+    texts = itertools.chain.from_iterable(batch[0].to_pylist() for batch in _rows(test, ["text"]))
     lines = list(itertools.islice((passage for text in texts for passage in passages(text)), CHECKED_PASSAGES))
     found = compare(model_file, hf_folder, lines)
     if wrong := found["id_mismatches"] - found["equal_score_ties"]:
         raise StageError(
-            f"{wrong} of {len(lines)} validation passages have other ids in transformers than in SentencePiece, so a model "
+            f"{wrong} of {len(lines)} test passages have other ids in transformers than in SentencePiece, so a model "
             "would read other tokens than it was trained on; set tokenizer.type to the other type and report this"
         )
     if lost := found["round_trip_failures"]:
         raise StageError(
-            f"{lost} of {len(lines)} validation passages do not come back from their tokens; look for U+2581 in the documents, "
+            f"{lost} of {len(lines)} test passages do not come back from their tokens; look for U+2581 in the documents, "
             "which stands for a space in SentencePiece, and clean them again"
         )
     return found
+
+
+TOKENIZER = Stage(
+    "tokenizer",
+    tokenizer,
+    version=3,
+    libraries=["sentencepiece", "tokenizers"],
+    inputs={"corpus": artifacts.Corpus},
+    artifact=artifacts.Tokenizer,
+    headline=lambda metrics: f"{metrics['vocab_size']:,} pieces",
+)

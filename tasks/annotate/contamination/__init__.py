@@ -19,12 +19,14 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
 from lang_configs.schema import Contamination
+from tasks.annotate.annotator import Annotator, Rule
 from tasks.annotate.contamination.kernel import judge, letter_grams, match
+from tasks.core.artifacts import Annotations, Documents
 from tasks.core.characters import buffers, classes, lower_case
 from tasks.core.documents import batches, save_array, shards, write_table
 from tasks.core.errors import StageError
 from tasks.core.files import replacing
-from tasks.core.stage import Metrics, Work
+from tasks.core.stage import Metrics, Stage, Work
 from tasks.evaluation_sets import EvaluationData, Item
 
 PROTECTED = ("dev", "test")
@@ -207,3 +209,18 @@ def _directory(keys: np.ndarray) -> np.ndarray:
     """Where the keys begin whose upper bits are 0, 1, 2, ...: int64, about one entry a key."""
     bits = max(len(keys).bit_length(), 4)
     return np.append(np.searchsorted(keys, np.arange(1 << bits, dtype=np.uint64) << np.uint64(64 - bits)), len(keys))
+
+
+CONTAMINATION = Annotator(
+    Stage(
+        "contamination",
+        contamination,
+        version=3,
+        inputs={"clean": Documents},
+        artifact=Annotations,
+        outside=lambda config: config.data.digest(),
+        headline=lambda metrics: f"{metrics['items']:,} evaluation items looked for",
+    ),
+    columns={"item": "item", "coverage": "coverage"},
+    rules=(Rule(decision="contamination", signal="item", bound="nothing", words="holds an item of an evaluation set"),),
+)

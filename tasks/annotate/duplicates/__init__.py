@@ -18,11 +18,13 @@ import pyarrow as pa
 from filelock import FileLock
 
 from lang_configs.schema import Duplicates
+from tasks.annotate.annotator import Annotator
 from tasks.annotate.duplicates.index import BandIndex, Known
 from tasks.annotate.duplicates.kernel import components, sign, similarities
+from tasks.core.artifacts import Annotations, Documents
 from tasks.core.documents import SCHEMA, batches, column, save_array, shards, strings, write_table
 from tasks.core.files import checksums, replacing
-from tasks.core.stage import Metrics, Work
+from tasks.core.stage import Metrics, Stage, Work
 
 LEADERS = 30
 """Documents are compared with the first so many of a bucket: a bucket with more holds boilerplate, or the same text often."""
@@ -271,3 +273,16 @@ def _write(paths: Sequence[Path], known: Known, out: Path) -> None:
             "related": ids.take(column(known.related[here])),
         }
         write_table(pa.table(columns), out / path.name)
+
+
+DUPLICATES = Annotator(
+    Stage(
+        "duplicates",
+        duplicates,
+        version=2,
+        inputs={"clean": Documents},
+        artifact=Annotations,
+        headline=lambda metrics: f"{metrics['near']:,} near duplicates",
+    )
+)
+"""It has no rule of its own: whether a copy goes depends on what becomes of the original, which `select` decides."""

@@ -19,16 +19,19 @@ import pyarrow as pa
 import regex
 
 from lang_configs.schema import LanguageId
+from tasks.annotate.annotator import Annotator, Rule, Unless
 from tasks.annotate.language.confusion import PACKAGED, beside, facts
 from tasks.annotate.language.model import Classifier, classifier
 from tasks.annotate.language.pieces import WINDOW, Pieces, as_column, normalise, pieces, script_name, script_of, windows
 from tasks.annotate.language.words import affinity, lists_beside
+from tasks.core.artifacts import Annotations, Documents
 from tasks.core.documents import batches, shards, write_table
 from tasks.core.errors import StageError
 from tasks.core.files import sha256
-from tasks.core.stage import Metrics, Work
+from tasks.core.stage import Metrics, Stage, Work
 
 __all__ = [
+    "LANGUAGE",
     "PACKAGED",
     "SCHEMA",
     "WINDOW",
@@ -227,3 +230,49 @@ def _stated_checksum(config: LanguageId) -> str:
     if config.sha256 is None:
         raise StageError(f"{config.model}: a model that is downloaded needs its checksum; state it as language.sha256")
     return config.sha256
+
+
+AFFINITY_WORDS = 5
+"""Words from which on the list of words of high affinity is asked: fewer say nothing."""
+
+LANGUAGE = Annotator(
+    Stage(
+        "language",
+        language,
+        version=2,
+        inputs={"clean": Documents},
+        artifact=Annotations,
+        outside=model_digest,
+        headline=lambda metrics: f"{metrics['documents']:,} documents labelled",
+    ),
+    columns={"language": "label", "language_score": "score", "line_share": "line_share", "affinity": "affinity"},
+    rules=(
+        Rule(decision="empty", signal="words", bound="above", threshold=0, words="has no words"),
+        Rule(decision="language", signal="language", bound="equal to", threshold="$label", words="is in another language"),
+        Rule(
+            decision="language_score",
+            signal="language_score",
+            bound="at least",
+            threshold="$min_language_score",
+            words="language score below {min_language_score}",
+        ),
+        Rule(
+            decision="language_affinity",
+            signal="affinity",
+            bound="at least",
+            threshold="$min_affinity",
+            unless=(
+                Unless(signal="language_score", bound="at least", threshold="$sure_language_score"),
+                Unless(signal="words", bound="below", threshold=AFFINITY_WORDS),
+            ),
+            words="words of this language alone below {min_affinity}, and language score below {sure_language_score}",
+        ),
+        Rule(
+            decision="language_lines",
+            signal="line_share",
+            bound="at least",
+            threshold="$min_line_share",
+            words="share of lines in the language below {min_line_share}",
+        ),
+    ),
+)

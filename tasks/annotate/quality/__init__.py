@@ -15,14 +15,17 @@ import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
+from lang_configs.schema import Quality
+from tasks.annotate.annotator import Annotator, Rule, Unless
 from tasks.annotate.quality import kernel
 from tasks.annotate.quality.kernel import SIGNALS
 from tasks.annotate.quality.usage import FUNCTION_WORDS, NOTHING, Usage, learn, sample
+from tasks.core.artifacts import Annotations, Documents
 from tasks.core.characters import buffers, classes, lower_case
 from tasks.core.documents import batches, shards, write_table
-from tasks.core.stage import Metrics, Work
+from tasks.core.stage import Metrics, Stage, Work
 
-__all__ = ["SIGNALS", "QualitySignals", "measure", "quality"]
+__all__ = ["QUALITY", "SIGNALS", "QualitySignals", "measure", "quality"]
 
 USAGE = ".usage.npz"
 """What the workers need to know of the language; the list of its frequent words is in the metrics."""
@@ -82,3 +85,36 @@ def measure(texts: pa.Array, usage: Usage = NOTHING) -> np.ndarray:
     table, lower = classes(), lower_case()
     kernel.measure(data, offsets, table, lower, usage.keys, usage.classes, FUNCTION_WORDS, usage.order, out)
     return out
+
+
+RATIO_WORDS = 40
+RATIOS = (
+    "punctuation", "single_letter_words", "top_word", "top_2_grams", "top_3_grams", "top_4_grams", "function_words",
+)  # fmt: skip
+"""Signals whose thresholds hold from so many words on: rhymes and briefs of 30 words break them, and are good."""
+
+
+def _rule(threshold: str) -> Rule:
+    """The rule of a key of the section `quality`: min_words, max_top_word."""
+    kind, _, signal = threshold.partition("_")
+    return Rule(
+        decision=f"quality_{threshold}",
+        signal=signal,
+        bound="at least" if kind == "min" else "at most",
+        threshold=f"${threshold}",
+        unless=(Unless(signal="words", bound="below", threshold=RATIO_WORDS),) if signal in RATIOS else (),
+        words=f"{signal.replace('_', ' ')} {'below' if kind == 'min' else 'above'} {{{threshold}}}",
+    )
+
+
+QUALITY = Annotator(
+    Stage(
+        "quality",
+        quality,
+        version=3,
+        inputs={"clean": Documents, "language": Annotations},
+        artifact=Annotations,
+        headline=lambda metrics: f"{metrics['documents']:,} documents measured",
+    ),
+    rules=tuple(_rule(threshold) for threshold in Quality.model_fields),
+)

@@ -153,7 +153,9 @@ class _Workers:
 _WORKERS = _Workers()
 atexit.register(_WORKERS.end)
 
-_CHILD = "import ast, sys; sys.path[:] = ast.literal_eval(sys.argv[1]); from tasks.crawl.pages.extraction import _serve; _serve()"
+_CHILD = (
+    "import ast, sys; sys.path[:] = ast.literal_eval(sys.argv[1]); from tasks.crawl.pages.extraction import _serve; _serve()"
+)
 
 
 def _serve() -> None:
