@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel
 
 from tasks.core.documents import Document, ShardWriter
-from tasks.core.stage import Stage, StageFunction, Work, describe, execute
+from tasks.core.stage import Stage, StageFunction, Step, Work, execute
 
 
 def write_documents(folder: Path, documents: Sequence[Document], shard_bytes: int = 1 << 20) -> Path:
@@ -42,9 +42,9 @@ def publish(
 ) -> tuple[Path, dict[str, Any]]:
     """Run a stage for real and return its published folder and manifest."""
     stage = Stage(function.__name__, lambda _, settings, out, work: function(inputs or {}, settings, out, work))
-    output = describe(stage, workspace, "test", config, {})
-    manifest, _ = execute(stage, output, config, {}, Work(), "test")
-    return output.folder, manifest
+    result = execute(Step(stage, config), workspace, "test", Work())
+    assert result.record is not None
+    return result.folder, result.record
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:

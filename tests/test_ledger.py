@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from tasks import ledger
 from tasks.core.files import write_atomically
-from tasks.core.stage import Output, Stage, Work, describe, execute
+from tasks.core.stage import Output, Stage, Step, Work, execute
 
 
 class Config(BaseModel):
@@ -29,9 +29,7 @@ STAGE = Stage("sizes", write)
 
 
 def made(workspace: Path, number: int, **inputs: Output) -> Output:
-    output = describe(STAGE, workspace, "test", Config(number=number), inputs)
-    execute(STAGE, output, Config(number=number), inputs, Work(), "test")
-    return output
+    return execute(Step(STAGE, Config(number=number), inputs), workspace, "test", Work())
 
 
 def contents(workspace: Path) -> dict[str, Any]:

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from lang_configs.schema import Duplicates
-from tasks.annotate.duplicates import duplicates
+from tasks.annotate.duplicates import DUPLICATES, duplicates
 from tasks.core.documents import Document, ShardWriter
 from tasks.core.engines import make_engine
 from tasks.core.files import MANIFEST, sha256
-from tasks.core.stage import Output, Stage, Work, describe, execute
+from tasks.core.stage import Output, Step, Work, execute
 
 
 def stage(shards: Path, out: Path, workers: int) -> None:
@@ -94,17 +94,15 @@ def flow(lines: Path, out: Path, workers: int, evaluation: Path) -> None:
     )
     build = Build(request, lambda label: contextlib.nullcontext(lambda done, total, unit: None))
     build_corpus(build.config, build.given, build)
-    stages: dict[str, Any] = {label: manifest["seconds"] for label, manifest in build.manifests.items()}
-    selected = build.manifests["select"]["metrics"]
+    stages: dict[str, Any] = {label: (result.record or {})["seconds"] for label, result in build.results.items()}
+    selected = build.results["select"].metrics
     (out / "stages.json").write_text(json.dumps({"seconds": stages, "decisions": selected["decisions"]}))
 
 
 def _annotate(shards: Path, out: Path, workers: int) -> Path:
     config, documents = Duplicates(), Output("clean", shards.parent.name, shards)
-    one = Stage("duplicates", duplicates)
-    output = describe(one, out, "benchmark", config, {"clean": documents})
-    execute(one, output, config, {"clean": documents}, Work(make_engine("processes", workers)), "benchmark")
-    return output.folder
+    step = Step(DUPLICATES.stage, config, {"clean": documents})
+    return execute(step, out, "benchmark", Work(make_engine("processes", workers))).folder
 
 
 def _query(annotations: str, shards: Path) -> str:

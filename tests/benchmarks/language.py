@@ -79,13 +79,12 @@ def agreement(ours: Path, corpus: Corpus, theirs: Path) -> float:
 def stage(shards: Path, out: Path, workers: int) -> None:
     """The stage as the pipeline runs it: annotations, sha256 of each file, manifest, published by a rename."""
     from lang_configs.schema import LanguageId
-    from tasks.annotate.language import language
+    from tasks.annotate.language import LANGUAGE
     from tasks.core.engines import make_engine
-    from tasks.core.stage import Output, Stage, Work, describe, execute
+    from tasks.core.stage import Output, Step, Work, execute
 
-    one, config, documents = Stage("language", language), LanguageId(label="swh_Latn"), Output("clean", "benchmark", shards)
-    output = describe(one, out, "benchmark", config, {"clean": documents})
-    execute(one, output, config, {"clean": documents}, Work(make_engine("processes", workers)), "benchmark")
+    step = Step(LANGUAGE.stage, LanguageId(label="swh_Latn"), {"clean": Output("clean", "benchmark", shards)})
+    execute(step, out, "benchmark", Work(make_engine("processes", workers)))
 
 
 def _arguments() -> argparse.Namespace:

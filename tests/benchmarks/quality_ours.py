@@ -9,9 +9,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tasks.annotate.quality import QualitySignals, quality
+from tasks.annotate.quality import QUALITY, QualitySignals
 from tasks.core.engines import make_engine
-from tasks.core.stage import Output, Stage, Work, describe, execute
+from tasks.core.stage import Output, Step, Work, execute
 
 
 def main(documents: Path, language: Path, out: Path, workers: int) -> None:
@@ -19,9 +19,7 @@ def main(documents: Path, language: Path, out: Path, workers: int) -> None:
 
     config = QualitySignals(label="swh_Latn")
     inputs = {"clean": Output("clean", "benchmark", documents), "language": Output("language", "benchmark", language)}
-    stage = Stage("quality", quality)
-    output = describe(stage, out, "benchmark", config, inputs)
-    execute(stage, output, config, inputs, Work(make_engine("processes", workers)), "benchmark")
+    output = execute(Step(QUALITY.stage, config, inputs), out, "benchmark", Work(make_engine("processes", workers)))
     with duckdb.connect() as database:
         database.execute(f"CREATE VIEW quality AS SELECT * FROM '{output.folder}/*.parquet'")
         verdicts = (Path(__file__).parent / "quality_datatrove.sql").read_text(encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,17 @@ from typing import Any
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
-from lang_configs.schema import Clean, Corpus, Duplicates, Quality, Release, Select
+from flows.dag import STAGES
+from lang_configs.schema import Clean, Corpus, Duplicates, Release, Select
 from lang_configs.sources import FilesSource, WebSource
 from tasks.annotate.quality import SIGNALS
 from tasks.cards import CardsConfig
+from tasks.core.artifacts import Artifact
 from tasks.core.documents import Document, to_table, write_table
-from tasks.core.stage import Output, Stage, Work, describe, execute
+from tasks.core.stage import ANY, Output, Step, Work, execute
 from tasks.corpus import corpus
-from tasks.select import SelectConfig, select
+from tasks.select import select
+from tests.select.judged import config as select_config
 
 WORDS = [
     "habari",
@@ -72,12 +76,19 @@ class Run:
     def folders(self) -> dict[str, Path]:
         return {name: output.folder for name, output in self.outputs.items()}
 
-    def add(self, name: str, function: Any, config: BaseModel, upstream: tuple[str, ...] = ()) -> None:
-        stage = Stage(name.split("-")[0], function, libraries=["pyarrow"])
+    def add(self, name: str, function: Any, config: BaseModel, upstream: tuple[str, ...] = (), tables: bool = True) -> None:
+        declared = {stage.name: stage for stage in STAGES}[name.split(".")[0]]
+        stage = replace(
+            declared,
+            function=function,
+            libraries=["pyarrow"],
+            inputs={ANY: Artifact},
+            outside=lambda config: "",
+            headline=lambda metrics: "",
+        )
+        stage = stage if tables else replace(stage, tables={})
         inputs = {other: self.outputs[other] for other in upstream}
-        output = describe(stage, self.workspace, "swahili", config, inputs, external=name)
-        execute(stage, output, config, inputs, Work(), "swahili")
-        self.outputs[name] = output
+        self.outputs[name] = execute(Step(stage, config, inputs, external=name), self.workspace, "swahili", Work())
 
 
 def made_up(metrics: dict[str, Any], /, **tables: pa.Table) -> Any:
@@ -169,7 +180,7 @@ SCORES = (("masakhanews", "macro_f1", (0.71, 0.69, 0.31, 0.09)), ("starter-topic
 
 EVALUATION = {
     "bits_per_byte": 1.5312, "bits_per_byte_low": 1.5, "bits_per_byte_high": 1.56, "perplexity_per_token": 41.25,
-    "perplexity_per_word": 310.5, "validation_documents": 23, "validation_bytes": 20481,
+    "perplexity_per_word": 310.5, "test_documents": 23, "test_bytes": 20481,
     "scores": [
         {"task": task, "metric": metric, "system": system, "value": value, "low": value - 0.03,
          "high": value + 0.03, "n": 476, "seeds": 5}
@@ -206,7 +217,7 @@ def build(workspace: Path, number: int = 400) -> Run:
     ):
         written = sum(text.source == name for text in texts)
         outcomes = {"written": written, "bytes": 99, "repeated": 0, "fetched": written, "disallowed_by_robots": refused}
-        run.add(f"crawl-{name}", made_up(outcomes), config)
+        run.add(f"crawl.{name}", made_up(outcomes), config)
     cleaned = {
         "documents": number,
         "bytes_in": 123456,
@@ -244,7 +255,7 @@ def build(workspace: Path, number: int = 400) -> Run:
     )  # fmt: skip
     annotators = ("clean", "language", "quality", "duplicates", "contamination")
     rule = Select(validation=0.05, min_language_score=0.75)
-    run.add("select", select, SelectConfig(label="swh_Latn", quality=Quality(), rule=rule), annotators)
+    run.add("select", select, select_config(rule), annotators)
     run.add("corpus", corpus, Corpus(), ("clean", "select"))
     exactness = {"lines": 512, "id_mismatches": 0, "equal_score_ties": 0, "round_trip_failures": 0}
     fertility = {"fertility": 1.512, "bytes_per_token": 3.871}
@@ -256,7 +267,11 @@ def build(workspace: Path, number: int = 400) -> Run:
         made_up({"type": "bpe", "vocab_size": 2048, **fertility, "sources": by_source, "sizes": sizes, "exactness": exactness}),
         Settings(),
     )
-    run.add("tokens", made_up({"train_tokens": 61234, "validation_tokens": 5123, "train_documents": 300}), Settings())
+    run.add(
+        "tokens",
+        made_up({"train_tokens": 61234, "validation_tokens": 5123, "test_tokens": 5001, "train_documents": 300}),
+        Settings(),
+    )
     trained = {
         "family": "qwen3",
         "objective": "causal",

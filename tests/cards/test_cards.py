@@ -31,7 +31,7 @@ def facts(out: Path) -> dict[str, Any]:
 
 
 def test_every_fact_is_the_answer_to_its_query(run: Run, written: Path) -> None:
-    with ledger.in_memory(run.folders.values()) as database:
+    with ledger.in_memory(run.folders) as database:
         for name, fact in json.loads((written / "facts.json").read_text())["facts"].items():
             result = database.execute(fact["sql"])
             columns = [entry[0] for entry in result.description]
@@ -72,7 +72,7 @@ def test_the_numbers_of_the_cards_are_those_of_the_stages(run: Run, written: Pat
         row["decision"]: row["documents"] for row in decided["decisions"]
     }
     assert {row["split"]: row["bytes"] for row in value["splits"]} == {
-        name: stored[f"{name}_bytes"] for name in ("train", "validation")
+        name: stored[f"{name}_bytes"] for name in ("train", "validation", "test")
     }
     body = (written / "data_card.md").read_text()
     assert f"**{value['kept']['documents']:,} documents, {value['kept']['words']:,} words" in body
@@ -125,7 +125,7 @@ def test_the_front_matter_of_the_data_card(written: Path) -> None:
     assert front["license"] == "other"
     assert front["size_categories"] == ["n<1K"]
     assert front["task_categories"] == ["text-generation"]
-    assert [entry["split"] for entry in front["configs"][0]["data_files"]] == ["train", "validation"]
+    assert [entry["split"] for entry in front["configs"][0]["data_files"]] == ["train", "validation", "test"]
     assert front["pretty_name"] == "Swahili corpus"
 
 

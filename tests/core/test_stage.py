@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from tasks.core.artifacts import Documents, Tokenizer
 from tasks.core.engines import Dask, Engine, Inline, Processes
 from tasks.core.errors import StageError
 from tasks.core.files import replacing, write_atomically
 from tasks.core.memory import peak_memory
-from tasks.core.stage import Output, Stage, Work, describe, execute
+from tasks.core.stage import Output, Stage, Step, Work, describe, execute
 from tests import REPOSITORY
 
 
@@ -44,9 +45,9 @@ PARTS = Stage("parts", write_parts)
 def run(
     workspace: Path, config: Config, work: Work | None = None, stage: Stage = PARTS, **inputs: Output
 ) -> tuple[Output, dict[str, Any], bool]:
-    output = describe(stage, workspace, "test", config, inputs)
-    manifest, reused = execute(stage, output, config, inputs, work or Work(), "test")
-    return output, manifest, reused
+    result = execute(Step(stage, config, inputs), workspace, "test", work or Work())
+    assert result.record is not None
+    return Output(result.stage, result.fingerprint, result.folder), result.record, result.reused
 
 
 def hashes(manifest: dict[str, Any]) -> dict[str, str]:
@@ -64,17 +65,30 @@ def test_the_same_work_is_done_once(tmp_path: Path) -> None:
 
 
 def test_the_fingerprint_follows_config_inputs_version_and_outside_input(tmp_path: Path) -> None:
-    base = describe(PARTS, tmp_path, "test", Config(), {})
-    upstream = describe(PARTS, tmp_path, "test", Config(parts=9), {})
+    base = describe(Step(PARTS, Config()), tmp_path, "test")
+    upstream = describe(Step(PARTS, Config(parts=9)), tmp_path, "test")
     others = [
-        describe(PARTS, tmp_path, "test", Config(text="b"), {}),
-        describe(PARTS, tmp_path, "test", Config(), {"up": upstream}),
-        describe(Stage("parts", write_parts, version=2), tmp_path, "test", Config(), {}),
-        describe(Stage("parts", write_parts, libraries=["numpy"]), tmp_path, "test", Config(), {}),
-        describe(PARTS, tmp_path, "test", Config(), {}, external="2026-11"),
+        Step(PARTS, Config(text="b")),
+        Step(PARTS, Config(), {"up": upstream}),
+        Step(Stage("parts", write_parts, version=2), Config()),
+        Step(Stage("parts", write_parts, libraries=["numpy"]), Config()),
+        Step(Stage("parts", write_parts, outside=lambda config: "a file"), Config()),
+        Step(PARTS, Config(), external="2026-11"),
     ]
-    assert len({base.fingerprint, *(other.fingerprint for other in others)}) == 6
-    assert describe(PARTS, tmp_path / "elsewhere", "other", Config(), {}).fingerprint == base.fingerprint
+    assert len({base.fingerprint, *(describe(other, tmp_path, "test").fingerprint for other in others)}) == 7
+    same = Step(PARTS, Config(), label="parts.teacher")  # under which label a run holds it is no part of what it is
+    assert describe(same, tmp_path / "elsewhere", "other").fingerprint == base.fingerprint
+
+
+def test_a_stage_reads_what_it_declares(tmp_path: Path) -> None:
+    reader = Stage("reader", write_parts, inputs={"clean": Documents, "tokenizer": Tokenizer})
+    clean = execute(Step(Stage("clean", write_parts, artifact=Documents), Config()), tmp_path, "test", Work())
+    with pytest.raises(TypeError, match="reader reads clean, tokenizer; there is no tokenizer"):
+        Step(reader, Config(), {"clean": clean})
+    with pytest.raises(TypeError, match="reader does not read clean as tokenizer"):
+        Step(reader, Config(), {"clean": clean, "tokenizer": clean})
+    with pytest.raises(TypeError, match="reader does not read clean as more"):
+        Step(reader, Config(), {"clean": clean, "tokenizer": Output("tokenizer", "a", tmp_path), "more": clean})
 
 
 ENGINES = [Inline(), Processes(2), pytest.param(Dask(2), marks=pytest.mark.slow)]
@@ -110,7 +124,7 @@ def test_a_failed_stage_publishes_nothing_and_keeps_its_units(tmp_path: Path) ->
         return {}
 
     stage = Stage("late", fail_late)
-    output = describe(stage, tmp_path, "test", Config(), {})
+    output = describe(Step(stage, Config()), tmp_path, "test")
     with pytest.raises(StageError, match="third part"):
         run(tmp_path, Config(), stage=stage)
     assert not output.folder.exists()
@@ -139,7 +153,7 @@ def test_a_full_disk_is_one_clear_sentence(tmp_path: Path) -> None:
 SLOW = """
 import sys, time
 from pathlib import Path
-from tasks.core.files import write_atomically; from tasks.core.stage import Stage, Work, describe, execute
+from tasks.core.files import write_atomically; from tasks.core.stage import Stage, Step, Work, execute
 from pydantic import BaseModel
 class Config(BaseModel):
     parts: int = 30
@@ -151,9 +165,7 @@ def slow(inputs, config, out, work):
     work.units(unit, {f"{n:02d}": n for n in range(config.parts)}, out)
     return {}
 stage = Stage("slow", slow)
-output = describe(stage, Path(sys.argv[1]), "test", Config(), {})
-manifest, _ = execute(stage, output, Config(), {}, Work(), "test")
-print(output.folder)
+print(execute(Step(stage, Config()), Path(sys.argv[1]), "test", Work()).folder)
 """
 
 

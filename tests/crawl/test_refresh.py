@@ -19,13 +19,11 @@ from lang_configs.sources import WebSource
 from tasks.core.documents import Document, document_id
 from tasks.core.errors import StageError
 from tasks.core.files import MANIFEST
-from tasks.core.stage import Output, Stage, Work, describe, execute
-from tasks.crawl import crawl
+from tasks.core.stage import Manifest, Output, Step, Work, execute
+from tasks.crawl import CRAWL
 from tasks.crawl.sources import starter, web
 from tasks.net import fetch
 from tests.crawl.scripted_site import Reply, Request, Site
-
-STAGE = Stage("crawl", crawl)
 
 
 @pytest.fixture(autouse=True)
@@ -72,10 +70,10 @@ class Magazine:
         return sent, statuses
 
 
-def run(workspace: Path, source: WebSource, snapshot: str) -> tuple[Output, dict[str, Any], bool]:
-    output = describe(STAGE, workspace, "swahili", source, {}, snapshot)
-    manifest, reused = execute(STAGE, output, source, {}, Work(), "swahili")
-    return output, manifest, reused
+def run(workspace: Path, source: WebSource, snapshot: str) -> tuple[Output, Manifest, bool]:
+    result = execute(Step(CRAWL, source, external=snapshot), workspace, "swahili", Work())
+    assert result.record is not None
+    return result, result.record, result.reused
 
 
 def texts(output: Output) -> dict[str, dict[str, Any]]:

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from flows.reading import EXCERPT, ITEM_EXCERPT, SHORTEST_PREFIX, LastRun
+from flows.run.reading import EXCERPT, SHORTEST_PREFIX, LastRun
 from lang_configs import ConfigError
 from tasks.annotate.contamination import ContaminationConfig, contamination
 from tasks.core.errors import StageError
 from tasks.core.stage import Output
-from tasks.select import SelectConfig, select
+from tasks.select import select
+from tasks.select.explain import ITEM_EXCERPT
 from tests.flows.starter import TINY, lugha, query
 from tests.pipeline import publish, rows
 
@@ -150,8 +151,8 @@ def test_a_story_is_found_by_id_and_by_address_and_names_the_stages(run: LastRun
     for said in document["stages"]:
         stage = said["stage"].removesuffix("-starter")
         assert (built / "swahili" / stage / said["fingerprint"] / "manifest.json").is_file()
-    assert [said["stage"] for said in document["stages"]][0::7] == ["crawl-starter", "corpus"]
-    assert (document["license"], document["split"] in ("train", "validation")) == ("CC0-1.0", True)
+    assert [said["stage"] for said in document["stages"]][0::7] == ["crawl.starter", "corpus"]
+    assert (document["license"], document["split"] in ("train", "validation", "test")) == ("CC0-1.0", True)
     thresholds = {check["decision"]: check["threshold"] for check in document["signals"]}
     assert thresholds["quality_max_symbols"] == 0.15
     assert all(check["holds"] for check in document["signals"])
@@ -200,11 +201,11 @@ def evaluation(run: LastRun, built: Path, tmp_path: Path, monkeypatch: pytest.Mo
     made = dict(run.stages)
     for function, config in (
         (contamination, ContaminationConfig.model_validate(settings)),
-        (select, SelectConfig.model_validate(run.rules)),
+        (select, run.explainer.config),
     ):
         folder, _ = publish(function, tmp_path / "w", config, inputs)
         inputs[function.__name__], made[function.__name__] = folder, Output(function.__name__, folder.name, folder)
-    monkeypatch.setattr("flows.reading.last_run", lambda workspace, language: made)
+    monkeypatch.setattr("flows.run.reading.last_run", lambda workspace, language: made)
     return tmp_path / "eval"
 
 

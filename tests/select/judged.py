@@ -7,10 +7,12 @@ from typing import Any
 
 import pyarrow as pa
 
+from flows.dag import ANNOTATORS
 from lang_configs.schema import Quality, Select
 from tasks.annotate.quality import SIGNALS
 from tasks.core.documents import write_table
 from tasks.select import SelectConfig, select
+from tasks.select.forgotten import BlockList
 from tests.pipeline import rows, run, texts
 
 GOOD = dict.fromkeys(SIGNALS, 0.0) | {
@@ -67,6 +69,16 @@ def _schema(name: str) -> pa.Schema:
 def decisions(folder: Path, notes: list[dict[str, Any]], rule: Select | None = None, **quality: float) -> list[dict[str, Any]]:
     # two hundred good documents around the ones in question, so that both sides of the split are filled
     inputs = world(folder, [*notes, *({} for _ in range(200))])
-    config = SelectConfig(label="swh_Latn", quality=Quality(**quality), rule=rule or Select())  # type: ignore[arg-type]
-    run(select, folder / "out", config, inputs)
+    run(select, folder / "out", config(rule, **quality), inputs)
     return rows(folder / "out")
+
+
+def config(rule: Select | None = None, forgotten: BlockList | None = None, **quality: float) -> SelectConfig:
+    """The config of `select` with the annotators of the DAG."""
+    return SelectConfig(
+        label="swh_Latn",
+        annotations=tuple(annotator.judged() for annotator, _ in ANNOTATORS),
+        quality=Quality(**quality),  # type: ignore[arg-type]
+        rule=rule or Select(),
+        forgotten=forgotten or BlockList(),
+    )

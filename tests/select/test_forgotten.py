@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lang_configs.schema import Quality, Select
 from tasks.core.errors import StageError
-from tasks.core.stage import Stage, describe
-from tasks.select import SelectConfig, select
+from tasks.core.stage import Output, Step, describe
+from tasks.select import SELECT, SelectConfig, select
 from tasks.select.forgotten import BlockList, Entry, add, entry, read, remove
 from tests.pipeline import rows, run
+from tests.select import judged
 from tests.select.judged import world
 
 PAGE = "https://www.mwanzo.example.org/habari/mvua?id=3"
@@ -23,7 +23,7 @@ ID = bytes(range(16))
 
 
 def config(*entries: Entry) -> SelectConfig:
-    return SelectConfig(label="swh_Latn", quality=Quality(), rule=Select(), forgotten=BlockList(entries=entries))
+    return judged.config(forgotten=BlockList(entries=entries))
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_the_fingerprint_follows_what_is_blocked_and_nothing_else(tmp_path: Path
     def fingerprint(*entries: Entry) -> str:
         settings = config(*entries)
         assert "forgotten" not in settings.model_dump(mode="json")
-        return describe(Stage("select", select), tmp_path, "swahili", settings, {}, settings.forgotten.digest()).fingerprint
+        return describe(Step(SELECT, settings, {"clean": Output("clean", "a", tmp_path)}), tmp_path, "swahili").fingerprint
 
     page, domain = Entry(url=PAGE), Entry(domain="example.com", reason="a", date="2026-11-01")
     others = [fingerprint(), fingerprint(page), fingerprint(domain), fingerprint(Entry(url="https://example.com"))]

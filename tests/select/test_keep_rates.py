@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from lang_configs.schema import Clean, Contamination, Duplicates, LanguageId, Quality, Select
+from lang_configs.schema import Clean, Contamination, Duplicates, LanguageId
 from tasks.annotate.contamination import ContaminationConfig, contamination
 from tasks.annotate.duplicates import duplicates
 from tasks.annotate.language import language
@@ -18,9 +18,10 @@ from tasks.annotate.quality import QualitySignals, quality
 from tasks.clean import clean
 from tasks.core.documents import Document
 from tasks.evaluation_sets import EvaluationData
-from tasks.select import SelectConfig, select
+from tasks.select import select
 from tests.junk import junk
 from tests.pipeline import rows, run, write_documents
+from tests.select.judged import config
 
 LINES_JOINED = 20
 """Sentences of the parallel corpus that make a document."""
@@ -43,15 +44,15 @@ def found(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[s
     phones = Clean(phone_countries=[255, 254])
     run(clean, folder / "clean", phones, inputs)
     inputs = {"clean": folder / "clean"}
-    for stage, config in (
+    for stage, settings in (
         (language, LanguageId()),
         (quality, QualitySignals(label="swh_Latn")),
         (duplicates, Duplicates()),
         (contamination, ContaminationConfig(rule=Contamination(), data=EvaluationData(sets=[], folder=None))),
     ):
-        run(stage, folder / stage.__name__, config, inputs)
+        run(stage, folder / stage.__name__, settings, inputs)
         inputs[stage.__name__] = folder / stage.__name__
-    run(select, folder / "select", SelectConfig(label="swh_Latn", quality=Quality(), rule=Select()), inputs)
+    run(select, folder / "select", config(), inputs)
     return rows(folder / "select")
 
 

@@ -15,9 +15,10 @@ from tasks.core.engines import make_engine
 from tasks.core.errors import StageError
 from tasks.core.stage import Work
 from tasks.corpus import corpus
-from tasks.select import SelectConfig, select
+from tasks.select import select
+from tasks.select.rules import rules
 from tests.pipeline import publish, rows, run, texts
-from tests.select.judged import decisions, world
+from tests.select.judged import config, decisions, world
 
 
 @pytest.mark.parametrize(
@@ -68,17 +69,8 @@ def test_the_first_reason_that_fits_decides(tmp_path: Path, note: dict[str, Any]
 
 
 def test_every_threshold_of_the_config_is_used() -> None:
-    assert set(Quality().model_dump()) == {
-        reason.removeprefix("quality_") for reason in _reasons() if reason.startswith("quality_")
-    }
-
-
-def _reasons() -> set[str]:
-    import re
-
-    import tasks.select
-
-    return set(re.findall(r"THEN '(\w+)'", (Path(tasks.select.__file__).parent / "select.sql").read_text()))
+    named = {str(rule.threshold) for rule in rules(config().annotations)}
+    assert {f"${name}" for name in Quality.model_fields} <= named
 
 
 def test_a_copy_outlives_an_original_with_a_fault(tmp_path: Path) -> None:
@@ -97,7 +89,7 @@ def test_weights_of_sources(tmp_path: Path) -> None:
 
 def test_rows_in_are_rows_kept_and_dropped_in_order(tmp_path: Path) -> None:
     inputs = world(tmp_path, [{"words": number % 40} for number in range(400)], shard_bytes=20_000)
-    metrics = run(select, tmp_path / "out", SelectConfig(label="swh_Latn", quality=Quality(), rule=Select()), inputs)
+    metrics = run(select, tmp_path / "out", config(), inputs)
     found = rows(tmp_path / "out")
     assert [row["id"] for row in found] == [row["id"] for row in rows(inputs["clean"])]
     assert sum(entry["documents"] for entry in metrics["decisions"]) == metrics["documents"] == 400
@@ -108,9 +100,7 @@ def test_rows_in_are_rows_kept_and_dropped_in_order(tmp_path: Path) -> None:
 def test_related_documents_stay_on_one_side_and_the_split_has_its_size(tmp_path: Path) -> None:
     notes = [{"related": number - number % 4} for number in range(2000)]
     inputs = world(tmp_path, notes)
-    metrics = run(
-        select, tmp_path / "out", SelectConfig(label="swh_Latn", quality=Quality(), rule=Select(validation=0.05)), inputs
-    )
+    metrics = run(select, tmp_path / "out", config(Select(validation=0.05)), inputs)
     sides: dict[bytes, set[str]] = {}
     for row in rows(tmp_path / "out"):
         sides.setdefault(row["related"], set()).add(row["split"])
@@ -122,13 +112,13 @@ def test_related_documents_stay_on_one_side_and_the_split_has_its_size(tmp_path:
 def test_a_large_family_does_not_fill_the_validation_set(tmp_path: Path) -> None:
     notes = [{"related": 0} for _ in range(300)] + [{} for _ in range(300)]
     inputs = world(tmp_path, notes)
-    run(select, tmp_path / "out", SelectConfig(label="swh_Latn", quality=Quality(), rule=Select(validation=0.1)), inputs)
+    run(select, tmp_path / "out", config(Select(validation=0.1)), inputs)
     assert {row["split"] for row in rows(tmp_path / "out")[:300]} == {"train"}
 
 
 def test_the_corpus_is_what_was_kept(tmp_path: Path) -> None:
     inputs = world(tmp_path, [{"words": 5 if number % 3 else 100} for number in range(300)], shard_bytes=20_000)
-    folder, _ = publish(select, tmp_path / "w", SelectConfig(label="swh_Latn", quality=Quality(), rule=Select()), inputs)
+    folder, _ = publish(select, tmp_path / "w", config(), inputs)
     metrics = run(corpus, tmp_path / "corpus", Corpus(), {"clean": inputs["clean"], "select": folder})
     split = {row["id"]: row["split"] for row in rows(folder)}
     texts_of = {row["id"]: row["text"] for row in rows(inputs["clean"])}

@@ -7,17 +7,16 @@ from typing import Any
 
 import pytest
 
-from lang_configs.schema import Quality, Select
-from tasks.select import SelectConfig, select
+from lang_configs.schema import Quality
+from tasks.select import select
 from tasks.select.thresholds import BOUNDS, LEAST_DOCUMENTS, TAIL
 from tests.pipeline import rows, run
-from tests.select.judged import world
+from tests.select.judged import config, world
 
 
 def thresholds(folder: Path, notes: list[dict[str, Any]], **stated: float) -> dict[str, dict[str, Any]]:
     inputs = world(folder, notes, length=40)
-    config = SelectConfig(label="swh_Latn", quality=Quality(**stated), rule=Select())  # type: ignore[arg-type]
-    return {row["name"]: row for row in run(select, folder / "out", config, inputs)["thresholds"]}
+    return {row["name"]: row for row in run(select, folder / "out", config(**stated), inputs)["thresholds"]}
 
 
 def spread(number: int = LEAST_DOCUMENTS, **ranges: tuple[float, float]) -> list[dict[str, Any]]:
