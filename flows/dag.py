@@ -70,8 +70,7 @@ def build_lm(
 ) -> Made:
     """crawl ... -> corpus -> tokenizer -> tokens -> pretrain -> evaluate -> cards -> release; returns all by label."""
     made = dict(build_corpus(config, given, run, annotators))
-    made["tokenizer"] = run(Step(TOKENIZER, _tokenizer(config), {"corpus": made["corpus"]}))
-    made["tokens"] = run(Step(TOKENS, Tokens(), {"corpus": made["corpus"], "tokenizer": made["tokenizer"]}))
+    made |= tokenize(config, run, made)
     made |= train(config.pretrain, config, given, run, made)
     made["cards"] = describe(config, given, run, made)
     parts = {role: made[role] for role in RELEASE.inputs}
@@ -95,6 +94,12 @@ def build_corpus(
     made["select"] = run(Step(SELECT, selection, {"clean": made["clean"], **annotations}))
     made["corpus"] = run(Step(CORPUS, config.corpus, {"clean": made["clean"], "select": made["select"]}))
     return made
+
+
+def tokenize(config: LanguageConfig, run: Run, made: Made) -> Made:
+    """tokenizer -> tokens; returns them by label."""
+    pieces = run(Step(TOKENIZER, _tokenizer(config), {"corpus": made["corpus"]}))
+    return {"tokenizer": pieces, "tokens": run(Step(TOKENS, Tokens(), {"corpus": made["corpus"], "tokenizer": pieces}))}
 
 
 def train(settings: Pretrain, config: LanguageConfig, given: Given, run: Run, made: Made, name: str = "") -> Made:

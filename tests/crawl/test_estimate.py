@@ -63,6 +63,6 @@ def test_the_command_line_shows_it(tmp_path: Path) -> None:
     process = subprocess.run(command, cwd=REPOSITORY, env=dict(os.environ), capture_output=True, text=True, timeout=60)
     assert process.returncode == 0, process.stderr
     steps = {step["label"]: step["fetch"] for step in json.loads(process.stdout)}
-    assert steps["crawl-wikipedia"] == {"bytes": None, "what": "unknown: offline"}
-    assert steps["crawl-sites"]["what"].startswith("at most")
+    assert steps["crawl.wikipedia"] == {"bytes": None, "what": "unknown: offline"}
+    assert steps["crawl.sites"]["what"].startswith("at most")
     assert steps["clean"] is None

@@ -145,7 +145,7 @@ def test_a_yaml_file_anywhere_needs_three_keys(tmp_path: Path) -> None:
             "--json",
         ).stdout
     )
-    assert [step["label"] for step in steps][:2] == ["crawl-documents", "clean"]
+    assert [step["label"] for step in steps][:2] == ["crawl.documents", "clean"]
 
 
 @pytest.mark.slow

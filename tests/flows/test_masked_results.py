@@ -1,27 +1,35 @@
 """What a person reads on the terminal about a masked model."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from flows.cli import generate
 from flows.cli.report import print_result, stage_line
+from lang_configs.schema import Evaluate
 from tasks.core.errors import StageError
-from tasks.core.stage import Output
+from tasks.core.stage import Output, Step, result
+from tasks.evaluate import EVALUATE
 
 METRICS = {
     "objective": "masked", "bits_per_byte": None, "pseudo_perplexity": 21.52, "pseudo_tokens": 1024, "pseudo_documents": 22,
     "scores": [], "samples": [],
     "filled": [{"text": "Rais wa <mask>.", "word": "nchi", "guesses": [{"guess": "nchi", "probability": 0.5}]}],
 }  # fmt: skip
-MANIFEST = {"stage": "evaluate", "seconds": 3.0, "fingerprint": "f", "metrics": METRICS}
+RESULT = result(
+    Step(replace(EVALUATE, inputs={}), Evaluate()),
+    Output("evaluate", "f", Path("swahili/evaluate/f")),
+    {"seconds": 3.0, "metrics": METRICS},
+    False,
+)
 
 
 def test_the_line_and_the_result_name_the_pseudo_perplexity(capsys: pytest.CaptureFixture[str]) -> None:
-    assert stage_line("evaluate", MANIFEST, False).endswith("21.52 pseudo-perplexity on held-out text")
-    print_result(Output("release", "r", Path("swahili/release/r")), {"evaluate": MANIFEST})
+    assert stage_line(RESULT).endswith("21.52 pseudo-perplexity on held-out text")
+    print_result({"evaluate": RESULT})
     text = capsys.readouterr().out
-    assert "pseudo-perplexity 21.5 on 1,024 tokens of 22 held-out documents" in text
+    assert "pseudo-perplexity 21.5 on 1,024 tokens of 22 test documents" in text
     assert "Rais wa <mask>.\n  nchi" in text
     assert "bits per byte" not in text
 

@@ -139,7 +139,7 @@ def test_a_run_completes_and_the_next_one_reuses_it(served: dict[str, str]) -> N
     first = _prefect(served, "deployment", "run", "build-lm/tiny", "--watch")
     assert "Completed" in first.stdout
     states = _task_states(served)
-    assert {"crawl-files", "clean", "select", "tokenizer", "pretrain", "release"} <= states.keys()
+    assert {"crawl.files", "clean", "select", "tokenizer", "pretrain", "release"} <= states.keys()
     assert set(states.values()) == {"Completed"}
     artifacts = {artifact["key"]: artifact for artifact in _post(served, "artifacts", {"limit": 200})}
     assert {"tiny-select", "tiny-data-card", "tiny-model-card", "tiny-folder"} <= artifacts.keys()

@@ -29,7 +29,7 @@ def run(built: Path) -> LastRun:
 
 
 def folder_of(run: LastRun, stage: str) -> Path:
-    return run.stages[stage].folder
+    return run.explainer.outputs[stage].folder
 
 
 def story(run: LastRun, name: str) -> dict[str, Any]:
@@ -59,16 +59,16 @@ def test_a_sample_shows_the_text_that_the_stages_read(run: LastRun) -> None:
         assert bool(document["because"]) == (row["decision"] != "keep")
 
 
-def test_reading_the_corpus_is_not_reading_the_validation_set(run: LastRun) -> None:
+def test_reading_the_corpus_is_not_reading_the_test_set(run: LastRun) -> None:
     kept = run.sample(None, True, None, 10_000, 1)
-    held_out = [document["split"] for document in kept].count("validation")
+    held_out = [document["split"] for document in kept].count("test")
     for seed in (1, 2, 3):  # 1 is the seed of the split
         first = run.sample(None, True, None, len(kept) // 4, seed)
         expected = len(first) * held_out / len(kept)
         deviation = (expected * (1 - held_out / len(kept)) * (1 - len(first) / len(kept))) ** 0.5
-        assert abs([document["split"] for document in first].count("validation") - expected) <= 4 * deviation
+        assert abs([document["split"] for document in first].count("test") - expected) <= 4 * deviation
     # those that the split took are not those that the sample begins with, nor those that it ends with
-    places = [place for place, document in enumerate(kept) if document["split"] == "validation"]
+    places = [place for place, document in enumerate(kept) if document["split"] == "test"]
     assert 0.25 < sum(places) / len(places) / len(kept) < 0.75
 
 
@@ -90,7 +90,7 @@ def test_a_source_is_found_by_a_part_of_its_name(run: LastRun, part: str) -> Non
 def test_an_ambiguous_or_unknown_source_is_one_sentence_with_the_names(run: LastRun) -> None:
     sources = ["Habari", "habari za leo", "Habari za jana", *(f"kitabu {number}" for number in range(8))]
     for number, source in enumerate(sources):
-        run._database.execute("UPDATE decisions SET source = $s WHERE rowid = $n", {"s": source, "n": number})
+        run.explainer._database.execute("UPDATE decisions SET source = $s WHERE rowid = $n", {"s": source, "n": number})
     assert [d["source"] for d in run.sample(None, False, "habari", 5, 1)] == ["Habari"]
     assert [d["source"] for d in run.sample(None, False, "ZA JANA", 5, 1)] == ["Habari za jana"]
     with pytest.raises(StageError, match=r'^za: 2 sources have this in their names; .*: "Habari za jana", "habari za leo"$'):
@@ -172,7 +172,7 @@ def test_a_document_is_found_by_how_its_id_begins(run: LastRun) -> None:
     with pytest.raises(StageError, match="too short; give the first 6 digits"):
         run.stories(document["id"][: SHORTEST_PREFIX - 1])
     first, second = (bytes.fromhex(f"abcdef{number:026x}") for number in (1, 2))
-    run._database.execute(
+    run.explainer._database.execute(
         "UPDATE decisions SET id = CASE rowid WHEN 0 THEN $a ELSE $b END WHERE rowid < 2", {"a": first, "b": second}
     )
     with pytest.raises(StageError, match=f"^abcdef0: 2 ids begin so; give more digits of one: {first.hex()}, {second.hex()}$"):
@@ -195,10 +195,10 @@ def evaluation(run: LastRun, built: Path, tmp_path: Path, monkeypatch: pytest.Mo
     file = tmp_path / "eval" / "afrisenti" / "swa" / "test.tsv"
     file.parent.mkdir(parents=True)
     file.write_text("\n".join(["tweet\tlabel", *(f"{item}\tneutral" for item in items)]) + "\n")
-    settings = run.manifests["contamination"]["config"]
+    settings = run.explainer.manifests["contamination"]["config"]
     settings["data"]["folder"] = tmp_path / "eval"
-    inputs = {label: output.folder for label, output in run.stages.items()}
-    made = dict(run.stages)
+    inputs = {label: output.folder for label, output in run.explainer.outputs.items()}
+    made = dict(run.explainer.outputs)
     for function, config in (
         (contamination, ContaminationConfig.model_validate(settings)),
         (select, run.explainer.config),
