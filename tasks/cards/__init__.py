@@ -12,23 +12,12 @@ from pydantic import BaseModel, ConfigDict
 from lang_configs.schema import Release
 from tasks import ledger
 from tasks.cards.facts import gather
-from tasks.cards.front_matter import dataset_front_matter, model_front_matter
+from tasks.cards.front_matter import CardLanguage, dataset_front_matter, model_front_matter
 from tasks.cards.render import render
 from tasks.core.artifacts import Artifact, Cards
 from tasks.core.errors import StageError
 from tasks.core.files import write_atomically
 from tasks.core.stage import ANY, Metrics, Stage, Work
-
-
-class CardLanguage(BaseModel):
-    """How the language is called: English name, own name, ISO 639-3 code, ISO 15924 script, code of the Hub's tag."""
-
-    model_config = ConfigDict(frozen=True)
-    name: str
-    autonym: str | None = None
-    code: str
-    script: str
-    hub_code: str | None = None
 
 
 class CardsConfig(BaseModel):

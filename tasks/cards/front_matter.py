@@ -4,15 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel, ConfigDict
+
 if TYPE_CHECKING:
     from lang_configs.schema import Release
-    from tasks.cards import CardLanguage
 
 SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B", "1B<n<10B", "10B<n<100B")
 """The Hub's size categories, by number of documents: each is ten times the one before."""
 
 HELD_OUT = ("bits_per_byte", "perplexity_per_token", "perplexity_per_word", "pseudo_perplexity", "pseudo_bits_per_byte")
 """Measures of held-out text that a model-index names."""
+
+
+class CardLanguage(BaseModel):
+    """How the language is called: English name, own name, ISO 639-3 code, ISO 15924 script, code of the Hub's tag."""
+
+    model_config = ConfigDict(frozen=True)
+    name: str
+    autonym: str | None = None
+    code: str
+    script: str
+    hub_code: str | None = None
 
 
 def dataset_front_matter(facts: dict[str, Any], language: CardLanguage, release: Release) -> str:
