@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -13,38 +12,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+from lang_configs.names import FOLDER, ConfigError, find, presets, suggest
 from lang_configs.schema import LanguageConfig
-
-FOLDER = Path(__file__).parent
-
-
-class ConfigError(Exception):
-    """A mistake in a configuration: one line for each, with file, line, key and what to do."""
-
-
-def languages() -> list[str]:
-    """Names of the languages that come with the package, in alphabetical order."""
-    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
-
-
-def presets() -> list[str]:
-    """Names of the presets, in alphabetical order."""
-    return sorted(path.stem for path in (FOLDER / "presets").glob("*.yaml"))
-
-
-def find(language: str) -> Path:
-    """The YAML file of LANGUAGE (a packaged name) or of FILE.yaml; raises ConfigError when there is none."""
-    if language.endswith((".yaml", ".yml")):
-        if Path(language).is_file():
-            return Path(language)
-        raise ConfigError(
-            f"{language}: there is no such file; give a packaged language ({', '.join(languages())}) or a YAML file"
-        )
-    if language in languages():
-        return FOLDER / f"{language}.yaml"
-    raise ConfigError(
-        f"{language}: unknown language{suggest(language, languages())}; `lugha languages` lists them, or give a YAML file"
-    )
 
 
 def load(language: str, preset: str | None = None, overrides: Iterable[str] = ()) -> LanguageConfig:
@@ -73,11 +42,6 @@ def load(language: str, preset: str | None = None, overrides: Iterable[str] = ()
         return LanguageConfig.model_validate(merged)
     except ValidationError as error:
         raise ConfigError("\n".join(_explain(mistake, path, written, given) for mistake in error.errors())) from None
-
-
-def stem(language: str) -> str:
-    """Folder name of a language in the workspace: the name of its file."""
-    return Path(language).stem
 
 
 def read_yaml(path: Path) -> CommentedMap:
@@ -223,9 +187,3 @@ def _known_keys(location: list[Any]) -> list[str]:
 def _described(location: list[Any]) -> str:
     field = _field_models(location)[1]
     return field.description if field is not None and field.description else ""
-
-
-def suggest(wrong: str, known: Iterable[str]) -> str:
-    """A question after the nearest of the names that there are, or nothing where none is near."""
-    close = difflib.get_close_matches(wrong, list(known), 1, cutoff=0.5)
-    return f', did you mean "{close[0]}"?' if close else ""

@@ -8,9 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Strict(BaseModel):
-    """A section in which a key that is not known is a mistake."""
+    """A section in which a key that is not known is a mistake, and so is a number that is none (.nan, .inf)."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="Short name, used for folders")]
@@ -174,7 +174,11 @@ class Crawl(Strict):
     """Where the text comes from. The same snapshot is the same data for ever; a refresh makes the next one."""
 
     sources: list[Source] = Field(default_factory=list)
-    snapshot: str = Field("", pattern=r"^[\w.-]*$", description="Name of the snapshot; default: the current month")
+    snapshot: str = Field(
+        "",
+        pattern=r"^[\w.-]*$",
+        description="Name of the snapshot, of letters, digits, `.`, `_` and `-`; default: the current month",
+    )
     offline: bool = Field(False, description="Make no connection: what is not on this machine is an error", exclude=True)
     max_rate: str | None = Field(
         None, pattern=r"^[1-9]\d*(\.\d+)?[kM]?$", description="Most bytes per second of all downloads, e.g. 500k", exclude=True

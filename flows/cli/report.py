@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flows.cli.tables import cell, table
 from tasks.core import artifacts
 from tasks.core.stage import Metrics, Result
 
@@ -20,9 +23,60 @@ def stage_line(result: Result) -> str:
     return f"{result.label:<24} {spent:>9}   {result.headline}".rstrip()
 
 
+def run_row(run: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    """A row of `lugha status`: language, when the run began, how it is, and all else there is to say."""
+    ran = [not stage["reused"] for stage in run["stages"]]
+    said = [f"{sum(ran)} stages run, {len(ran) - sum(ran)} reused", f"snapshot {run['snapshot']}"]
+    said += [f"preset {run['preset']}"] if run["preset"] else []
+    process, stage = run.get("process"), run.get("stage")
+    place = f"process {process['id']} on {process['host']}" if process else "unknown process"
+    if run["status"] == "running":
+        said = [f"{stage or 'begins'} since {_time(run.get('stage_started') or run['started'])} ({place})", *said]
+    elif run["status"] == "completed":
+        said = [f"after {_hours(run['seconds'])}", *said]
+    else:
+        at = f" in {stage}" if stage else ""
+        why = f": {' '.join(run['message'].split()).rstrip('.')}" if run["message"] else ""
+        gone = f", {place} is gone" if run["status"] == "killed" else ""
+        said = [f"after {_hours(run['seconds'])}{at}{gone}{why}", *said]
+        said += ["the same command goes on from there"] if run["status"] in ("killed", "interrupted") else []
+    return str(run["language"]), _time(run["started"]), str(run["status"]), "; ".join(said)
+
+
+def _time(moment: str) -> str:
+    return f"{datetime.fromisoformat(moment).astimezone():%Y-%m-%d %H:%M}"
+
+
+def results(language: str, made: Mapping[str, Result]) -> dict[str, Any]:
+    """What a build made, for programs: its stages, the folders that people look for, and what the evaluation measured."""
+    return {
+        "language": language,
+        "stages": [
+            {
+                "label": one.label,
+                "stage": one.stage,
+                "fingerprint": one.fingerprint,
+                "folder": one.folder,
+                "reused": one.reused,
+                "seconds": (one.record or {}).get("seconds"),
+            }
+            for one in made.values()
+        ],
+        **{name.replace(" ", "_"): path for name, path in _places(made).items()},
+        "scores": made["evaluate"].metrics if "evaluate" in made else None,
+    }
+
+
 def print_result(made: Mapping[str, Result]) -> None:
     """Where the cards, the corpus, the model and the samples are, and the headline numbers; of what the run made of them."""
     print()
+    for name, path in _places(made).items():
+        print(f"{name:<14} {path}")
+    if "evaluate" in made:
+        _print_scores(made["evaluate"].metrics)
+
+
+def _places(made: Mapping[str, Result]) -> dict[str, Path]:
     if "release" in made:
         release = artifacts.Release(made["release"].folder)
         places = {"data card": release.corpus / "README.md", "model card": release.model / "README.md", "model": release.model}
@@ -31,10 +85,7 @@ def print_result(made: Mapping[str, Result]) -> None:
         places = cards | {name: made[name].folder for name in ("corpus", "tokenizer", "pretrain") if name in made}
     if "evaluate" in made:
         places["samples"] = artifacts.Scores(made["evaluate"].folder).samples
-    for name, path in places.items():
-        print(f"{name:<14} {path}")
-    if "evaluate" in made:
-        _print_scores(made["evaluate"].metrics)
+    return places
 
 
 def _print_scores(metrics: Metrics) -> None:
@@ -124,23 +175,6 @@ def print_story(story: Mapping[str, Any]) -> None:
     print(f"\n{_excerpt(story)}\n")
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print a table; numbers to the right."""
-    from rich.console import Console
-    from rich.table import Table
-
-    cells = [[_cell(value) for value in row] for row in rows]
-    grid = Table(box=None, header_style="bold", pad_edge=False)
-    for number, column in enumerate(columns):
-        numeric = bool(cells) and all(
-            row[number].replace(",", "").replace(".", "").lstrip("-").isdigit() for row in cells if row[number]
-        )
-        grid.add_column(column, justify="right" if numeric else "left", overflow="fold")
-    for row in cells:
-        grid.add_row(*row)
-    Console().print(grid)
-
-
 def _decided(document: Mapping[str, Any]) -> str:
     """A decision with the numbers behind it, in one line."""
     because, decision = document["because"], document["decision"]
@@ -162,7 +196,7 @@ def _decided(document: Mapping[str, Any]) -> str:
 
 
 def _check(check: Mapping[str, Any]) -> str:
-    measured = f" {_cell(check['value'])}" if "value" in check else ""  # a source's limit is held against no value
+    measured = f" {cell(check['value'])}" if "value" in check else ""  # a source's limit is held against no value
     return f"{check['signal']}{measured}, must be {check['bound']} {check['threshold']}"
 
 
@@ -213,15 +247,3 @@ def _excerpt(document: Mapping[str, Any]) -> str:
 
 def _line(text: str) -> str:
     return " ".join(text.split())
-
-
-def _cell(value: Any) -> str:
-    from rich.markup import escape
-
-    if value is None:
-        return ""
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, float):
-        return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else escape(str(value))

@@ -1,4 +1,4 @@
-"""Documents of the last complete run, for people who read them: a sample, one document's whole story, and what a block hits."""
+"""Documents of the last complete run, for people who read them: a sample, and one document's whole story."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from difflib import SequenceMatcher
 from pathlib import Path
 
 from flows.run.results import last_run
-from lang_configs import ConfigError, find, stem
+from lang_configs import ConfigError, stem
 from tasks.core.errors import StageError
 from tasks.select.explain import Explainer, Row
-from tasks.select.forgotten import FORGOTTEN, BlockList, Entry, add, read, remove
+from tasks.select.forgotten import FORGOTTEN, BlockList, Entry, read
 
 EXCERPT = 800
 """Characters of a document's text that are shown, unless told otherwise."""
@@ -127,43 +127,6 @@ class LastRun:
             has = "has this id" if len(prefix) == 32 else "has an id that begins so"
             raise StageError(f"{prefix}: no document of the last complete run of {self.language} {has}")
         return ids[0]
-
-
-def forget(workspace: Path, language: str, entry: Entry, undo: bool) -> list[str]:
-    """Put an entry on the language's block list, or take it off; returns what to tell: lines on what that does.
-
-    Raises ConfigError for a language that neither comes with the package nor was built here, and StageError when an entry
-    to be taken off is not on the list.
-    """
-    folder = workspace / stem(language)
-    if not folder.is_dir():
-        find(language)
-    path = folder / FORGOTTEN
-    kind, what = entry.key
-    if undo:
-        if not remove(path, entry):
-            raise StageError(f"{path}: {kind} {what} is not on the block list; its lines are what --undo can take off")
-        return [f"{kind} {what} is off the block list; the next `lugha build {language}` decides anew"]
-    known = "is" if add(path, entry) else "was already"
-    return [f"{kind} {what} {known} on the block list {path}", *_consequences(workspace, language, entry)]
-
-
-def _consequences(workspace: Path, language: str, entry: Entry) -> list[str]:
-    try:
-        last = LastRun(workspace, language)
-    except StageError:
-        return ["no build reached its end here; every one from now on leaves it out"]
-    ids = last.matches(BlockList(entries=(entry,)))
-    if not ids:
-        return ["no document of the last complete run matches; every later build leaves out what does"]
-    lines = [f"documents of the last complete run that match: {len(ids):,}, of these in the corpus: {last.kept(ids):,}"]
-    if survivors := last.survivors(ids):
-        names = ", ".join(row["url"] or row["id"].hex() for row in survivors[:3])
-        lines.append(f"others with the same or nearly the same words: {len(survivors):,} ({names}); one may take its place")
-    lines.append(
-        f"the next `lugha build {language}` leaves them out; stages and releases published before still hold their text"
-    )
-    return lines
 
 
 def _quoted(names: list[str], most: int) -> str:

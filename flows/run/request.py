@@ -9,9 +9,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from flows.dag import STAGES, Given
 from lang_configs import ConfigError, LanguageConfig, load, stem, suggest
 from lang_configs.sources import Crawl, FilesSource
+from tasks.core.errors import StageError
+from tasks.crawl import find
 from tasks.select.forgotten import FORGOTTEN, read
 
 _MACHINE = re.compile(rf"runtime\.|crawl\.(?:{'|'.join(name for name, key in Crawl.model_fields.items() if key.exclude)})=")
@@ -41,10 +45,17 @@ class Request:
 
     def resolve(self) -> tuple[LanguageConfig, Given]:
         """The checked config and the rest of the input; raises ConfigError, or StageError for a broken block list."""
+        for option, key, value in (("--snapshot", "snapshot", self.snapshot), ("--max-rate", "max_rate", self.max_rate)):
+            if value is not None:
+                _check(option, key, value)
         machine = [f"crawl.max_rate={self.max_rate}"] * (self.max_rate is not None) + ["crawl.offline=true"] * self.offline
         config = load(self.language, self.preset, [*self.overrides, *machine])
         if self.documents:
             source = FilesSource(name="documents", paths=[str(Path(path).expanduser()) for path in self.documents])
+            try:
+                find(source)
+            except (StageError, ValueError, NotImplementedError) as error:  # the last two: what is no glob
+                raise ConfigError(f"--documents {error}") from None
             config = config.model_copy(update={"crawl": config.crawl.model_copy(update={"sources": [source]})})
         elif self.preset == "starter" and not config.starter:
             raise ConfigError(
@@ -86,6 +97,16 @@ class Request:
                     return parent / "eval"
         default = self.workspace / "evaluation"
         return default if default.is_dir() else None
+
+
+def _check(option: str, key: str, value: str) -> None:
+    """Hold the value of an option against the key of the section `crawl` that it stands for; raises ConfigError."""
+    try:
+        Crawl.model_validate({key: value})
+    except ValidationError:
+        raise ConfigError(f"{option} {value}: this does not look right: {Crawl.model_fields[key].description}") from None
+    if not value:
+        raise ConfigError(f"{option}: it is empty; give it a value, or leave it out")
 
 
 def default_workspace() -> Path:

@@ -5,13 +5,18 @@ An engine never changes what a stage writes, only how fast. Results come back in
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import active_children, get_context, parent_process
+from importlib.util import find_spec
+from multiprocessing import active_children, get_context, parent_process, resource_tracker
 from typing import Any, Protocol
+
+from tasks.core.errors import StageError
 
 Done = Callable[[int], None]
 
@@ -63,12 +68,16 @@ class Processes:
         if self.workers == 1 or len(items) < 2:
             return Inline().map(function, items, done)
         pool = self._started(min(self.workers, len(items)))
-        futures = {pool.submit(function, item): index for index, item in enumerate(items)}
+        with _interrupts_kept_from_workers():
+            futures = {pool.submit(function, item): index for index, item in enumerate(items)}
         try:
             return _gather(futures, done)
-        except BrokenProcessPool:
+        except BrokenProcessPool as error:
             self.close()
-            raise
+            raise StageError(
+                "a worker process was ended from outside, most often for want of memory; finished shards are kept: run the same"
+                " command again, with fewer workers (--set runtime.workers=1)"
+            ) from error
         except Exception:
             raise
         except BaseException:  # told to stop, and leaving the pool would first run all that is queued
@@ -91,6 +100,17 @@ class Processes:
         self._pool = None
 
 
+@contextlib.contextmanager
+def _interrupts_kept_from_workers() -> Iterator[None]:
+    """Ctrl-C reaches every process of a terminal: those started here leave it to this one, which ends them, without a word."""
+    resource_tracker.ensure_running()  # its start would allow the signal again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _end_with_parent() -> None:
     """Without this, a worker whose parent was killed waits for work for ever."""
 
@@ -107,6 +127,8 @@ class Dask:
     """A Dask cluster: a local one, or the scheduler at `address` (a cluster needs a shared file system)."""
 
     def __init__(self, workers: int = 0, address: str | None = None) -> None:
+        if find_spec("distributed") is None:
+            raise StageError("runtime.engine dask needs a package that is not here: pip install distributed")
         self.workers = workers or available_cores()
         self.address = address
         self._client: Any = None

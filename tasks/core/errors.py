@@ -1,7 +1,53 @@
-"""What goes wrong in one clear sentence."""
+"""What goes wrong in one clear sentence, and the exit code that says of which kind it was.
+
+A mistake in a configuration or on the command line is a `lang_configs.ConfigError` (2); what keeps a stage from going on, or
+is not there, a StageError (1). All else is a fault of this program, whose traceback is worth reading.
+"""
 
 from __future__ import annotations
+
+import errno
+
+from lang_configs import ConfigError
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C: 128 and the number of SIGINT, as shells have it."""
+TERMINATED = 143
+"""Exit code after SIGTERM."""
 
 
 class StageError(Exception):
     """A stage cannot go on; the message is one clear sentence for the person who runs it."""
+
+    exit_code = 1
+
+
+_CURES = {
+    errno.EACCES: "this needs the right to read and write there; change it, or name another place",
+    errno.EPERM: "this needs the right to read and write there; change it, or name another place",
+    errno.EROFS: "name a place that can be written to",
+    errno.EEXIST: "there is a file where a folder must be; move it, or name another place",
+    errno.ENOTDIR: "there is a file where a folder must be; move it, or name another place",
+    errno.EISDIR: "there is a folder where a file must be; move it, or name another place",
+    errno.ENAMETOOLONG: "shorten it",
+    errno.EIO: "the disk gives errors; check it, and run the same command again",
+    errno.ENOSPC: "free some space and run the same command again, finished work is kept",
+    errno.EDQUOT: "free some space and run the same command again, finished work is kept",
+    errno.EMFILE: "allow more with `ulimit -n 4096`, and run the same command again",
+}
+
+
+def known(error: BaseException) -> tuple[str, int] | None:
+    """The sentence for an error that a person can cause and cure, and the exit code; None for a fault of this program."""
+    if isinstance(error, (ConfigError, StageError)):
+        return str(error), error.exit_code
+    # a lock that a library makes reports its own waiting as an OSError without a number
+    if isinstance(error, OSError) and error.errno in _CURES and error.filename is not None:
+        return f"{_readable(error.filename)}: {(error.strerror or '').lower()}; {_CURES[error.errno]}", StageError.exit_code
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EMFILE):
+        return f"{(error.strerror or '').lower()}; {_CURES[error.errno]}", StageError.exit_code
+    return None
+
+
+def _readable(filename: object) -> str:
+    return filename.decode(errors="replace") if isinstance(filename, bytes) else str(filename)

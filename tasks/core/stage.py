@@ -28,7 +28,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
 from pydantic import BaseModel
 
 from lang_configs.schema import Runtime
@@ -36,6 +35,7 @@ from tasks.core.artifacts import Artifact
 from tasks.core.engines import Engine, Inline
 from tasks.core.errors import StageError
 from tasks.core.files import MANIFEST, regular_files, sha256, sync_folder, write_atomically
+from tasks.core.locks import exclusive
 from tasks.core.memory import peak_memory
 
 ANY = "*"
@@ -204,9 +204,7 @@ def execute(step: Step, workspace: Path, language: str, work: Work) -> Result:
     output = describe(step, workspace, language)
     if manifest := output.manifest():
         return result(step, output, manifest, reused=True)
-    locks = output.folder.parent / ".locks"
-    locks.mkdir(parents=True, exist_ok=True)
-    with FileLock(locks / f"{output.fingerprint}.lock"):
+    with exclusive(output.folder.parent / ".locks" / f"{output.fingerprint}.lock", output.folder):
         if manifest := output.manifest():
             return result(step, output, manifest, reused=True)
         if output.folder.exists():  # published once, damaged since

@@ -12,14 +12,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
+from tasks.core.errors import StageError
 from tasks.core.files import MANIFEST
 from tasks.pretrain.emissions import GRIDS, WORLD
 
 LEDGER = "ledger.duckdb"
 RUNS = "runs"
 """Folder of a language in the workspace that holds one JSON file per run."""
+LOCK_SECONDS = 120
+"""How long a reader or writer waits for the one before it."""
 
 
 def record(workspace: Path, folders: Iterable[Path], runs: Iterable[Path] = ()) -> None:
@@ -43,11 +46,16 @@ def catch_up(workspace: Path) -> None:
 
 
 def rebuild(workspace: Path) -> int:
-    """Make the ledger anew from every manifest and run record below `workspace`; returns how many were read."""
-    with FileLock(workspace / f".{LEDGER}.lock"):
+    """Make the ledger anew from every manifest and run record below `workspace`; returns how many were read.
+
+    Raises StageError where there is none, and for a damaged one.
+    """
+    folders, runs = [path.parent for path in _manifests(workspace)], _run_records(workspace)
+    if not folders and not runs:
+        raise StageError(f"{workspace}: nothing was built here yet")
+    with _lock(workspace):
         for leftover in (workspace / LEDGER, workspace / f"{LEDGER}.wal"):
             leftover.unlink(missing_ok=True)
-    folders, runs = [path.parent for path in _manifests(workspace)], _run_records(workspace)
     record(workspace, folders, runs)
     return len(folders) + len(runs)
 
@@ -61,7 +69,7 @@ def _run_records(workspace: Path) -> list[Path]:
 
 
 def query(workspace: Path, statement: str, parameters: dict[str, Any] | None = None) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """Column names and rows of a read-only query; raises duckdb.Error for a wrong one."""
+    """Column names and rows of a read-only query; raises duckdb.Error for a wrong one, StageError if there is no reading it."""
     with _open(workspace, read_only=True) as database:
         result = database.execute(statement, parameters or {})
         columns = [entry[0] for entry in result.description or []]
@@ -97,15 +105,50 @@ def _open(workspace: Path, read_only: bool = False) -> Iterator[Any]:
 
     workspace.mkdir(parents=True, exist_ok=True)
     path = workspace / LEDGER
-    with FileLock(workspace / f".{LEDGER}.lock", timeout=120):
+    with _lock(workspace):
         new = not path.exists()
         if new and read_only:
             with duckdb.connect(str(path)) as fresh:
                 _create(fresh)
-        with duckdb.connect(str(path), read_only=read_only) as database:
+        try:
+            database = duckdb.connect(str(path), read_only=read_only)
+        except duckdb.Error as error:
+            why = str(error).partition("\n")[0]
+            raise StageError(
+                f"{path}: cannot be opened ({why}); close what else has it open, or, if it is damaged, make it anew with"
+                " `lugha ledger rebuild`"
+            ) from error
+        with database:
             if new and not read_only:
                 _create(database)
             yield database
+
+
+@contextmanager
+def _lock(workspace: Path) -> Iterator[None]:
+    lock = FileLock(workspace / f".{LEDGER}.lock")
+    try:
+        lock.acquire(timeout=LOCK_SECONDS)
+    except Timeout:
+        raise StageError(
+            f"{workspace / LEDGER}: another process has had it for {LOCK_SECONDS} s; try again when its query has ended"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _read(path: Path, keys: Iterable[str]) -> dict[str, Any]:
+    """A manifest or the record of a run, with at least these keys; raises StageError for what is none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        content = None
+    if not isinstance(content, dict) or not set(keys) <= content.keys():
+        place = path.parent if path.name == MANIFEST else path
+        raise StageError(f"{path}: damaged; remove {place}, the next build makes anew what it needs of it")
+    return content
 
 
 def _create(database: Any) -> None:
@@ -115,7 +158,7 @@ def _create(database: Any) -> None:
 
 
 def _add_stage(database: Any, folder: Path) -> dict[str, Any]:
-    manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
+    manifest = _read(folder / MANIFEST, ("fingerprint", "stage", "metrics", "files"))
     fingerprint, files, tables = manifest["fingerprint"], manifest["files"], manifest.get("tables", {})
     known = _columns(database)
     for table in ("stages", "files", *(name for name in tables if name in known)):
@@ -158,7 +201,7 @@ def _add_rows(database: Any, table: str, known: set[str] | None, fingerprint: st
 
 
 def _add_run(database: Any, path: Path) -> None:
-    run = json.loads(path.read_text())
+    run = _read(path, ("run", "status", "stages"))
     database.execute("DELETE FROM runs WHERE run = ?", [run["run"]])
     database.execute("DELETE FROM run_stages WHERE run = ?", [run["run"]])
     stages = run["stages"]

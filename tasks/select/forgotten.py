@@ -18,6 +18,7 @@ import xxhash
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from lang_configs import ConfigError
 from tasks.core.errors import StageError
 from tasks.core.files import write_atomically
 from tasks.net.addresses import normalise
@@ -119,16 +120,19 @@ def read(path: Path) -> BlockList:
     """The block list at `path`, empty if there is no such file; raises StageError for a line that cannot be read."""
     if not path.exists():
         return BlockList()
-    lines = enumerate(path.read_text(encoding="utf-8").split("\n"), 1)
+    try:
+        lines = enumerate(path.read_text(encoding="utf-8").split("\n"), 1)
+    except UnicodeDecodeError:
+        raise StageError(f"{path}: not UTF-8 text; save it as UTF-8") from None
     return BlockList(entries=tuple(_parse(line, f"{path}:{number}") for number, line in lines if line.strip()))
 
 
 def entry(url: str | None, domain: str | None, identity: str | None, reason: str = "") -> Entry:
-    """An entry of today; raises StageError when it does not name exactly one page, domain or document."""
+    """An entry of today; raises ConfigError when it does not name exactly one page, domain or document."""
     try:
         return Entry(url=url, domain=domain, id=identity, reason=reason, date=f"{datetime.now(UTC):%Y-%m-%d}")
     except ValidationError as error:
-        raise StageError(f"forget: {_sentence(error)}") from None
+        raise ConfigError(f"forget: {_sentence(error)}") from None
 
 
 def add(path: Path, new: Entry) -> bool:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.cli import generate
+from flows.cli.model import generate
 from flows.cli.report import print_result, stage_line
 from lang_configs.schema import Evaluate
 from tasks.core.errors import StageError

@@ -253,23 +253,6 @@ def test_the_commands_print_for_people_and_for_programs(built: Path) -> None:
     assert all(any(said["fingerprint"] in line for line in lines) for said in told["stages"])
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code", "message"),
-    [
-        (["sample", "swahili", "--kept", "--dropped", "language"], 2, "--kept and --dropped exclude each other"),
-        (["sample", "hausa"], 1, "hausa: no build reached its end in"),
-        (["explain", "swahili", "hakuna"], 1, "hakuna: no document of the last complete run of swahili has this address"),
-        (["forget", "swahili"], 1, "forget: give one of url, domain and id"),
-        (["forget", "klingon", "--domain", "example.org"], 2, "klingon: unknown language"),
-        (["forget", "swahili", "--domain", "example.org", "--undo"], 1, "domain example.org is not on the block list"),
-    ],
-)
-def test_mistakes_end_in_one_clear_sentence(built: Path, arguments: list[str], code: int, message: str) -> None:
-    result = lugha(built, *arguments, check=False)
-    assert (result.returncode, len(result.stderr.strip().splitlines())) == (code, 1), result.stderr
-    assert message in result.stderr
-
-
 def steps_to_run(workspace: Path) -> dict[str, str]:
     steps = json.loads(lugha(workspace, "plan", "swahili", *TINY, "--no-measure", "--json").stdout)
     return {step["label"]: step["why"] for step in steps if not step["done"]}

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lang_configs import ConfigError
 from tasks.core.errors import StageError
 from tasks.core.stage import Output, Step, describe
 from tasks.select import SELECT, SelectConfig, select
@@ -99,7 +100,7 @@ def test_no_address_of_a_document_breaks_the_search(url: str | None, identity: b
     ],
 )
 def test_an_entry_names_one_thing(url: str | None, domain: str | None, identity: str | None, message: str) -> None:
-    with pytest.raises(StageError, match=r"^forget: ") as error:
+    with pytest.raises(ConfigError, match=r"^forget: ") as error:
         entry(url, domain, identity)
     assert message in str(error.value)
 

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from filelock import FileLock
 
 from lang_configs.schema import Duplicates
 from tasks.annotate.annotator import Annotator
@@ -24,6 +23,7 @@ from tasks.annotate.duplicates.kernel import components, sign, similarities
 from tasks.core.artifacts import Annotations, Documents
 from tasks.core.documents import SCHEMA, batches, column, save_array, shards, strings, write_table
 from tasks.core.files import checksums, replacing
+from tasks.core.locks import exclusive
 from tasks.core.stage import Metrics, Stage, Work
 
 LEADERS = 30
@@ -79,7 +79,7 @@ def _index(work: Work, config: Duplicates) -> Iterator[BandIndex]:
             yield index
         return
     work.cache.mkdir(exist_ok=True)
-    with FileLock(work.cache / ".lock"), BandIndex(work.cache, config) as index:
+    with exclusive(work.cache / ".lock", work.cache), BandIndex(work.cache, config) as index:
         yield index
 
 

@@ -1,0 +1,36 @@
+"""Commands that hand builds over to Prefect."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from flows.cli.options import WORKSPACE, Preset, Set, Workspace, given
+
+
+def serve(
+    preset: Preset = None,
+    set_: Set = None,
+    workspace: Workspace = WORKSPACE,
+    limit: Annotated[int, typer.Option(min=1, help="Builds at the same time.")] = 1,
+) -> None:
+    """Serve one Prefect deployment per language, until stopped.
+
+    Each has the refresh schedule of its language.
+    """
+    from flows.deployments import serve as run
+
+    run(workspace.resolve(), preset=preset, overrides=set_ or [], limit=limit)
+
+
+def deploy(
+    work_pool: Annotated[str, typer.Option(help="Prefect work pool that runs the builds.", callback=given)],
+    preset: Preset = None,
+    set_: Set = None,
+    workspace: Workspace = WORKSPACE,
+) -> None:
+    """Register the deployments with a Prefect work pool."""
+    from flows.deployments import deploy as run
+
+    run(workspace.resolve(), work_pool, preset=preset, overrides=set_ or [])

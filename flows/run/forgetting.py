@@ -1,0 +1,46 @@
+"""A takedown: what is put on the block list of a language, and what that does to its last corpus and its next one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from flows.run.reading import LastRun
+from flows.run.results import check_language
+from lang_configs import stem
+from tasks.core.errors import StageError
+from tasks.select.forgotten import FORGOTTEN, BlockList, Entry, add, remove
+
+
+def forget(workspace: Path, language: str, entry: Entry, undo: bool) -> list[str]:
+    """Put an entry on the language's block list, or take it off; returns what to tell: lines on what that does.
+
+    Raises ConfigError for a language that neither comes with the package nor was built here, and StageError when an entry
+    to be taken off is not on the list.
+    """
+    check_language(workspace, language)
+    path = workspace / stem(language) / FORGOTTEN
+    kind, what = entry.key
+    if undo:
+        if not remove(path, entry):
+            raise StageError(f"{path}: {kind} {what} is not on the block list; its lines are what --undo can take off")
+        return [f"{kind} {what} is off the block list; the next `lugha build {language}` decides anew"]
+    known = "is" if add(path, entry) else "was already"
+    return [f"{kind} {what} {known} on the block list {path}", *_consequences(workspace, language, entry)]
+
+
+def _consequences(workspace: Path, language: str, entry: Entry) -> list[str]:
+    try:
+        last = LastRun(workspace, language)
+    except StageError:
+        return ["no build reached its end here; every one from now on leaves it out"]
+    ids = last.matches(BlockList(entries=(entry,)))
+    if not ids:
+        return ["no document of the last complete run matches; every later build leaves out what does"]
+    lines = [f"documents of the last complete run that match: {len(ids):,}, of these in the corpus: {last.kept(ids):,}"]
+    if survivors := last.survivors(ids):
+        names = ", ".join(row["url"] or row["id"].hex() for row in survivors[:3])
+        lines.append(f"others with the same or nearly the same words: {len(survivors):,} ({names}); one may take its place")
+    lines.append(
+        f"the next `lugha build {language}` leaves them out; stages and releases published before still hold their text"
+    )
+    return lines

@@ -1,0 +1,51 @@
+"""What there is to choose from, and the error that says what was wrong with a choice: nothing here needs pydantic or YAML."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+FOLDER = Path(__file__).parent
+
+
+class ConfigError(Exception):
+    """A mistake in a configuration or in what a command was told: one line for each, with its place and what to do."""
+
+    exit_code = 2
+
+
+def languages() -> list[str]:
+    """Names of the languages that come with the package, in alphabetical order."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def presets() -> list[str]:
+    """Names of the presets, in alphabetical order."""
+    return sorted(path.stem for path in (FOLDER / "presets").glob("*.yaml"))
+
+
+def find(language: str) -> Path:
+    """The YAML file of LANGUAGE (a packaged name) or of FILE.yaml; raises ConfigError when there is none."""
+    if language.endswith((".yaml", ".yml")):
+        if Path(language).is_file():
+            return Path(language)
+        raise ConfigError(
+            f"{language}: there is no such file; give a packaged language ({', '.join(languages())}) or a YAML file"
+        )
+    if language in languages():
+        return FOLDER / f"{language}.yaml"
+    raise ConfigError(
+        f"{language}: unknown language{suggest(language, languages())}; `lugha languages` lists them, or give a YAML file"
+    )
+
+
+def stem(language: str) -> str:
+    """Folder name of a language in the workspace: the name of its file."""
+    return Path(language).stem
+
+
+def suggest(wrong: str, known: Iterable[str]) -> str:
+    """`, did you mean "swahili"?` where one of the known names is like the wrong one, else nothing."""
+    close = difflib.get_close_matches(wrong, list(known), 1, cutoff=0.5)
+    return f', did you mean "{close[0]}"?' if close else ""

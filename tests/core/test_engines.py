@@ -1,0 +1,47 @@
+"""What workers do with signals, and what is said when one is lost or cannot be started."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from tasks.core import engines
+from tasks.core.engines import Processes, make_engine
+from tasks.core.errors import StageError
+
+
+def leaves_interrupts_alone(_: int) -> bool:
+    return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+def is_killed(item: int) -> int:
+    if item:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return item
+
+
+def test_workers_leave_ctrl_c_to_the_process_that_started_them() -> None:
+    engine = Processes(2)
+    try:
+        assert engine.map(leaves_interrupts_alone, [0, 1, 2], lambda _: None) == [True] * 3
+        assert not leaves_interrupts_alone(0)
+    finally:
+        engine.close()
+
+
+def test_a_worker_that_is_killed_is_one_sentence_and_the_next_map_has_others() -> None:
+    engine = Processes(2)
+    try:
+        with pytest.raises(StageError, match=r"^a worker process was ended from outside, .*--set runtime.workers=1.$"):
+            engine.map(is_killed, [0, 1], lambda _: None)
+        assert engine.map(is_killed, [0, 0], lambda _: None) == [0, 0]
+    finally:
+        engine.close()
+
+
+def test_dask_without_its_package_is_said_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "find_spec", lambda name: None)
+    with pytest.raises(StageError, match=r"runtime\.engine dask needs a package that is not here: pip install distributed"):
+        make_engine("dask")
