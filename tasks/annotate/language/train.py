@@ -68,8 +68,9 @@ def train_own(source: Path, model: Path, dev: Path | None = None, test: Path | N
     `source` is a file, or a folder with train.txt, dev.txt, test.txt and label_aliases.tsv, of which only the first must be
     there. Measured on the test lines, else on the development lines, else on every tenth line of each label with 40 or more,
     which is then kept out of training; written beside the model as `_confusion.json` and `_confusion.md`, and its word lists as
-    `_words.txt.zst`. Raises StageError for lines that cannot be used.
+    `_words.txt.zst`. Raises StageError for lines that cannot be used, and where fastText is not installed.
     """
+    _fasttext()  # before minutes of reading
     if model.suffix != ".ftz":
         raise StageError(f"{model}: the name of a quantised fastText model ends in .ftz; correct --out")
     aliases: dict[str, str] = {}
@@ -124,8 +125,7 @@ def train(text: Mapping[str, list[str]], path: Path, factors: Mapping[str, int] 
     initialise all of its matrices. An allocation above 32 MB is fresh memory, hence zero: a good start too. Small ones (few
     buckets, few labels) can begin with garbage, and training stops at "Encountered NaN": then it begins again, more slowly.
     """
-    import fasttext
-
+    fasttext = _fasttext()
     windows = training_windows(text, factors or {})
     words = sum(line.count(" ") for line in windows)
     settings = TRAINING | {"minCount": max(1, min(TRAINING["minCount"], words // WORDS_PER_COUNT))}
@@ -178,6 +178,17 @@ def read_aliases(folder: Path) -> dict[str, str]:
     if not {"macro_or_variant", "individual"} <= set(rows.fieldnames or ()):
         raise StageError(f"{path}: its first line must be macro_or_variant, a tab, and individual; correct it or leave it out")
     return {row["macro_or_variant"]: row["individual"] for row in rows if row["individual"]}
+
+
+def _fasttext() -> Any:
+    try:
+        import fasttext
+    except ImportError as error:
+        raise StageError(
+            "training a language identification model needs fastText, which a C++ compiler builds while it is installed"
+            f" (apt-get install g++ python3-dev): pip install 'lugha[train-lid]' ({error})"
+        ) from error
+    return fasttext
 
 
 def _if_there(path: Path) -> Path | None:

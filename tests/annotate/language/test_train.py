@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from tasks.annotate.language import identify
 from tasks.annotate.language.confusion import beside, facts, threshold
 from tasks.annotate.language.train import train_own, training_windows
 from tasks.core.errors import StageError
+from tests import REPOSITORY
 from tests.annotate.language.test_classifier import windows_of_words
 from tests.annotate.language.test_language import TEXTS
 
@@ -41,6 +44,26 @@ def test_a_factor_multiplies_the_windows_of_its_label_alone() -> None:
     plain, more = (Counter(line.split()[0] for line in training_windows(text, factors)) for factors in ({}, {"zdj_Latn": 4}))
     assert more["__label__zdj_Latn"] == 4 * plain["__label__zdj_Latn"]
     assert more["__label__swh_Latn"] == plain["__label__swh_Latn"]
+
+
+def test_without_fasttext_one_sentence_says_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "lines.txt").write_text("\n".join(windows_of_words(100)), "utf-8")
+    monkeypatch.setitem(sys.modules, "fasttext", None)
+    with pytest.raises(StageError, match=r"pip install 'lugha\[train-lid\]'") as error:
+        train_own(tmp_path / "lines.txt", tmp_path / "mine.ftz")
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "mine.ftz").exists()
+
+
+def test_reading_a_model_needs_no_fasttext() -> None:
+    program = (
+        "import sys; sys.modules['fasttext'] = None\n"
+        "from tasks.annotate.language import identify\n"
+        f"print(identify([{TEXTS['swh_Latn']!r}])[0].label)"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True).stdout == "swh_Latn\n"
+    )
 
 
 def test_another_table_of_aliases_is_one_clear_sentence(tmp_path: Path) -> None:
