@@ -145,20 +145,27 @@ def _signs(data: Any, offsets: Any, table: Any, out: Any) -> None:
             line_ends = line_ends + 1 if code == 10 else 0
             if (code == 32 or code == 10) and (last == 32 or (code == 32 and last == 10) or line_ends > 2):
                 found |= LAYOUT
-            if code == 60:  # < before a letter, / or !
-                following = data[position] if position < end else 32
-                if following == 33 or following == 47 or 65 <= (following & 0xDF) <= 90:
-                    found |= MARKUP
-            elif code == 123 and last == 123:
-                found |= MARKUP
-            elif code == 64:
-                found |= AT | MARKUP if last == 10 or _begins_line(data, offsets[document], position - 2) else AT
-            elif (code == 93 or code == 41) and _ends_in_at(data, offsets[document], position - 2):
-                found |= AT
+            if code == 60 or code == 123 or code == 64 or code == 93 or code == 41:  # < { @ ] )
+                found |= _markup_or_at(data, offsets[document], position, end, code, last)
             last = code
         if offsets[document] < end and (last == 32 or last == 10 or data[offsets[document]] == 10):
             found |= LAYOUT
         out[document] = found & ALL
+
+
+@numba.njit(cache=True, nogil=True)
+def _markup_or_at(data: Any, start: int, position: int, end: int, code: int, last: int) -> int:
+    """The signs of a tag, a template or an address that `code`, the character before `position`, gives after `last`."""
+    if code == 60:  # < before a letter, / or !
+        following = data[position] if position < end else 32
+        return MARKUP if following == 33 or following == 47 or 65 <= (following & 0xDF) <= 90 else 0
+    if code == 123 and last == 123:
+        return MARKUP
+    if code == 64:
+        return AT | MARKUP if last == 10 or _begins_line(data, start, position - 2) else AT
+    if (code == 93 or code == 41) and _ends_in_at(data, start, position - 2):
+        return AT
+    return 0
 
 
 @numba.njit(cache=True, nogil=True)

@@ -93,6 +93,26 @@ def write(path: Path, model: Path, lines: Mapping[str, Sequence[tuple[str, float
     return content
 
 
+def confusion_table(name: str, content: dict[str, Any]) -> str:
+    """What was measured of a model, as Markdown: a row for each label with enough held-out lines."""
+    head = ["label", "lines", "recall at 0.3", "at 0.5", "at 0.8", "least score", "recall there", "false positives there"]
+    head += ["taken for", "taken for it"]
+    table = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for label, row in content["labels"].items():
+        at = SCORES.index(row["threshold"])
+        recalls = [f"{row['recall'][place]:.3f}" for place in (*map(SCORES.index, (0.3, 0.5, 0.8)), at)]
+        recalls.insert(3, f"{row['threshold']:.2f}")
+        near = [", ".join(f"{other} {rate:.1%} of {n}" for other, n, rate in row[way]) for way in ("taken_for", "mistaken")]
+        cells = [label, str(row["n"]), *recalls, f"{row['false_positives'][at]:.3%}", *(cell or "none" for cell in near)]
+        table.append(f"| {' | '.join(cells)} |")
+    return (
+        f"# What {name} confuses\n\nMeasured on {content['lines']:,} held-out lines of {content['languages']} labels; a label"
+        " with fewer than 20 lines has no row. The least score is the smallest at which on average no more than 0.1 % of the"
+        " other labels' lines, and no more than 3 % (and one line) of those of any one with 20 lines, are taken for it;"
+        " 0.5 if there is none.\n\n" + "\n".join(table) + "\n"
+    )
+
+
 class _Found:
     """The answers for the lines of one label: for each label that occurs, its scores in ascending order."""
 

@@ -16,7 +16,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.annotate.quality.kernel import HEADS, SIGNALS, scan, word_class
+from tasks.annotate.quality.kernel import word_class
+from tasks.annotate.quality.scan import COUNTERS, HEADS, WORDS, Words, room_for_lines, scan
 from tasks.core.characters import buffers, classes, lower_case
 from tasks.core.documents import batches, shards
 
@@ -126,19 +127,16 @@ def _words(data: Any, offsets: Any, kinds: Any, lower: Any) -> Any:
     total = (offsets[texts] - offsets[0]) // 2 + texts + 1
     words, heads = np.empty(total, np.uint64), np.empty(total, np.int16)
     begins, sizes = np.empty(total, np.int64), np.empty(total, np.int64)
-    ends = np.zeros(longest // 2 + 2, np.int64)
-    lines, line_sizes = np.empty(longest + 2, np.uint64), np.empty(longest + 2, np.int64)
-    row = np.empty(len(SIGNALS), np.float32)
+    ends, lines = np.zeros(longest // 2 + 2, np.int64), room_for_lines(longest)
+    counted = np.zeros(COUNTERS, np.int64)
     starts = np.zeros(texts + 1, np.int64)
     for text in range(texts):
         first = starts[text]
-        count, _, _, _, _ = scan(
-            data, offsets[text], offsets[text + 1], kinds, lower,
-            words[first:], heads[first:], ends, begins[first:], lines, line_sizes, lines, line_sizes, row,
-        )  # fmt: skip
-        for i in range(count):
+        room = Words(words[first:], heads[first:], begins[first:], ends)
+        scan(data, offsets[text], offsets[text + 1], kinds, lower, room, lines, lines, counted)
+        for i in range(counted[WORDS]):
             sizes[first + i] = ends[i + 1] - ends[i]
-        starts[text + 1] = first + count
+        starts[text + 1] = first + counted[WORDS]
     end = starts[texts]
     return words[:end], heads[:end], begins[:end], sizes[:end], starts
 

@@ -27,12 +27,12 @@ from tasks.annotate.language import (
     windows,
 )
 from tasks.annotate.language.confusion import SCORES, measured, threshold
-from tasks.annotate.language.train import documents
 from tasks.core.documents import Document, to_table, write_table
 from tasks.core.engines import Processes
 from tasks.core.errors import StageError
 from tasks.core.files import sha256
 from tasks.core.stage import Work
+from tools.lid.bundle import documents
 
 TEXTS = {
     "swh_Latn": (

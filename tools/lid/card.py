@@ -2,44 +2,21 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from lang_configs.schema import LanguageId, Select
-from tasks.annotate.language import WINDOW, Identification, identify, identify_column
-from tasks.annotate.language.confusion import SCORES, UNMEASURED_SCORE, beside, threshold, write
-from tasks.annotate.language.pieces import as_column
+from lang_configs.schema import Select
+from tasks.annotate.language import WINDOW, identify, train
+from tasks.annotate.language.confusion import UNMEASURED_SCORE, beside, write
 from tasks.annotate.language.words import list_sizes
 from tasks.core.files import sha256, write_atomically
+from tools.lid.bundle import FACTORS, MISLABELLED, MOST_WORDS, Collection
+from tools.lid.evaluation import FOCUS, Lines, Results, false_positives, measure, share
 
-if TYPE_CHECKING:
-    from tasks.annotate.language.train import Collection
-
-FOCUS = {"swh_Latn": "Swahili", "yor_Latn": "Yoruba", "hau_Latn": "Hausa", "amh_Ethi": "Amharic"}
 COMORIAN = ("swb_Latn", "zdj_Latn")
-NEWS = "masakhanews"
-STORIES = "african_storybook"
 TEMPLATE = Path(__file__).with_name("card.md.j2")
-
-Lines = dict[str, list[Identification]]
-
-
-@dataclass(frozen=True)
-class Results:
-    """What the model says of each held-out line and news article (by label), and of held-out stories in Swahili: their
-    sentences by length and their lines as they stand; `titles` are the addresses of these stories.
-    """
-
-    lines: Lines
-    news: Lines
-    stories: Lines
-    titles: list[str]
-    affinity: dict[str, list[float]]
-    """Affinity of the Swahili news articles, and of other languages' lines that are called Swahili at its least score."""
 
 
 def write_card(collection: Collection, raw: Path, out: Path) -> None:
@@ -55,54 +32,7 @@ def write_card(collection: Collection, raw: Path, out: Path) -> None:
     write_atomically(out / "lid_card.md", template.render(_facts(collection, model) | _figures(results, rows, model)).encode())
 
 
-def measure(test: dict[str, list[str]], raw: Path, model: Path) -> Results:
-    """Run the model over the test lines, and over documents below `raw` whose licence kept them out of its training."""
-    from tasks.annotate.language.train import documents
-
-    news: dict[str, list[str]] = defaultdict(list)
-    stories: dict[str, list[str]] = defaultdict(list)
-    titles = []
-    for name, document in documents(raw):
-        if NEWS in name and document["lang_hint"] in FOCUS:
-            news[document["lang_hint"]].append(document["text"])
-        elif name.startswith(STORIES) and document["lang_hint"] == "swh_Latn" and "NC" in document["license"]:
-            titles.append(document["id"])
-            stories["all lines as they stand"] += [line for line in document["text"].split("\n") if line.split()]
-            for sentence in re.split(r"(?<=[.!?])\s+|\n+", document["text"]):
-                if words := len(sentence.split()):
-                    length = "3 words or fewer" if words < 4 else "4 to 7 words" if words < 8 else "8 words or more"
-                    stories[length].append(sentence)
-    others = [line for label, lines in test.items() if label != "swh_Latn" for line in lines]
-    return Results(
-        {label: identify(lines, model) for label, lines in sorted(test.items())},
-        {label: identify(articles, model) for label, articles in news.items()},
-        {length: identify(lines, model) for length, lines in sorted(stories.items())},
-        sorted(titles),
-        {"news": _affinities(news["swh_Latn"], model), "others": _affinities(others, model)},
-    )
-
-
-def _affinities(texts: list[str], model: Path) -> list[float]:
-    """Affinity of the texts that are called Swahili at its least score."""
-    found = identify_column(as_column(texts), model)
-    least = threshold(LanguageId(model=str(model)), "swh_Latn")
-    rows = zip(*(found.column(name).to_pylist() for name in ("label", "score", "affinity")), strict=True)
-    return [affinity for label, score, affinity in rows if label == "swh_Latn" and score >= least]
-
-
-def share(found: list[Identification], label: str, threshold: float = 0) -> float:
-    """Share of the texts that got the label with at least this score."""
-    return sum(entry.label == label and entry.score >= threshold for entry in found) / max(1, len(found))
-
-
-def false_positives(lines: Lines, label: str, threshold: float = 0) -> dict[str, float]:
-    """For each other label, the share of its lines that got `label`."""
-    return {other: share(found, label, threshold) for other, found in lines.items() if other != label}
-
-
 def _facts(collection: Collection, model: Path) -> dict[str, Any]:
-    from tasks.annotate.language import train
-
     return {
         "labels": sorted(collection.train),
         "bytes": model.stat().st_size,
@@ -116,10 +46,10 @@ def _facts(collection: Collection, model: Path) -> dict[str, Any]:
         "short_words": train.SHORT_WORDS,
         "short_every": train.SHORT_EVERY,
         "short_from": train.SHORT_FROM,
-        "factors": train.FACTORS,
-        "mislabelled": train.MISLABELLED,
+        "factors": FACTORS,
+        "mislabelled": MISLABELLED,
         "power": train.WINDOWS_POWER,
-        "most_words": train.MOST_WORDS,
+        "most_words": MOST_WORDS,
         "kept": collection.lines_kept,
         "dropped": collection.lines_dropped,
         "sources": sorted((*credit, count, len(labels)) for credit, (count, labels) in collection.sources.items()),
@@ -167,26 +97,6 @@ def _figures(results: Results, rows: dict[str, Any], model: Path) -> dict[str, A
         ),
         "confusions": [_confusions(lines, label, name) for label, name in FOCUS.items()],
     }
-
-
-def confusion_table(name: str, content: dict[str, Any]) -> str:
-    """What was measured of a model, as Markdown: a row for each label with enough held-out lines."""
-    head = ["label", "lines", "recall at 0.3", "at 0.5", "at 0.8", "least score", "recall there", "false positives there"]
-    head += ["taken for", "taken for it"]
-    table = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-    for label, row in content["labels"].items():
-        at = SCORES.index(row["threshold"])
-        recalls = [f"{row['recall'][place]:.3f}" for place in (*map(SCORES.index, (0.3, 0.5, 0.8)), at)]
-        recalls.insert(3, f"{row['threshold']:.2f}")
-        near = [", ".join(f"{other} {rate:.1%} of {n}" for other, n, rate in row[way]) for way in ("taken_for", "mistaken")]
-        cells = [label, str(row["n"]), *recalls, f"{row['false_positives'][at]:.3%}", *(cell or "none" for cell in near)]
-        table.append(f"| {' | '.join(cells)} |")
-    return (
-        f"# What {name} confuses\n\nMeasured on {content['lines']:,} held-out lines of {content['languages']} labels; a label"
-        " with fewer than 20 lines has no row. The least score is the smallest at which on average no more than 0.1 % of the"
-        " other labels' lines, and no more than 3 % (and one line) of those of any one with 20 lines, are taken for it;"
-        " 0.5 if there is none.\n\n" + "\n".join(table) + "\n"
-    )
 
 
 def _listed(settings: Mapping[str, object]) -> str:
