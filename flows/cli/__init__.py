@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -269,13 +270,10 @@ def generate(
     """Write text with the latest model of a language."""
     from flows.run.request import default_workspace
     from flows.run.results import model_folder
-    from tasks.evaluate.samples import stream
+    from tasks.evaluate.generation import Sampling, stream
 
     folder = model_folder(workspace or default_workspace(), language)
-    pieces = stream(folder, folder, prompt, tokens, temperature, top_p, seed)
-    print(prompt, end="", flush=True)
-    for piece in pieces:
-        print(piece, end="", flush=True)
+    stream(folder, folder, prompt, Sampling(tokens, temperature, top_p, seed), partial(print, end="", flush=True))
     print()
 
 
