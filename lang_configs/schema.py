@@ -11,7 +11,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from lang_configs.sources import Crawl, Name, Source, Strict
+from lang_configs.evaluation import Evaluate, EvaluationSet
+from lang_configs.sources import Crawl, Source, Strict
 from lang_configs.training import Pretrain, Tokenizer
 
 # --- documents, annotations, selection ------------------------------------------------------------------------------
@@ -122,25 +123,6 @@ class Contamination(Strict):
     )
 
 
-class EvaluationSet(Strict):
-    """Labelled data of one task: kept out of the corpus, and used by evaluate."""
-
-    name: Name
-    task: Literal["classification", "none"] = Field("none", description="none: the items are only kept out of the corpus")
-    format: Literal["tsv", "jsonl", "conll", "sections"]
-    files: dict[Literal["train", "dev", "test"], str] = Field({}, description="Split -> path below the evaluation folder")
-    text: list[str] = Field(["text"], description="Columns that make up the text")
-    label: str = "label"
-    source: str | None = Field(None, description="sections: the web source whose first path part is the label")
-    url: str | None = Field(None, description="Where the set is published")
-
-    @model_validator(mode="after")
-    def _sections_have_a_source(self) -> EvaluationSet:
-        if (self.format == "sections") != (self.source is not None):
-            raise ValueError("source goes with format sections, and only with it")
-        return self
-
-
 class Select(Strict):
     """The decision about each document."""
 
@@ -182,21 +164,7 @@ class Corpus(Strict):
     )
 
 
-# --- evaluation, release, refresh, machine ---------------------------------------------------------------------------
-
-
-class Evaluate(Strict):
-    """What is measured on the exported model."""
-
-    sample_tokens: int = Field(80, ge=1)
-    samples: int = Field(5, ge=0, description="Validation documents that samples are made from when prompts is empty")
-    prompts: list[str] = Field(
-        [],
-        description="Starts of texts, or, for masked models, texts with <mask> in a gap; default: from validation documents",
-    )
-    temperature: float = Field(0.8, gt=0)
-    seeds: int = Field(3, ge=2, description="Random-initialised models for the floor of each task")
-    bootstrap: int = Field(1000, ge=100, description="Resamplings for confidence intervals")
+# --- release, refresh, machine ---------------------------------------------------------------------------------------
 
 
 class Release(Strict):

@@ -12,17 +12,23 @@ from pathlib import Path
 import xxhash
 from pydantic import BaseModel, ConfigDict, Field
 
-from lang_configs.schema import EvaluationSet
+from lang_configs.evaluation import EvaluationSet
 from tasks.core.errors import StageError
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One evaluation item: its place (`set/split/number`), its text and its label."""
+    """One evaluation item: its place (`set/split/number`), its text and its label.
+
+    `labels` of a tagged sentence are those of its tokens, which white space parts in `text`. `document` is what the item is
+    a part of, where several may be of one; by default it stands for itself.
+    """
 
     place: str
     text: str
     label: str | None = None
+    labels: tuple[str, ...] = ()
+    document: str | None = None
 
 
 class EvaluationData(BaseModel):
@@ -60,35 +66,43 @@ class EvaluationData(BaseModel):
             return []
         reader = {"tsv": _tsv, "jsonl": _jsonl, "conll": _conll}[chosen.format]
         try:
-            pairs = list(reader(path, chosen))
+            rows = list(reader(path, chosen))
         except (KeyError, ValueError, UnicodeDecodeError) as error:
             raise StageError(
                 f"{path.name}: not {chosen.format} with {chosen.text} as the config of {name} says: {error!r}"
             ) from error
-        return [Item(f"{name}/{split}/{number}", text, label) for number, (text, label) in enumerate(pairs)]
+        return [Item(f"{name}/{split}/{number}", *row) for number, row in enumerate(rows)]
 
 
-def _tsv(path: Path, chosen: EvaluationSet) -> Iterator[tuple[str, str | None]]:
+Row = tuple[str, str | None, tuple[str, ...]]
+"""Text, label and labels of an item."""
+
+
+def _tsv(path: Path, chosen: EvaluationSet) -> Iterator[Row]:
     csv.field_size_limit(1 << 24)
     with path.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file, delimiter="\t"):
-            yield "\n".join(row[column] or "" for column in chosen.text), row.get(chosen.label)
+            yield "\n".join(row[column] or "" for column in chosen.text), row.get(chosen.label), ()
 
 
-def _jsonl(path: Path, chosen: EvaluationSet) -> Iterator[tuple[str, str | None]]:
+def _jsonl(path: Path, chosen: EvaluationSet) -> Iterator[Row]:
     with path.open(encoding="utf-8") as file:
         for line in file:
             row = json.loads(line)
-            yield "\n".join(str(row[column]) for column in chosen.text), row.get(chosen.label)
+            yield "\n".join(str(row[column]) for column in chosen.text), row.get(chosen.label), ()
 
 
-def _conll(path: Path, _: EvaluationSet) -> Iterator[tuple[str, str | None]]:
-    """Sentences of `token label` lines, parted by blank lines."""
+def _conll(path: Path, _: EvaluationSet) -> Iterator[Row]:
+    """Sentences of lines `token ... label`, parted by blank lines: the first column and the last."""
     tokens: list[str] = []
+    labels: list[str] = []
     with path.open(encoding="utf-8") as file:
-        for line in [*file, "\n"]:
-            if line.strip():
-                tokens.append(line.split()[0])
+        for number, line in enumerate([*file, "\n"], 1):
+            if columns := line.split():
+                if len(columns) < 2:
+                    raise ValueError(f"line {number} has no label")
+                tokens.append(columns[0])
+                labels.append(columns[-1])
             elif tokens:
-                yield " ".join(tokens), None
-                tokens = []
+                yield " ".join(tokens), None, tuple(labels)
+                tokens, labels = [], []

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lang_configs import load
-from lang_configs.schema import EvaluationSet
+from lang_configs.evaluation import EvaluationSet
 from tasks.evaluation_sets import EvaluationData
 
 
@@ -20,11 +20,11 @@ def test_formats(tmp_path: Path) -> None:
         EvaluationSet(name="d", format="jsonl", files={"test": "missing.jsonl"}),
     ]
     data = EvaluationData(sets=sets, folder=tmp_path)
-    found = [[(item.place, item.text, item.label) for item in data.items(name, "test")] for name in "abcd"]
+    found = [[(item.place, item.text, item.label, item.labels) for item in data.items(name, "test")] for name in "abcd"]
     assert found == [
-        [("a/test/0", 'Mechi\nMstari wa kwanza\nwa "pili"', "michezo")],
-        [("b/test/0", "Rais Samia", None), ("b/test/1", "Dodoma", None)],
-        [("c/test/0", "habari", "x")],
+        [("a/test/0", 'Mechi\nMstari wa kwanza\nwa "pili"', "michezo", ())],
+        [("b/test/0", "Rais Samia", None, ("B-PER", "I-PER")), ("b/test/1", "Dodoma", None, ("B-LOC",))],
+        [("c/test/0", "habari", "x", ())],
         [],
     ]
     assert data.missing == ["d"]
@@ -51,5 +51,8 @@ def test_the_sets_of_the_packaged_languages_are_read(bundle: Path, language: str
             items = data.items(entry.name, split)
             assert len(items) > 50
             assert sum(bool(item.text.strip()) for item in items) > 0.99 * len(items)
+            if entry.format == "conll":
+                assert all(len(item.text.split()) == len(item.labels) for item in items)
+                assert len({label for item in items for label in item.labels}) < 20
             if entry.task == "classification":
                 assert len({item.label for item in items}) < 10

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -44,16 +45,16 @@ def generate(
     """Write text with the latest model of a language."""
     from flows.cli.tables import print_json
     from flows.run.results import model_folder
-    from tasks.evaluate.samples import stream
+    from tasks.evaluate.generation import Sampling, stream
 
     folder = model_folder(workspace, language)
-    pieces = stream(folder, folder, prompt, tokens, temperature, top_p, seed)
+    sampling = Sampling(tokens, temperature, top_p, seed)
     if as_json:
-        print_json({"model": folder, "prompt": prompt, "text": "".join(pieces)})
+        pieces: list[str] = []
+        stream(folder, folder, prompt, sampling, pieces.append)
+        print_json({"model": folder, "text": "".join(pieces)})
         return
-    print(prompt, end="", flush=True)
-    for piece in pieces:
-        print(piece, end="", flush=True)
+    stream(folder, folder, prompt, sampling, partial(print, end="", flush=True))
     print()
 
 

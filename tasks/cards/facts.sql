@@ -259,7 +259,7 @@ SELECT max(value) FILTER (metric = 'masked_loss') AS loss, 100 * max(value) FILT
 FROM evaluations WHERE fingerprint = labelled('evaluate') AND task = 'held-out text' AND metric LIKE 'masked%';
 
 -- rows scores
-SELECT task, metric, system, value, low, high, n, seeds FROM evaluations WHERE fingerprint = labelled('evaluate') AND task <> 'held-out text'
+SELECT * EXCLUDE (fingerprint, language) FROM evaluations WHERE fingerprint = labelled('evaluate') AND task <> 'held-out text'
 ORDER BY task, metric, list_position(['model', 'tfidf', 'random-init', 'majority'], system), system;
 
 -- rows skipped

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
+from tasks.evaluate.metrics import HELD_OUT
+
 if TYPE_CHECKING:
     from lang_configs.schema import Release
 
 SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B", "1B<n<10B", "10B<n<100B")
 """The Hub's size categories, by number of documents: each is ten times the one before."""
-
-HELD_OUT = ("bits_per_byte", "perplexity_per_token", "perplexity_per_word", "pseudo_perplexity", "pseudo_bits_per_byte")
-"""Measures of held-out text that a model-index names."""
 
 
 class CardLanguage(BaseModel):
@@ -65,10 +64,13 @@ def model_front_matter(facts: dict[str, Any], language: CardLanguage, release: R
     text: dict[str, Any] = {"task_type": task, "dataset_type": f"lugha-{language.code}", "dataset_split": "test"}
     results = [
         EvalResult(
-            dataset_name=f"{language.name} corpus, held-out text", metric_type=metric, metric_value=held_out[metric], **text
+            dataset_name=f"{language.name} corpus, held-out text",
+            metric_type=metric.name,
+            metric_value=held_out[metric.name],
+            **text,
         )
         for metric in HELD_OUT
-        if held_out.get(metric) is not None
+        if metric.comparable and held_out.get(metric.name) is not None
     ]
     results += [
         EvalResult(

@@ -8,6 +8,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from tasks.evaluate.metrics import verdict
+
 TEMPLATES = Path(__file__).parent / "templates"
 DASH = "–"
 UNITS = ("kB", "MB", "GB", "TB")
@@ -21,8 +23,6 @@ FAMILIES = {
     "modernbert": "ModernBERT, as `ModernBertForMaskedLM`: rotary positions, norms before each part, GeGLU",
 }
 """What sets each family of models apart, and the class of transformers that loads it."""
-
-FLOORS = ("tfidf", "random-init", "majority")
 
 
 def render(template: str, **context: Any) -> str:
@@ -112,7 +112,7 @@ def quoted(text: str) -> str:
 
 
 def score_table(scores: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One row for each task and metric: its systems by name, and how the model stands to the highest of its floors."""
+    """One row for each task and metric: its systems by name, and how the model stands to the best of its floors."""
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     for score in scores:
         row = rows.setdefault(
@@ -120,18 +120,8 @@ def score_table(scores: list[dict[str, Any]]) -> list[dict[str, Any]]:
         )
         row["systems"][score["system"]] = score
     for row in rows.values():
-        model = row["systems"].get("model")
         row |= {
             name: max((score[name] or 0 for score in row["systems"].values()), default=0) or None for name in ("n", "seeds")
         }
-        floors = [row["systems"][name]["value"] for name in FLOORS if name in row["systems"]]
-        row["verdict"] = _verdict(model, [value for value in floors if value is not None])
+        row["verdict"] = verdict(row["systems"].get("model", {})) or DASH
     return list(rows.values())
-
-
-def _verdict(model: dict[str, Any] | None, floors: list[float]) -> str:
-    if model is None or not floors or model["low"] is None or model["high"] is None:
-        return DASH
-    if model["low"] > max(floors):
-        return "above every floor"
-    return "below the best floor" if model["high"] < max(floors) else "not told apart from the best floor"

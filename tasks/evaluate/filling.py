@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from tasks.core.stage import Metrics
-from tasks.evaluate.model import mask_token, window
+from tasks.evaluate.model import context_length, mask_token
 
 GUESSES = 5
 SENTENCE = re.compile(r"(?<=[.!?…።؟।])\s+|\n")
@@ -36,14 +36,14 @@ def fill(model: Any, tokenizer: Any, texts: Sequence[str]) -> list[list[Metrics]
     mask = mask_token(tokenizer)
     found: list[list[Metrics]] = []
     for text in texts:
-        ids = tokenizer(text, return_tensors="pt", truncation=True, max_length=window(model))["input_ids"]
+        ids = tokenizer(text, return_tensors="pt", truncation=True, max_length=context_length(model))["input_ids"]
         places = (ids[0] == mask).nonzero()
-        if not len(places):  # beyond the window
+        if not len(places):  # beyond the model's context
             found.append([])
             continue
         with torch.inference_mode():
-            scores = model(ids.to(model.device)).logits[0, places[0].item()].float().softmax(-1)
-        best = scores.topk(GUESSES)
+            probabilities = model(ids.to(model.device)).logits[0, places[0].item()].float().softmax(-1)
+        best = probabilities.topk(GUESSES)
         found.append(
             [
                 {"guess": _shown(tokenizer, token), "probability": probability}

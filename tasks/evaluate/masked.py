@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from tasks.core.stage import Metrics, Progress
-from tasks.evaluate.bits_per_byte import BOOTSTRAP_SEED, LOGITS, Validation, perplexity, scored_tokens
-from tasks.evaluate.model import BATCH_TOKENS, final_states, masked_scores, padded, window
+from tasks.evaluate import bootstrap
+from tasks.evaluate.causal import MAX_LOGITS, perplexity, scored_tokens
+from tasks.evaluate.held_out import TokenizedDocuments
+from tasks.evaluate.model import BATCH_TOKENS, context_length, last_hidden_states, masked_logits, padded_batches
 
 SCORED, CONTEXT = 1024, 256
 """Most tokens of the pseudo-perplexity, and of text around each. A token costs a whole window, so these bound the cost."""
@@ -18,63 +20,66 @@ SCORED, CONTEXT = 1024, 256
 SAMPLE_SEED = 1
 
 
-def pseudo_perplexity(model: Any, validation: Validation, mask: int, bootstrap: int, progress: Progress) -> Metrics:
+def pseudo_perplexity(model: Any, documents: TokenizedDocuments, mask: int, resamples: int, progress: Progress) -> Metrics:
     """exp of the mean -ln p(token | the rest of its document), each token with it alone replaced by `mask`.
 
     The pseudo-log-likelihood of Salazar et al. (2020, arXiv 1910.14659), of at most `SCORED` tokens drawn from all but BOS
-    and EOS. The model reads `CONTEXT` tokens around it (less if its trained window is less), moved inwards at the ends of
-    the document. In bits per byte: times the tokens per byte of all validation text. The intervals are the 2.5 to 97.5
-    percentile of `bootstrap` resamplings of the documents. Other pieces of a word are seen, which flatters long words (arXiv
-    2305.10588). Raises StageError when the documents hold no text or are not of the model's vocabulary.
+    and EOS. The model reads `CONTEXT` tokens around it (less if its own context is less), moved inwards at the ends of the
+    document. In bits per byte: times the tokens per byte of all held-out text. Other tokens of a word are seen, which
+    flatters long words (arXiv 2305.10588). Raises StageError when the documents hold no text or are not of the model's
+    vocabulary.
     """
-    tokens = scored_tokens(model, validation)
-    draw = np.random.default_rng(SAMPLE_SEED)
-    chosen = np.sort(draw.choice(int(tokens.sum()), min(SCORED, int(tokens.sum())), replace=False))
+    tokens = scored_tokens(model, documents)
+    generator = np.random.default_rng(SAMPLE_SEED)
+    chosen = np.sort(generator.choice(int(tokens.sum()), min(SCORED, int(tokens.sum())), replace=False))
     ends = np.cumsum(tokens)
-    documents = np.searchsorted(ends, chosen, "right")
-    places = validation.offsets[documents] + 1 + chosen - (ends - tokens)[documents]
-    context = min(CONTEXT, window(model))
-    windows = [_around(validation, *pair, context) for pair in zip(documents, places, strict=True)]
+    numbers = np.searchsorted(ends, chosen, "right")
+    places = documents.offsets[numbers] + 1 + chosen - (ends - tokens)[numbers]
+    context = min(CONTEXT, context_length(model))
+    windows = [_around(documents, *pair, context) for pair in zip(numbers, places, strict=True)]
     nats, _ = _predict(model, [ids for ids, _ in windows], [np.array([place]) for _, place in windows], mask, progress)
-    sampled = np.bincount(documents, minlength=len(tokens))
-    sums = np.bincount(documents, weights=[values[0] for values in nats], minlength=len(tokens))
-    per_token, to_bits = sums.sum() / len(chosen), tokens.sum() / validation.sizes.sum() / math.log(2)
-    low, high = _intervals(np.stack([sums, sampled, tokens, validation.sizes]).astype(np.float64), bootstrap)
+    sampled = np.bincount(numbers, minlength=len(tokens))
+    sums = np.bincount(numbers, weights=[values[0] for values in nats], minlength=len(tokens))
+    statistics = np.stack([sums, sampled, tokens, documents.bytes], 1).astype(np.float64)
+    [[per_token, per_byte]] = _ratios(statistics.sum(0, keepdims=True))
+    resampled = _ratios(bootstrap.resample(statistics, resamples))
+    (low, high), (low_bits, high_bits) = map(bootstrap.interval, resampled.T)
     return {
         "pseudo_perplexity": perplexity(per_token),
-        "pseudo_perplexity_low": perplexity(low[0]),
-        "pseudo_perplexity_high": perplexity(high[0]),
-        "pseudo_bits_per_byte": float(per_token * to_bits),
-        "pseudo_bits_per_byte_low": float(low[1]),
-        "pseudo_bits_per_byte_high": float(high[1]),
+        "pseudo_perplexity_low": perplexity(low),
+        "pseudo_perplexity_high": perplexity(high),
+        "pseudo_bits_per_byte": float(per_byte),
+        "pseudo_bits_per_byte_low": low_bits,
+        "pseudo_bits_per_byte_high": high_bits,
         "pseudo_tokens": len(chosen),
         "pseudo_context": context,
         "pseudo_documents": int((sampled > 0).sum()),
         "details": {
             "tokens": f"{len(chosen)} of {int(tokens.sum())}, each alone masked, drawn from all but BOS and EOS",
             "windows": "around the token, within its document",
-            "interval": f"95 % bootstrap over documents, {bootstrap} resamplings",
+            "interval": bootstrap.describe(resamples),
         },
     }
 
 
-def masked_prediction(model: Any, validation: Validation, mask: int, share: float, progress: Progress) -> Metrics:
-    """Mean -ln p and accuracy of the tokens of all validation documents when `share` of them are masked at once.
+def masked_prediction(model: Any, documents: TokenizedDocuments, mask: int, share: float, progress: Progress) -> Metrics:
+    """Mean -ln p and accuracy of the tokens of all held-out documents when `share` of them are masked at once.
 
     That is the loss of the training, on windows within a document that do not overlap; BOS and EOS are read, not masked.
     """
-    scored_tokens(model, validation)
+    scored_tokens(model, documents)
+    context = context_length(model)
     sequences: list[np.ndarray] = []
     places: list[np.ndarray] = []
-    for start, end in zip(validation.offsets[:-1], validation.offsets[1:], strict=True):
-        for first in range(start, end, window(model)):
-            last = min(first + window(model), end)
+    for start, end in zip(documents.offsets[:-1], documents.offsets[1:], strict=True):
+        for first in range(start, end, context):
+            last = min(first + context, end)
             inside = np.arange(max(first, start + 1), min(last, end - 1)) - first
             if len(inside):
                 count = max(1, round(share * len(inside)))
-                drawn = np.random.default_rng([SAMPLE_SEED, len(sequences)]).permutation(inside)[:count]
-                sequences.append(np.asarray(validation.tokens[first:last], np.int64))
-                places.append(np.sort(drawn))
+                masked = np.random.default_rng([SAMPLE_SEED, len(sequences)]).permutation(inside)[:count]
+                sequences.append(np.asarray(documents.tokens[first:last], np.int64))
+                places.append(np.sort(masked))
     nats, hits = _predict(model, sequences, places, mask, progress)
     return {
         "masked_loss": float(np.concatenate(nats).mean()),
@@ -83,11 +88,22 @@ def masked_prediction(model: Any, validation: Validation, mask: int, share: floa
     }
 
 
-def _around(validation: Validation, document: int, place: int, context: int) -> tuple[np.ndarray, int]:
+def _ratios(sums: np.ndarray) -> np.ndarray:
+    """Nats per token and bits per byte `[resamples, 2]`, NaN where no token was sampled.
+
+    The columns of `sums` `[resamples, 4]` are nats and number of the sampled tokens, all tokens, and bytes.
+    """
+    nats, sampled, tokens, size = sums.T
+    with np.errstate(invalid="ignore"):  # all of the few documents that were drawn may have no token in the sample
+        per_token = nats / sampled
+        return np.stack([per_token, per_token * tokens / size / math.log(2)], 1)
+
+
+def _around(documents: TokenizedDocuments, number: int, place: int, context: int) -> tuple[np.ndarray, int]:
     """The window of at most `context` tokens of a document with `place` in its middle, and where in it that is."""
-    start, end = int(validation.offsets[document]), int(validation.offsets[document + 1])
+    start, end = int(documents.offsets[number]), int(documents.offsets[number + 1])
     first = max(start, min(int(place) - context // 2, end - context))
-    return np.asarray(validation.tokens[first : min(first + context, end)], np.int64), int(place) - first
+    return np.asarray(documents.tokens[first : min(first + context, end)], np.int64), int(place) - first
 
 
 def _predict(
@@ -101,35 +117,20 @@ def _predict(
     for ids, at in zip(masked, places, strict=True):
         ids[at] = mask
     share = max(len(at) / len(ids) for ids, at in zip(masked, places, strict=True))
-    most = min(BATCH_TOKENS, max(1, int(LOGITS / model.config.vocab_size / share)))
+    most = min(BATCH_TOKENS, max(1, int(MAX_LOGITS / model.config.vocab_size / share)))
     nats: list[np.ndarray] = [np.zeros(0)] * len(masked)
     hits, done = list(nats), 0
     with torch.inference_mode():
-        for chosen, batch in padded(masked, most, model.device):
-            states = final_states(model, batch, [len(masked[index]) for index in chosen])
+        for chosen, batch in padded_batches(masked, most, model.device):
+            states = last_hidden_states(model, batch, [len(masked[index]) for index in chosen])
             rows = np.repeat(np.arange(len(chosen)), [len(places[index]) for index in chosen])
             columns = np.concatenate([places[index] for index in chosen])
-            scores = masked_scores(model, states[torch.from_numpy(rows), torch.from_numpy(columns)])
+            logits = masked_logits(model, states[torch.from_numpy(rows), torch.from_numpy(columns)])
             labels = torch.from_numpy(np.concatenate([sequences[index][places[index]] for index in chosen])).to(batch.device)
-            losses = F.cross_entropy(scores, labels, reduction="none").double().cpu().numpy()
-            right = (scores.argmax(-1) == labels).cpu().numpy()
+            losses = F.cross_entropy(logits, labels, reduction="none").double().cpu().numpy()
+            right = (logits.argmax(-1) == labels).cpu().numpy()
             for row, index in enumerate(chosen):
                 nats[index], hits[index] = losses[rows == row], right[rows == row]
             done += len(columns)
             progress(done, sum(map(len, places)), "masked tokens")
     return nats, hits
-
-
-def _intervals(sums: np.ndarray, resamplings: int) -> np.ndarray:
-    """Percentiles 2.5 and 97.5 of nats per token and bits per byte: `[2, 2]`.
-
-    The rows of `sums` `[4, documents]` are nats and number of the sampled tokens, all tokens, and bytes.
-    """
-    draw = np.random.default_rng(BOOTSTRAP_SEED)
-    documents, values = sums.shape[1], []
-    for _ in range(resamplings):
-        nats, sampled, tokens, size = sums[:, draw.integers(0, documents, documents)].sum(1)
-        if sampled:  # of few documents, all that were drawn may have no token in the sample
-            values.append((nats / sampled, nats / sampled * tokens / size / math.log(2)))
-    found: np.ndarray = np.percentile(values, [2.5, 97.5], axis=0)
-    return found

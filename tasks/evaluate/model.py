@@ -76,15 +76,15 @@ def mask_token(tokenizer: Any) -> int:
     return int(tokenizer.mask_token_id)
 
 
-def window(model: Any) -> int:
+def context_length(model: Any) -> int:
     """The longest window in tokens that the model was trained on."""
     return int(model.config.max_position_embeddings)
 
 
-def padded(sequences: Sequence[Any], most_tokens: int, device: Any) -> Iterator[tuple[list[int], Tensor]]:
+def padded_batches(sequences: Sequence[Any], most_tokens: int, device: Any) -> Iterator[tuple[list[int], Tensor]]:
     """Batches of at most `most_tokens`: indices into `sequences`, and ids `[batch, length]` filled up with 0 on the right.
 
-    Sequences are sorted by length, so that little is padding. `final_states` keeps it from being seen.
+    Sequences are sorted by length, so that little is padding. `last_hidden_states` keeps it from being seen.
     """
     import torch
 
@@ -100,8 +100,8 @@ def padded(sequences: Sequence[Any], most_tokens: int, device: Any) -> Iterator[
         start += len(chosen)
 
 
-def final_states(model: Any, ids: Tensor, lengths: Sequence[int]) -> Tensor:
-    """Final hidden states `[batch, length, width]` of padded ids `[batch, length]` with `lengths` tokens in the rows.
+def last_hidden_states(model: Any, ids: Tensor, lengths: Sequence[int]) -> Tensor:
+    """Last hidden states `[batch, length, width]` of padded ids `[batch, length]` with `lengths` tokens in the rows.
 
     A causal model's positions never see what is right of them; to others the padding is hidden by an attention mask.
     """
@@ -116,13 +116,13 @@ def final_states(model: Any, ids: Tensor, lengths: Sequence[int]) -> Tensor:
     return states
 
 
-def masked_scores(model: Any, states: Tensor) -> Tensor:
-    """Scores `[tokens, vocabulary]` that a masked model's head gives for final hidden states `[tokens, width]`.
+def masked_logits(model: Any, states: Tensor) -> Tensor:
+    """Logits `[tokens, vocabulary]` that a masked model's head gives for last hidden states `[tokens, width]`.
 
     Of these only: for all positions of a window they would cost more than the model's layers.
     """
-    scores: Tensor = model.cls(states) if hasattr(model, "cls") else model.decoder(model.head(states))
-    return scores.float()
+    logits: Tensor = model.cls(states) if hasattr(model, "cls") else model.decoder(model.head(states))
+    return logits.float()
 
 
 def _first_line(error: Exception) -> str:

@@ -48,17 +48,11 @@ CREATE VIEW tokenizers AS
 CREATE VIEW energy AS  -- of each training; source: how the kWh are known
     SELECT fingerprint, language, (metrics->>'kwh')::DOUBLE AS kwh, metrics->>'energy' AS source, (metrics->>'mfu')::DOUBLE AS mfu
     FROM stages WHERE stage = 'pretrain';
-CREATE VIEW evaluations AS  -- held-out text first, then the tasks
-    SELECT s.fingerprint, s.language, 'held-out text' AS task, m.metric, 'model' AS system, (metrics->>m.metric)::DOUBLE AS value,
-           (metrics->>(m.metric || '_low'))::DOUBLE AS low, (metrics->>(m.metric || '_high'))::DOUBLE AS high,
-           (metrics->>CASE WHEN m.metric LIKE 'pseudo%' THEN 'pseudo_documents' ELSE 'test_documents' END)::BIGINT AS n,
-           NULL::BIGINT AS seeds
-    FROM stages s, (VALUES ('bits_per_byte'), ('perplexity_per_token'), ('perplexity_per_word'), ('pseudo_perplexity'),
-                           ('pseudo_bits_per_byte'), ('masked_loss'), ('masked_accuracy')) m(metric)
-    WHERE stage = 'evaluate' AND metrics->>m.metric IS NOT NULL
-    UNION ALL
-    SELECT fingerprint, language, r->>'task', r->>'metric', r->>'system', (r->>'value')::DOUBLE, (r->>'low')::DOUBLE,
-           (r->>'high')::DOUBLE, (r->>'n')::BIGINT, (r->>'seeds')::BIGINT
+CREATE VIEW evaluations AS  -- held-out text first, then the tasks; difference: how much better than the best floor, paired
+    SELECT fingerprint, language, r->>'task' AS task, r->>'metric' AS metric, r->>'system' AS system, (r->>'value')::DOUBLE AS value,
+           (r->>'low')::DOUBLE AS low, (r->>'high')::DOUBLE AS high, (r->>'n')::BIGINT AS n, (r->>'seeds')::BIGINT AS seeds,
+           r->>'floor' AS floor, (r->>'difference')::DOUBLE AS difference, (r->>'difference_low')::DOUBLE AS difference_low,
+           (r->>'difference_high')::DOUBLE AS difference_high
     FROM (SELECT fingerprint, language, unnest((metrics->'$.scores')::JSON[]) AS r FROM stages WHERE stage = 'evaluate');
 CREATE VIEW releases AS
     SELECT fingerprint, language, config->>'version' AS version, started, files, bytes FROM stages WHERE stage = 'release';
@@ -78,7 +72,7 @@ CREATE VIEW corpus AS  -- what was kept, by source and licence
     SELECT l.language, d.source, d.license, d.split, count(*) AS documents, sum(d.bytes)::BIGINT AS bytes
     FROM decisions d JOIN latest l USING (fingerprint) WHERE l.label = 'select' AND d.decision = 'keep' GROUP BY ALL;
 CREATE VIEW scores AS
-    SELECT l.language, l.label, e.task, e.metric, e.system, e.value, e.low, e.high, e.n, e.seeds
+    SELECT l.language, l.label, e.* EXCLUDE (fingerprint, language)
     FROM evaluations e JOIN latest l USING (fingerprint);
 CREATE VIEW timing AS  -- what each stage of the last complete run cost
     SELECT l.language, l.position, l.label, s.seconds, s.peak_memory_bytes, s.rows, s.bytes

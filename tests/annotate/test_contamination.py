@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lang_configs import load
-from lang_configs.schema import Contamination, EvaluationSet
+from lang_configs.evaluation import EvaluationSet
+from lang_configs.schema import Contamination
 from tasks.annotate.contamination import ContaminationConfig, containment, contamination
 from tasks.core.errors import StageError
 from tasks.evaluation_sets import EvaluationData

@@ -19,7 +19,7 @@ from training_peer import Clock, cosine, finish, linear, read_job
 from training_runs import MASK, Run, Score, masked_bits, prepare, score, subset, train_ours, with_environment
 
 from lang_configs.training import Pretrain, Tokenizer
-from tasks.evaluate.bits_per_byte import Validation, read_validation
+from tasks.evaluate.held_out import TokenizedDocuments, read_documents
 from tests.small_corpus import documents
 
 TINY = {"layers": 1, "width": 32, "heads": 1, "context": 32}
@@ -53,7 +53,8 @@ def test_ours_is_trained_and_scored_as_a_whole_process(tokens: Path, tmp_path: P
     assert 0 < done.first < done.seconds < done.wall
     assert 0 < done.memory <= done.memory_with_children
     found = score(done.model, tokens)
-    uniform = math.log2(512) * read_validation(tokens).offsets[-1] / read_validation(tokens).sizes.sum()
+    validation = read_documents(tokens, "validation")
+    uniform = math.log2(512) * validation.offsets[-1] / validation.bytes.sum()
     assert found.low is not None and found.high is not None
     assert found.low <= found.bits <= found.high
     assert 0.5 * uniform < found.bits < uniform
@@ -109,7 +110,7 @@ def test_a_subset_holds_whole_documents_and_the_same_validation(tokens: Path, tm
     assert (stream[offsets[:-1]] == meta["bos"]).all()
     assert (stream[offsets[1:] - 1] == meta["eos"]).all()
     assert (half / "validation.bin").read_bytes() == (tokens / "validation.bin").read_bytes()
-    assert len(read_validation(half).sizes) == 20
+    assert len(read_documents(half, "validation").bytes) == 20
 
 
 class Guesser(torch.nn.Module):
@@ -132,7 +133,7 @@ class Guesser(torch.nn.Module):
 
 def test_bits_of_a_masked_model_are_those_of_its_guesses() -> None:
     ids = np.array([1, *[7] * 40, 2, 1, *[7] * 5, 2], np.uint16)
-    validation = Validation(ids, np.array([0, 42, 49]), np.array([100, 20]))
+    validation = TokenizedDocuments(ids, np.array([0, 42, 49]), np.array([100, 20]))
     assert masked_bits(Guesser(7), validation) == pytest.approx(1)
     assert masked_bits(Guesser(8), validation) == pytest.approx(4)
 

@@ -22,8 +22,9 @@ from data import measure
 from lang_configs.training import Pretrain, Tokenizer, Tokens
 from tasks.core.documents import document_id, write_table
 from tasks.core.stage import Work
-from tasks.evaluate.bits_per_byte import Validation, held_out, read_validation
-from tasks.evaluate.model import load_model, padded, window
+from tasks.evaluate.causal import bits_per_byte
+from tasks.evaluate.held_out import TokenizedDocuments, read_documents
+from tasks.evaluate.model import context_length, load_model, padded_batches
 from tasks.pretrain.hardware import environment
 from tasks.tokenizer import tokenizer
 from tasks.tokens import tokens
@@ -182,15 +183,15 @@ def install(folder: Path) -> Path:
 
 def score(model: Path, source: Path) -> Score:
     """How well the model in a folder predicts all validation documents of the token files `source`."""
-    validation = read_validation(source)
+    validation = read_documents(source, "validation")
     architecture = json.loads((model / "config.json").read_text())["architectures"][0]
     if architecture.endswith("ForMaskedLM"):
         return Score(masked_bits(_load_masked(model), validation))
-    found = held_out(load_model(model), validation, 1, BOOTSTRAP, lambda done, total, unit: None)
+    found = bits_per_byte(load_model(model), validation, 1, BOOTSTRAP, lambda done, total, unit: None)
     return Score(found["bits_per_byte"], found["bits_per_byte_low"], found["bits_per_byte_high"])
 
 
-def masked_bits(model: Any, validation: Validation) -> float:
+def masked_bits(model: Any, validation: TokenizedDocuments) -> float:
     """Mean of -log2 p over the masked tokens of the validation documents, in windows that do not overlap.
 
     The same tokens are masked for every model with the same window: 15 % of each window, at least one.
@@ -198,7 +199,7 @@ def masked_bits(model: Any, validation: Validation) -> float:
     import torch
     from torch.nn import functional as F
 
-    draw, length = np.random.default_rng(1), window(model)
+    draw, length = np.random.default_rng(1), context_length(model)
     shown, hidden = [], []
     for start, end in zip(validation.offsets[:-1], validation.offsets[1:], strict=True):
         document = np.asarray(validation.tokens[start:end], np.int64)
@@ -211,7 +212,7 @@ def masked_bits(model: Any, validation: Validation) -> float:
             hidden.append((places, ids[places]))
     nats, count = 0.0, 0
     with torch.inference_mode():
-        for chosen, ids in padded(shown, 4096, model.device):
+        for chosen, ids in padded_batches(shown, 4096, model.device):
             lengths = torch.tensor([len(shown[index]) for index in chosen], device=ids.device)
             read = torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]
             scores = model(input_ids=ids, attention_mask=read.long()).logits

@@ -20,6 +20,7 @@ from tasks.core.artifacts import Artifact
 from tasks.core.documents import Document, to_table, write_table
 from tasks.core.stage import ANY, Output, Step, Work, execute
 from tasks.corpus import corpus
+from tasks.evaluate.metrics import held_out_scores
 from tasks.select import select
 from tests.select.judged import config as select_config
 
@@ -178,19 +179,31 @@ TRAINING = [
 SCORES = (("masakhanews", "macro_f1", (0.71, 0.69, 0.31, 0.09)), ("starter-topics", "accuracy", (0.9, 0.7, 0.4, 0.2)))
 
 
-EVALUATION = {
+ABOVE = {  # the best floor, on the same documents
+    "masakhanews": {"floor": "tfidf", "difference": 0.02, "difference_low": -0.01, "difference_high": 0.05},
+    "starter-topics": {"floor": "tfidf", "difference": 0.2, "difference_low": 0.15, "difference_high": 0.25},
+}
+"""How far the model is above its best floor: by a difference within chance, and by one that is not."""
+
+
+TASK_SCORES = [
+    {
+        "task": task, "metric": metric, "system": system, "value": value, "low": value - 0.03,
+        "high": value + 0.03, "n": 476, "seeds": 5, **(ABOVE[task] if system == "model" else {}),
+    }
+    for task, metric, values in SCORES
+    for system, value in zip(("model", "tfidf", "random-init", "majority"), values, strict=True)
+]  # fmt: skip
+
+
+EVALUATION: dict[str, Any] = {
     "bits_per_byte": 1.5312, "bits_per_byte_low": 1.5, "bits_per_byte_high": 1.56, "perplexity_per_token": 41.25,
     "perplexity_per_word": 310.5, "test_documents": 23, "test_bytes": 20481,
-    "scores": [
-        {"task": task, "metric": metric, "system": system, "value": value, "low": value - 0.03,
-         "high": value + 0.03, "n": 476, "seeds": 5}
-        for task, metric, values in SCORES
-        for system, value in zip(("model", "tfidf", "random-init", "majority"), values, strict=True)
-    ],
     "skipped": [{"task": "afrisenti", "reason": "no training split"}],
     "objective": "causal", "filled": [],
     "samples": [{"prompt": "Habari za leo", "text": "Habari za leo ```rais``` wa nchi"}],
 }  # fmt: skip
+EVALUATION["scores"] = [*held_out_scores(EVALUATION), *TASK_SCORES]
 
 
 MASKED_EVALUATION = EVALUATION | {
@@ -205,6 +218,7 @@ MASKED_EVALUATION = EVALUATION | {
         {"text": "Habari za <mask>.", "word": None, "guesses": [{"guess": "leo", "probability": 0.5}]},
     ],
 }  # fmt: skip
+MASKED_EVALUATION["scores"] = [*held_out_scores(MASKED_EVALUATION), *TASK_SCORES]
 
 
 def build(workspace: Path, number: int = 400) -> Run:

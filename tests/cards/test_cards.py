@@ -222,6 +222,16 @@ def test_a_paragraph_is_one_line(card: str, model: str, request: pytest.FixtureR
     assert re.findall(r"^[^|#\n].*\n(?![|#*>-])\S.*", without_code, re.MULTILINE) == []
 
 
+def test_the_verdict_is_that_of_the_paired_difference(written: Path) -> None:
+    """Both models are above their floors by their points; of one the difference to the best floor may be chance."""
+    body = (written / "model_card.md").read_text()
+    rows = {line.split("|")[1].strip(): line for line in body.splitlines() if line.endswith("floor |")}
+    assert "not told apart from the best floor" in rows["masakhanews"]
+    assert "| above the best floor |" in rows["starter-topics"]
+    limits = body.partition("## Limits")[2]
+    assert "On masakhanews" in limits and "On starter-topics" not in limits
+
+
 def test_a_second_build_gives_the_same_bytes(run: Run, written: Path, tmp_path: Path) -> None:
     metrics = cards(run.folders, CONFIG, tmp_path, Work())
     first = {path.relative_to(written): path.read_bytes() for path in written.rglob("*") if path.is_file()}

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from lang_configs.schema import Evaluate, EvaluationSet
+from lang_configs.evaluation import Evaluate, EvaluationSet
 from tasks.core.errors import StageError
 from tasks.core.stage import Work
 from tasks.evaluate import EvaluateConfig, evaluate
@@ -32,8 +32,9 @@ def test_everything_is_measured_once_and_written(world: World, tmp_path: Path) -
     written = json.loads((one / "evaluation.json").read_text())
     assert {key: written[key] for key in metrics} == metrics
     assert metrics["skipped"] == [{"task": "news", "reason": "not at hand: a.tsv"}]
-    assert metrics["validation_documents"] == 13
-    assert len(metrics["scores"]) == 4 * 3
+    assert metrics["test_documents"] == 13
+    assert [score["task"] for score in metrics["scores"]] == 3 * ["held-out text"] + 3 * 4 * ["topics"]
+    assert metrics["scores"][0]["value"] == metrics["bits_per_byte"]
     assert [len(sample["prompt"].split()) for sample in metrics["samples"]] == [5, 5, 5]
     assert written["details"]["topics"]["train"] == {"kilimo": 45, "michezo": 45}
     assert written["details"]["bits_per_byte"]["eos"] == "not scored"
@@ -50,8 +51,8 @@ def test_finished_parts_are_not_measured_again(world: World, tmp_path: Path, mon
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr("tasks.evaluate.generate", power_cut)
         evaluate(world.inputs, CONFIG, resumed, Work())
-    monkeypatch.setattr("tasks.evaluate.held_out", power_cut)
-    monkeypatch.setattr("tasks.evaluate.classify", power_cut)
+    monkeypatch.setattr("tasks.evaluate.bits_per_byte", power_cut)
+    monkeypatch.setattr("tasks.evaluate.run_task", power_cut)
     evaluate(world.inputs, CONFIG, resumed, Work())
     assert files(resumed) == files(reference)
 

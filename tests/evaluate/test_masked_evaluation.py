@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from lang_configs.schema import Evaluate, EvaluationSet
+from lang_configs.evaluation import Evaluate, EvaluationSet
 from tasks.core.errors import StageError
 from tasks.core.stage import Work
-from tasks.evaluate import MEASURES, EvaluateConfig, evaluate
+from tasks.evaluate import EvaluateConfig, evaluate
 from tasks.evaluate.filling import fill, gaps
-from tasks.evaluate.samples import stream
+from tasks.evaluate.generation import Sampling, stream
+from tasks.evaluate.metrics import HELD_OUT
 from tasks.evaluation_sets import EvaluationData
 from tasks.tokenizer.export import finding_mask
 from tests.evaluate.tiny_world import World, make_masked_model
@@ -30,9 +31,10 @@ def masked(world: World, tmp_path_factory: pytest.TempPathFactory) -> World:
 def test_what_is_measured_bears_its_own_names(masked: World, tmp_path: Path) -> None:
     metrics = evaluate(masked.inputs, CONFIG, tmp_path, Work())
     assert metrics["objective"] == "masked"
-    assert {metrics[name] for name in MEASURES["causal"]} == {None}
-    assert all(metrics[name] is not None for name in MEASURES["masked"])
-    assert {score["system"] for score in metrics["scores"]} == {"model", "tfidf", "majority", "random-init"}
+    assert {metric.objective for metric in HELD_OUT if metrics[metric.name] is not None} == {"masked"}
+    assert {metric.objective for metric in HELD_OUT if metrics[metric.name] is None} == {"causal"}
+    systems = {score["system"] for score in metrics["scores"] if score["task"] == "topics"}
+    assert systems == {"model", "tfidf", "majority", "random-init"}
     assert metrics["samples"] == []
     assert len(metrics["filled"]) == 3
     written = json.loads((tmp_path / "evaluation.json").read_text())
@@ -70,7 +72,7 @@ def test_prompts_of_the_config_are_filled_if_they_have_a_gap(masked: World, tmp_
 
 def test_a_masked_model_is_not_asked_to_write(masked: World) -> None:
     with pytest.raises(StageError, match="a masked model, which fills gaps and continues no text"):
-        stream(masked.inputs["pretrain"] / "model", masked.inputs["tokenizer"] / "hf", "timu")
+        stream(masked.inputs["pretrain"] / "model", masked.inputs["tokenizer"] / "hf", "timu", Sampling(), print)
 
 
 def test_a_tokenizer_without_a_mask_is_refused(masked: World, tmp_path: Path) -> None:

@@ -8,10 +8,11 @@ import torch
 
 from tasks.core.errors import StageError
 from tasks.evaluate import masked
-from tasks.evaluate.bits_per_byte import Validation, read_validation
-from tasks.evaluate.classification import embed, random_initialised
+from tasks.evaluate.floors import random_initialised
+from tasks.evaluate.held_out import TokenizedDocuments, read_documents
 from tasks.evaluate.masked import masked_prediction, pseudo_perplexity
 from tasks.evaluate.model import is_masked, load_model
+from tasks.evaluate.tasks.classification import embed
 from tests.evaluate.tiny_world import CONTEXT, World, make_masked_model
 
 FAMILIES = ("bert", "modernbert")
@@ -26,11 +27,11 @@ def model(request: pytest.FixtureRequest, world: World) -> Any:
     return make_masked_model(request.param, len(world.tokenizer))
 
 
-def one_at_a_time(model: Any, validation: Validation, mask: int) -> np.ndarray:
+def one_at_a_time(model: Any, documents: TokenizedDocuments, mask: int) -> np.ndarray:
     """Sum of -ln p of each document's tokens: one forward pass of one window for each, without batches or padding."""
     sums = []
-    for start, end in zip(validation.offsets[:-1], validation.offsets[1:], strict=True):
-        ids, total = torch.from_numpy(np.asarray(validation.tokens[start:end], np.int64)), 0.0
+    for start, end in zip(documents.offsets[:-1], documents.offsets[1:], strict=True):
+        ids, total = torch.from_numpy(np.asarray(documents.tokens[start:end], np.int64)), 0.0
         for place in range(1, len(ids) - 1):
             first = max(0, min(place - CONTEXT // 2, len(ids) - CONTEXT))
             read = ids[first : first + CONTEXT].clone()
@@ -43,29 +44,29 @@ def one_at_a_time(model: Any, validation: Validation, mask: int) -> np.ndarray:
 
 
 def test_equals_a_plain_reference(model: Any, world: World) -> None:
-    whole = read_validation(world.inputs["tokens"])
-    part = Validation(whole.tokens[: whole.offsets[2]], whole.offsets[:3], whole.sizes[:2])
+    whole = read_documents(world.inputs["tokens"])
+    part = TokenizedDocuments(whole.tokens[: whole.offsets[2]], whole.offsets[:3], whole.bytes[:2])
     nats, tokens = one_at_a_time(model, part, world.tokenizer.mask_token_id).sum(), int(part.offsets[-1]) - 4
     found = pseudo_perplexity(model, part, world.tokenizer.mask_token_id, 200, quiet)
     assert CONTEXT * 4 < tokens == found["pseudo_tokens"] < masked.SCORED
     assert found["pseudo_perplexity"] == pytest.approx(math.exp(nats / tokens), rel=1e-4)
-    assert found["pseudo_bits_per_byte"] == pytest.approx(nats / math.log(2) / part.sizes.sum(), rel=1e-4)
+    assert found["pseudo_bits_per_byte"] == pytest.approx(nats / math.log(2) / part.bytes.sum(), rel=1e-4)
     for name in ("pseudo_perplexity", "pseudo_bits_per_byte"):
         assert found[f"{name}_low"] <= found[name] <= found[f"{name}_high"]
 
 
 def test_an_untrained_model_is_about_as_unsure_as_its_vocabulary_is_large_and_training_helps(world: World) -> None:
     model, mask = make_masked_model("modernbert", len(world.tokenizer)), world.tokenizer.mask_token_id
-    validation = read_validation(world.inputs["tokens"])
+    documents = read_documents(world.inputs["tokens"])
 
     def measure() -> float:
-        value: float = pseudo_perplexity(model, validation, mask, 100, quiet)["pseudo_perplexity"]
+        value: float = pseudo_perplexity(model, documents, mask, 100, quiet)["pseudo_perplexity"]
         return value
 
     before = measure()
     assert 0.8 * len(world.tokenizer) < before < 1.5 * len(world.tokenizer)
     optimizer, draw = torch.optim.AdamW(model.parameters(), 3e-3), torch.Generator().manual_seed(1)
-    ids = torch.from_numpy(np.asarray(validation.tokens[: len(validation.tokens) // CONTEXT * CONTEXT], np.int64))
+    ids = torch.from_numpy(np.asarray(documents.tokens[: len(documents.tokens) // CONTEXT * CONTEXT], np.int64))
     ids = ids.view(-1, CONTEXT)
     for _ in range(30):
         chosen = torch.rand(ids.shape, generator=draw) < 0.25
@@ -80,41 +81,41 @@ def test_a_model_that_knows_nothing_is_lost_among_all_pieces(model: Any, world: 
     with torch.no_grad():
         blank.get_input_embeddings().weight.zero_()
         blank.get_output_embeddings().bias.zero_()
-    validation, mask = read_validation(world.inputs["tokens"]), world.tokenizer.mask_token_id
-    found = pseudo_perplexity(blank, validation, mask, 100, quiet)
+    documents, mask = read_documents(world.inputs["tokens"]), world.tokenizer.mask_token_id
+    found = pseudo_perplexity(blank, documents, mask, 100, quiet)
     assert found["pseudo_perplexity"] == pytest.approx(len(world.tokenizer), rel=1e-5)
-    assert masked_prediction(blank, validation, mask, 0.3, quiet)["masked_loss"] == pytest.approx(
+    assert masked_prediction(blank, documents, mask, 0.3, quiet)["masked_loss"] == pytest.approx(
         math.log(len(world.tokenizer)), rel=1e-5
     )
 
 
 def test_a_sample_is_near_the_whole_and_bounds_the_cost(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     model, mask = make_masked_model("bert", len(world.tokenizer)), world.tokenizer.mask_token_id
-    validation = read_validation(world.inputs["tokens"])
+    documents = read_documents(world.inputs["tokens"])
     monkeypatch.setattr(masked, "SCORED", 10**9)
-    whole = pseudo_perplexity(model, validation, mask, 100, quiet)
-    assert whole["pseudo_tokens"] == len(validation.tokens) - 2 * len(validation.sizes)
+    whole = pseudo_perplexity(model, documents, mask, 100, quiet)
+    assert whole["pseudo_tokens"] == len(documents.tokens) - 2 * len(documents.bytes)
     monkeypatch.setattr(masked, "SCORED", 300)
-    sample = pseudo_perplexity(model, validation, mask, 100, quiet)
+    sample = pseudo_perplexity(model, documents, mask, 100, quiet)
     assert sample["pseudo_tokens"] == 300
     assert sample["pseudo_perplexity"] == pytest.approx(whole["pseudo_perplexity"], rel=0.1)
-    assert sample == pseudo_perplexity(model, validation, mask, 100, quiet)
+    assert sample == pseudo_perplexity(model, documents, mask, 100, quiet)
 
 
 def test_as_many_tokens_are_masked_as_were_asked_for(model: Any, world: World) -> None:
-    validation, mask = read_validation(world.inputs["tokens"]), world.tokenizer.mask_token_id
-    found = masked_prediction(model, validation, mask, 0.25, quiet)
-    tokens = len(validation.tokens) - 2 * len(validation.sizes)
+    documents, mask = read_documents(world.inputs["tokens"]), world.tokenizer.mask_token_id
+    found = masked_prediction(model, documents, mask, 0.25, quiet)
+    tokens = len(documents.tokens) - 2 * len(documents.bytes)
     assert found["details"]["tokens"] == pytest.approx(tokens / 4, rel=0.05)
     assert 0 <= found["masked_accuracy"] < 0.1
 
 
 def test_a_document_without_text_counts_for_nothing(model: Any, world: World) -> None:
     mask = world.tokenizer.mask_token_id
-    validation = Validation(np.array([1, 2, 1, 7, 2]), np.array([0, 2, 5]), np.array([0, 3]))
-    assert pseudo_perplexity(model, validation, mask, 100, quiet)["pseudo_documents"] == 1
+    documents = TokenizedDocuments(np.array([1, 2, 1, 7, 2]), np.array([0, 2, 5]), np.array([0, 3]))
+    assert pseudo_perplexity(model, documents, mask, 100, quiet)["pseudo_documents"] == 1
     with pytest.raises(StageError, match="no text"):
-        pseudo_perplexity(model, Validation(np.array([1, 2]), np.array([0, 2]), np.array([0])), mask, 100, quiet)
+        pseudo_perplexity(model, TokenizedDocuments(np.array([1, 2]), np.array([0, 2]), np.array([0])), mask, 100, quiet)
 
 
 def test_an_embedding_does_not_depend_on_padding(model: Any) -> None:

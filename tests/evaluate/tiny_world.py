@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from tasks.core.documents import document_id, write_table
+from tasks.evaluate.held_out import HELD_OUT_SPLIT
 
 CONTEXT = 32
 SPORT = ["timu", "mchezaji", "goli", "kocha", "uwanja", "ligi", "mechi", "ushindi", "bao", "kombe", "mashabiki", "mwamuzi"]
@@ -122,16 +123,16 @@ def make_masked_model(family: str, vocabulary: int, seed: int = 1) -> Any:
         return ModernBertForMaskedLM(config).eval()
 
 
-def write_corpus(folder: Path, train: list[dict[str, Any]], validation: list[dict[str, Any]]) -> None:
+def write_corpus(folder: Path, train: list[dict[str, Any]], held_out: list[dict[str, Any]]) -> None:
     folder.mkdir(exist_ok=True)
-    for side, rows in (("train", train), ("validation", validation)):
-        write_table(pa.Table.from_pylist(rows), folder / f"{side}-00000.parquet")
+    for split, rows in (("train", train), (HELD_OUT_SPLIT, held_out)):
+        write_table(pa.Table.from_pylist(rows), folder / f"{split}-00000.parquet")
 
 
 def write_tokens(folder: Path, tokenizer: Any, texts: list[str]) -> None:
     folder.mkdir(exist_ok=True)
     rows = [[1, *tokenizer(text, add_special_tokens=False)["input_ids"], 2] for text in texts]
-    np.array([token for row in rows for token in row], "<u2").tofile(folder / "validation.bin")
-    np.save(folder / "validation.offsets.npy", np.cumsum([0, *map(len, rows)]).astype(np.int64))
-    np.save(folder / "validation.bytes.npy", np.array([len(text.encode()) for text in texts], np.int32))
+    np.array([token for row in rows for token in row], "<u2").tofile(folder / f"{HELD_OUT_SPLIT}.bin")
+    np.save(folder / f"{HELD_OUT_SPLIT}.offsets.npy", np.cumsum([0, *map(len, rows)]).astype(np.int64))
+    np.save(folder / f"{HELD_OUT_SPLIT}.bytes.npy", np.array([len(text.encode()) for text in texts], np.int32))
     (folder / "meta.json").write_text(json.dumps({"dtype": "uint16"}))

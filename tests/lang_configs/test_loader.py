@@ -30,6 +30,9 @@ MISTAKES = {
     + "pretrain:\n  model: {width: 100, heads: 3}\n": ":5: pretrain.model: width 100 must be an even multiple of heads 3",
     MINIMAL + "quality:\n\tmin_words: 3\n": ":5: not valid YAML",
     "- a\n- b\n": ":1: expected keys such as `name: Swahili`",
+    MINIMAL + "evaluation:\n  - name: news\n    task: clasify\n    format: tsv\n": (
+        ":6: evaluation[0].task: 'clasify' is not possible, did you mean \"classification\"?; choose from classification, none"
+    ),
     MINIMAL
     + "crawl:\n  sources:\n  - {type: files, paths: [a]}\n  - {type: files, paths: [b]}\n": "the name 'files' is used twice",
 }

@@ -1,19 +1,21 @@
-"""The train, dev and test items of a classification set: from published files, or from the sections of a crawled site."""
+"""The train, dev and test examples of an evaluation set: from published files, or from the sections of a crawled site."""
 
 from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import xxhash
 
-from lang_configs.schema import EvaluationSet
+from lang_configs.evaluation import EvaluationSet
+from tasks.core.artifacts import Corpus
 from tasks.core.documents import batches
 from tasks.core.errors import StageError
+from tasks.evaluate.held_out import HELD_OUT_SPLIT
 from tasks.evaluation_sets import EvaluationData, Item
 
 PARAGRAPH_CHARACTERS = 80
@@ -31,61 +33,67 @@ class Unavailable(Exception):  # noqa: N818 - a reason to skip, not an error
 
 
 @dataclass(frozen=True)
-class Split:
-    """Items of one task; every training and test item has a label. `left_out` counts test items not used, by reason."""
+class Examples:
+    """The items of one set: to learn from, to choose on, and to report. `left_out` counts test items not used, by reason."""
 
-    task: str
+    name: str
     train: list[Item]
     dev: list[Item]
     test: list[Item]
     left_out: dict[str, int] = field(default_factory=dict)
 
-    def groups(self) -> list[str]:
-        """The document of each training item: places are `document/number`."""
-        return [item.place.rsplit("/", 1)[0] for item in self.train]
+
+def read_examples(entry: EvaluationSet, data: EvaluationData, corpus: Path, needed: Sequence[str]) -> Examples:
+    """The items of a set; raises Unavailable when one of the `needed` splits (of train, dev, test) is not at hand."""
+    return _sections(entry, corpus) if entry.format == "sections" else _published(entry, data, needed)
 
 
-def read_split(entry: EvaluationSet, data: EvaluationData, corpus: Path) -> Split:
-    """The items of a set. Raises Unavailable when it is not at hand or too small, StageError when items have no label."""
-    split = _sections(entry, corpus) if entry.format == "sections" else _published(entry, data)
-    if not split.train or len(split.test) < FEWEST or len(split.train) < FEWEST:
-        left_out = "".join(f", {count} left out ({reason})" for reason, count in split.left_out.items() if count)
-        raise Unavailable(
-            f"too few items: {len(split.train)} to train, {len(split.test)} to test{left_out}; {FEWEST} of each are needed"
-        )
-    if len({item.label for item in split.train}) < 2:
-        raise Unavailable("the training items have only one label")
-    return split
+def check_labels(examples: Examples, entry: EvaluationSet) -> None:
+    """Raises StageError when an item has no label: then the config names the wrong column."""
+    for split in ("train", "dev", "test"):
+        if any(item.label is None for item in getattr(examples, split)):
+            raise StageError(
+                f"evaluation.{entry.name}: {entry.files[split]} has items without {entry.label!r}; set label to its column"
+            )
 
 
-def _published(entry: EvaluationSet, data: EvaluationData) -> Split:
+def check_sizes(examples: Examples, needed: Sequence[str]) -> None:
+    """Raises Unavailable when one of the `needed` splits has fewer than `FEWEST` items."""
+    sizes = {split: len(getattr(examples, split)) for split in needed}
+    if min(sizes.values()) < FEWEST:
+        left_out = "".join(f", {count} left out ({reason})" for reason, count in examples.left_out.items() if count)
+        counts = ", ".join(f"{size} to {split}" for split, size in sizes.items())
+        raise Unavailable(f"too few items: {counts}{left_out}; {FEWEST} of each are needed")
+
+
+def label_counts(items: list[Item]) -> dict[str, int]:
+    """Items of each label."""
+    return dict(sorted(Counter(str(item.label) for item in items).items()))
+
+
+def _published(entry: EvaluationSet, data: EvaluationData, needed: Sequence[str]) -> Examples:
     at_hand = data.paths(entry.name)
     files = {str(split): file for split, file in entry.files.items()}
-    for name in ("train", "test"):
+    for name in needed:
         if name not in files:
             raise Unavailable(f"the config names no {name} file")
         if name not in at_hand:
             raise Unavailable(f"not at hand: {files[name]}")
-    items = {name: data.items(entry.name, name) for name in ("train", "dev", "test")}
-    for name, rows in items.items():
-        if any(item.label is None for item in rows):
-            raise StageError(
-                f"evaluation.{entry.name}: {files[name]} has items without {entry.label!r}; set label to its column"
-            )
-    return Split(entry.name, items["train"], items["dev"], items["test"])
+    train, dev, test = (data.items(entry.name, split) for split in ("train", "dev", "test"))
+    return Examples(entry.name, train, dev, test)
 
 
-def _sections(entry: EvaluationSet, corpus: Path) -> Split:
-    """Paragraphs of a site's pages, labelled by section: training documents to learn from, validation documents to test."""
+def _sections(entry: EvaluationSet, corpus: Path) -> Examples:
+    """Paragraphs of a site's pages, labelled by section: training documents to learn from, held-out documents to test."""
     train = _sample(_paragraphs(entry, corpus, "train"), MOST_TRAIN)
-    found = _sample(_paragraphs(entry, corpus, "test"), MOST_TEST)
+    found = _sample(_paragraphs(entry, corpus, HELD_OUT_SPLIT), MOST_TEST)
     if not train and not found:
         raise Unavailable(f"the corpus has no document of source {entry.source} below a section")
     labels, texts = {item.label for item in train}, {item.text for item in train}
     unknown = [item for item in found if item.label not in labels]
     repeated = [item for item in found if item.label in labels and item.text in texts]
     test = [item for item in found if item.label in labels and item.text not in texts]
-    return Split(
+    return Examples(
         entry.name,
         train,
         [],
@@ -94,16 +102,17 @@ def _sections(entry: EvaluationSet, corpus: Path) -> Split:
     )
 
 
-def _paragraphs(entry: EvaluationSet, corpus: Path, side: str) -> Iterator[Item]:
-    for shard in sorted(corpus.glob(f"{side}-*.parquet")):
+def _paragraphs(entry: EvaluationSet, corpus: Path, split: str) -> Iterator[Item]:
+    for shard in Corpus(corpus).shards(split):
         for batch in batches(shard, ["id", "text", "url", "source"]):
             for row in batch.to_pylist():
                 label = _section(row["url"]) if row["source"] == entry.source else None
                 if label is None:
                     continue
+                document = row["id"].hex()
                 for number, line in enumerate(row["text"].split("\n")):
                     if len(line) >= PARAGRAPH_CHARACTERS:
-                        yield Item(f"{row['id'].hex()}/{number}", line, label)
+                        yield Item(f"{document}/{number}", line, label, document=document)
 
 
 def _section(url: str | None) -> str | None:
@@ -115,8 +124,3 @@ def _section(url: str | None) -> str | None:
 def _sample(items: Iterator[Item], most: int) -> list[Item]:
     """At most `most` items, chosen by the hash of their place: the same ones whatever the order of documents."""
     return heapq.nsmallest(most, items, key=lambda item: (xxhash.xxh3_64_intdigest(item.place.encode()), item.place))
-
-
-def label_counts(items: list[Item]) -> dict[str, int]:
-    """Items of each label."""
-    return dict(sorted(Counter(str(item.label) for item in items).items()))

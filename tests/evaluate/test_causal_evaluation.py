@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from tasks.core.errors import StageError
-from tasks.evaluate.bits_per_byte import Validation, held_out, read_validation
+from tasks.evaluate.causal import bits_per_byte
+from tasks.evaluate.held_out import TokenizedDocuments, read_documents
 from tests.evaluate.tiny_world import CONTEXT, World, make_model
 
 
@@ -13,11 +14,11 @@ def quiet(*_: object) -> None:
     pass
 
 
-def token_by_token(model, validation: Validation) -> np.ndarray:
+def token_by_token(model, documents: TokenizedDocuments) -> np.ndarray:
     """Bits of each document, one forward pass for each token, without batches or padding."""
     bits = []
-    for start, end in zip(validation.offsets[:-1], validation.offsets[1:], strict=True):
-        ids = [int(token) for token in validation.tokens[start:end]]
+    for start, end in zip(documents.offsets[:-1], documents.offsets[1:], strict=True):
+        ids = [int(token) for token in documents.tokens[start:end]]
         total = 0.0
         for position in range(1, len(ids) - 1):
             first = (position - 1) // CONTEXT * CONTEXT
@@ -29,11 +30,11 @@ def token_by_token(model, validation: Validation) -> np.ndarray:
 
 
 def test_equals_a_plain_reference(world: World) -> None:
-    whole = read_validation(world.inputs["tokens"])
-    part = Validation(whole.tokens[: whole.offsets[2]], whole.offsets[:3], whole.sizes[:2])
+    whole = read_documents(world.inputs["tokens"])
+    part = TokenizedDocuments(whole.tokens[: whole.offsets[2]], whole.offsets[:3], whole.bytes[:2])
     reference = token_by_token(world.model, part)
-    metrics = held_out(world.model, part, 100, 200, quiet)
-    assert metrics["bits_per_byte"] == pytest.approx(reference.sum() / part.sizes.sum(), abs=1e-5)
+    metrics = bits_per_byte(world.model, part, 100, 200, quiet)
+    assert metrics["bits_per_byte"] == pytest.approx(reference.sum() / part.bytes.sum(), abs=1e-5)
     assert metrics["details"]["tokens"] == part.offsets[-1] - 4 > CONTEXT * 4
     assert metrics["perplexity_per_token"] == pytest.approx(2 ** (reference.sum() / metrics["details"]["tokens"]), rel=1e-4)
     assert metrics["perplexity_per_word"] == pytest.approx(2 ** (reference.sum() / 100), rel=1e-4)
@@ -43,28 +44,28 @@ def test_equals_a_plain_reference(world: World) -> None:
 def test_a_model_that_knows_nothing_needs_log2_of_the_vocabulary(world: World) -> None:
     model = make_model(len(world.tokenizer))
     torch.nn.init.zeros_(model.get_input_embeddings().weight)
-    validation = read_validation(world.inputs["tokens"])
-    tokens = int(validation.offsets[-1]) - 2 * len(validation.sizes)
-    expected = math.log2(len(world.tokenizer)) * tokens / int(validation.sizes.sum())
-    assert held_out(model, validation, 1, 100, quiet)["bits_per_byte"] == pytest.approx(expected, rel=1e-6)
+    documents = read_documents(world.inputs["tokens"])
+    tokens = int(documents.offsets[-1]) - 2 * len(documents.bytes)
+    expected = math.log2(len(world.tokenizer)) * tokens / int(documents.bytes.sum())
+    assert bits_per_byte(model, documents, 1, 100, quiet)["bits_per_byte"] == pytest.approx(expected, rel=1e-6)
 
 
 def test_batch_size_does_not_matter(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    validation = read_validation(world.inputs["tokens"])
-    large = held_out(world.model, validation, 1, 100, quiet)["bits_per_byte"]
-    monkeypatch.setattr("tasks.evaluate.bits_per_byte.BATCH_TOKENS", 100)
-    assert held_out(world.model, validation, 1, 100, quiet)["bits_per_byte"] == pytest.approx(large, abs=1e-5)
+    documents = read_documents(world.inputs["tokens"])
+    large = bits_per_byte(world.model, documents, 1, 100, quiet)["bits_per_byte"]
+    monkeypatch.setattr("tasks.evaluate.causal.BATCH_TOKENS", 100)
+    assert bits_per_byte(world.model, documents, 1, 100, quiet)["bits_per_byte"] == pytest.approx(large, abs=1e-5)
 
 
 def test_tokens_of_another_tokenizer_are_refused(world: World) -> None:
     with pytest.raises(StageError, match="vocabulary"):
-        held_out(make_model(8), read_validation(world.inputs["tokens"]), 1, 100, quiet)
+        bits_per_byte(make_model(8), read_documents(world.inputs["tokens"]), 1, 100, quiet)
 
 
 def test_a_document_without_text_counts_for_nothing(world: World) -> None:
-    validation = Validation(np.array([1, 2, 1, 7, 2]), np.array([0, 2, 5]), np.array([0, 3]))
-    alone = Validation(np.array([1, 7, 2]), np.array([0, 3]), np.array([3]))
-    values = [held_out(world.model, one, 1, 100, quiet)["bits_per_byte"] for one in (validation, alone)]
+    documents = TokenizedDocuments(np.array([1, 2, 1, 7, 2]), np.array([0, 2, 5]), np.array([0, 3]))
+    alone = TokenizedDocuments(np.array([1, 7, 2]), np.array([0, 3]), np.array([3]))
+    values = [bits_per_byte(world.model, one, 1, 100, quiet)["bits_per_byte"] for one in (documents, alone)]
     assert values[0] == pytest.approx(values[1], rel=1e-6)
     with pytest.raises(StageError, match="no text"):
-        held_out(world.model, Validation(np.array([1, 2]), np.array([0, 2]), np.array([0])), 1, 100, quiet)
+        bits_per_byte(world.model, TokenizedDocuments(np.array([1, 2]), np.array([0, 2]), np.array([0])), 1, 100, quiet)
