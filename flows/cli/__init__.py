@@ -9,7 +9,7 @@ import contextlib
 import platform
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from textwrap import fill
 from types import FrameType
@@ -32,6 +32,7 @@ FIRST_STEPS = f"""{fill(ABOUT, 80)}
 _PLAIN = {"rich_markup_mode": None, "context_settings": {"help_option_names": ["-h", "--help"]}}
 
 app = typer.Typer(help=ABOUT, pretty_exceptions_enable=False, **_PLAIN)  # type: ignore[arg-type]
+command: Callable[..., None]
 for command in (build.build, build.plan, read.status, read.stats, read.sample, read.explain, model.generate):
     app.command()(command)
 for command in (workspace.forget, read.languages):

@@ -52,7 +52,7 @@ def generate(
     if as_json:
         pieces: list[str] = []
         stream(folder, folder, prompt, sampling, pieces.append)
-        print_json({"model": folder, "text": "".join(pieces)})
+        print_json({"model": folder, "prompt": prompt, "text": "".join(pieces[1:])})  # the first one is the prompt
         return
     stream(folder, folder, prompt, sampling, partial(print, end="", flush=True))
     print()
