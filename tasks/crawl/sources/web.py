@@ -22,8 +22,9 @@ from tasks.core.stage import Metrics
 from tasks.crawl.pages import extraction
 from tasks.crawl.pages.html import Page, outline
 from tasks.crawl.site import archive, opt_outs, robots
-from tasks.crawl.site.frontier import Entry, Frontier, Stored
+from tasks.crawl.site.frontier import Entry, Frontier
 from tasks.crawl.site.listings import FEED_TYPES, LISTING_BYTES, announced_feeds, listing
+from tasks.crawl.site.state import Stored
 from tasks.net.addresses import Scope, normalise, origin
 from tasks.net.fetch import Answer, Fetcher, media_type
 
