@@ -226,6 +226,15 @@ class Runtime(Strict):
     engine: Literal["inline", "processes", "dask"] = "processes"
     workers: int = Field(0, ge=0, description="0: one for each core")
     address: str | None = Field(None, description="Scheduler of a running Dask cluster")
+    offline: bool = Field(False, description="Make no connection: what is not on this machine is an error")
+    max_rate: str | None = Field(
+        None, pattern=r"^[1-9]\d*(\.\d+)?[kM]?$", description="Most bytes per second of all downloads together, e.g. 500k"
+    )
+    hours: str | None = Field(
+        None,
+        pattern=r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$",
+        description="When downloads may run, in the time of this machine, e.g. 22:00-06:00; outside of it they wait",
+    )
     country: str | None = Field(
         None,
         pattern="^[A-Z]{2}$",

@@ -175,13 +175,3 @@ class Crawl(Strict):
 
     sources: list[Source] = Field(default_factory=list)
     snapshot: str = Field("", pattern=r"^[\w.-]*$", description="Name of the snapshot; default: the current month")
-    offline: bool = Field(False, description="Make no connection: what is not on this machine is an error", exclude=True)
-    max_rate: str | None = Field(
-        None, pattern=r"^[1-9]\d*(\.\d+)?[kM]?$", description="Most bytes per second of all downloads, e.g. 500k", exclude=True
-    )
-    hours: str | None = Field(
-        None,
-        pattern=r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$",
-        description="When downloads may run, in the time of this machine, e.g. 22:00-06:00; outside of it they wait",
-        exclude=True,
-    )

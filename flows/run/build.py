@@ -24,7 +24,7 @@ from tasks import ledger
 from tasks.core.engines import make_engine
 from tasks.core.files import write_atomically
 from tasks.core.stage import Progress, Result, Step, Work, describe, execute
-from tasks.net import link
+from tasks.net import rules
 
 log = logging.getLogger("lugha")
 
@@ -41,7 +41,7 @@ class Build:
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         self.request, self.watch, self.dag = request, watch, dag
         self.config, self.given = request.resolve()
-        link.use(self.config.crawl)
+        rules.use(self.config.runtime)
         self.folder = request.workspace / request.name
         self.results: dict[str, Result] = {}
         self.on_result: Callable[[Result], None] = lambda result: None
@@ -56,7 +56,7 @@ class Build:
         if waiting:
             self._engine.close()  # its idle workers would hold memory that the training can use
         with self.watch(step.label) as progress, self._alone() if waiting else contextlib.nullcontext():
-            work = Work(self._engine, progress, runtime=self.config.runtime)
+            work = Work(self._engine, progress, runtime=self.config.runtime, prepare=rules.for_workers())
             result = execute(step, self.request.workspace, self.request.name, work)
         self.results[result.label] = result
         if not result.reused:

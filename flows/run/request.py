@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,11 +10,11 @@ from pathlib import Path
 
 from flows.dag import STAGES, Given
 from lang_configs import ConfigError, LanguageConfig, load, stem, suggest
-from lang_configs.sources import Crawl, FilesSource
+from lang_configs.sources import FilesSource
 from tasks.select.forgotten import FORGOTTEN, read
 
-_MACHINE = re.compile(rf"runtime\.|crawl\.(?:{'|'.join(name for name, key in Crawl.model_fields.items() if key.exclude)})=")
-"""Overrides that say something of this machine only, and are no part of what repeats a build elsewhere."""
+_MACHINE = "runtime."
+"""Section whose overrides say something of this machine only, and are no part of what repeats a build elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Request:
 
     def resolve(self) -> tuple[LanguageConfig, Given]:
         """The checked config and the rest of the input; raises ConfigError, or StageError for a broken block list."""
-        machine = [f"crawl.max_rate={self.max_rate}"] * (self.max_rate is not None) + ["crawl.offline=true"] * self.offline
+        machine = [f"runtime.max_rate={self.max_rate}"] * (self.max_rate is not None) + ["runtime.offline=true"] * self.offline
         config = load(self.language, self.preset, [*self.overrides, *machine])
         if self.documents:
             source = FilesSource(name="documents", paths=[str(Path(path).expanduser()) for path in self.documents])
@@ -67,7 +66,7 @@ class Request:
         parts = ["lugha", "build", Path(self.language).name]
         parts += ["--preset", self.preset] if self.preset else []
         parts += [part for path in self.documents for part in ("--documents", Path(path).name)]
-        parts += [part for override in self.overrides if not _MACHINE.match(override) for part in ("--set", override)]
+        parts += [part for override in self.overrides if not override.startswith(_MACHINE) for part in ("--set", override)]
         if any(source.type not in ("files", "warc", "starter") for source in config.crawl.sources):
             parts += ["--snapshot", snapshot]
         parts += ["--until", self.until] if self.until else []

@@ -19,7 +19,7 @@ from tasks.core.documents import Document, ShardWriter
 from tasks.core.errors import StageError
 from tasks.core.stage import Metrics, Stage, Work
 from tasks.crawl.sources import files, warc
-from tasks.net.link import refuse_offline
+from tasks.net.rules import refuse_offline
 
 STATE = ".state"
 """Frontier, downloads and cursors of a source, inside the folder in the making; a dot folder is no part of the output."""

@@ -15,7 +15,7 @@ from lang_configs.sources import (
     WikipediaSource,
 )
 from tasks.core.errors import StageError
-from tasks.net.link import is_offline
+from tasks.net.rules import is_offline
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,10 @@ from pathlib import Path
 
 import pytest
 
-from lang_configs.sources import Crawl, StarterSource, WebSource
+from lang_configs.sources import StarterSource, WebSource
 from tasks.core.errors import StageError
 from tasks.crawl.sources import starter, web
-from tasks.net import fetch, link
+from tasks.net import fetch
 from tests import REPOSITORY
 from tests.crawl.crawling import answers, crawl, paths
 from tests.crawl.scripted_site import HTML, TRIED, Reply, Request, Site
@@ -373,26 +373,3 @@ def test_the_starter_site_has_the_same_addresses_on_every_port(tmp_path: Path, m
     ]
     assert [document.id for document in first] == [document.id for document in second]
     assert "Ng’ombe" in first[0].text
-
-
-def test_the_rules_of_the_line_hold_for_web_crawls(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
-
-    async def once(self: fetch.Fetcher, url: str, *rest: object) -> fetch.Answer:
-        asked.append(url)
-        return fetch.Answer(url, 200)
-
-    monkeypatch.setattr(fetch.Fetcher, "_once", once)
-    monkeypatch.setattr(link, "_line", link._Line())
-
-    async def get(on_the_line: bool) -> fetch.Answer:
-        async with fetch.Fetcher(None, 0.0, on_the_line=on_the_line) as fetcher:
-            return await fetcher.get("https://example.org/", 1000)
-
-    link.use(Crawl(offline=True))
-    with pytest.raises(StageError, match="offline"):
-        asyncio.run(get(True))
-    assert asked == []
-    assert asyncio.run(get(False)).status == 200
-    link.use(Crawl())
-    assert asyncio.run(get(True)).status == 200

@@ -16,7 +16,8 @@ from tasks.core.documents import Document
 from tasks.core.errors import StageError
 from tasks.crawl.batches import Cursor, resumable
 from tasks.net.download import ATTEMPTS, BACK_OFF, BUSY, LONGEST_WAIT
-from tasks.net.link import hooks, refuse_offline
+from tasks.net.link import hooks
+from tasks.net.rules import refuse_offline
 
 if TYPE_CHECKING:
     from datasets import IterableDataset
@@ -86,7 +87,7 @@ def _rows(source: HubSource, state: Path, cursor: Cursor) -> Iterator[Document |
 
 
 def _keep_to_the_rules(source: HubSource) -> None:
-    """Refuse the source offline, and let the Hub's client keep the rate and the hours of `tasks.net.link`."""
+    """Refuse the source offline, and let the Hub's client keep the rate and the hours."""
     import httpx2
     from huggingface_hub import set_client_factory
 
