@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from lang_configs.sources import Crawl, Name, Source, Strict
+from lang_configs.sources import Crawl, Name, Source, Strict, holds_sources
 from lang_configs.training import Pretrain, Tokenizer
 
 # --- documents, annotations, selection ------------------------------------------------------------------------------
@@ -248,6 +248,7 @@ class Runtime(Strict):
     )
 
 
+@holds_sources
 class LanguageConfig(Strict):
     """A language, from its name to the release of its model."""
 

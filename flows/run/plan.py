@@ -16,7 +16,8 @@ from flows.run.request import Request
 from lang_configs.training import Pretrain
 from tasks.core.files import MANIFEST
 from tasks.core.stage import Manifest, Output, Result, Step, describe, result
-from tasks.crawl.estimate import Estimate, estimate
+from tasks.crawl import estimate
+from tasks.crawl.sources import Estimate
 from tasks.net import rules
 from tasks.pretrain.estimate import Estimate as TrainingEstimate
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from flows.dag import STAGES, Given
 from lang_configs import ConfigError, LanguageConfig, load, stem, suggest
 from lang_configs.sources import FilesSource
+from tasks.crawl.sources import make_source
 from tasks.select.forgotten import FORGOTTEN, read
 
 _MACHINE = "runtime."
@@ -67,7 +68,7 @@ class Request:
         parts += ["--preset", self.preset] if self.preset else []
         parts += [part for path in self.documents for part in ("--documents", Path(path).name)]
         parts += [part for override in self.overrides if not override.startswith(_MACHINE) for part in ("--set", override)]
-        if any(source.type not in ("files", "warc", "starter") for source in config.crawl.sources):
+        if not all(make_source(source).local for source in config.crawl.sources):
             parts += ["--snapshot", snapshot]
         parts += ["--until", self.until] if self.until else []
         return shlex.join(parts)

@@ -13,7 +13,7 @@ import pytest
 
 from lang_configs.schema import Runtime
 from lang_configs.sources import CommonCrawlSource, FilesSource, HubSource, Source, WebSource, WikipediaSource
-from tasks.crawl.estimate import estimate
+from tasks.crawl import estimate
 from tasks.net import download, rules
 from tests import REPOSITORY
 from tests.net.range_server import serve_files
