@@ -49,11 +49,13 @@ def main() -> None:
         print("\nstopped; run the same command again to go on from here", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
-        kind = type(error).__name__
-        if kind not in ("ConfigError", "StageError"):
+        from lang_configs import ConfigError
+        from tasks.core.errors import StageError
+
+        if not isinstance(error, (ConfigError, StageError)):
             raise
         print(error, file=sys.stderr)
-        sys.exit(2 if kind == "ConfigError" else 1)
+        sys.exit(2 if isinstance(error, ConfigError) else 1)
 
 
 @app.command()

@@ -154,7 +154,7 @@ def _patiently(url: str, attempt: Callable[[], T], progress: Callable[[], int] =
     while True:
         try:
             return attempt()
-        except (httpx2.UnsupportedProtocol, httpx2.InvalidURL) as error:
+        except (httpx2.UnsupportedProtocol, httpx2.InvalidURL, UnicodeError) as error:  # the last: no name of a host
             raise StageError(f"{url}: this is no address that can be fetched ({error}); correct it in the config") from error
         except httpx2.TooManyRedirects as error:
             raise StageError(f"{url}: the server redirects in a circle; check the address") from error
