@@ -25,7 +25,7 @@ from tasks.cards import CARDS, CardsConfig
 from tasks.clean import CLEAN
 from tasks.core.stage import Result, Step
 from tasks.corpus import CORPUS
-from tasks.crawl import CRAWL, external
+from tasks.crawl import CRAWL, identity
 from tasks.evaluate import EVALUATE, EvaluateConfig
 from tasks.evaluation_sets import EvaluationData
 from tasks.pretrain import PRETRAIN
@@ -160,7 +160,7 @@ def _crawl(config: LanguageConfig, given: Given, source: Source) -> Step:
     """A source of pages in many languages gives those in the language of the config, unless it names others."""
     unsaid = getattr(source, "languages", []) is None
     settings = source.model_copy(update={"languages": [config.label]}) if unsaid else source
-    return Step(CRAWL, settings, {}, external(source, given.snapshot), f"crawl.{source.name}")
+    return Step(CRAWL, settings, {}, identity(source, given.snapshot), f"crawl.{source.name}")
 
 
 def _selection(config: LanguageConfig, given: Given, annotations: tuple[Judged, ...]) -> SelectConfig:

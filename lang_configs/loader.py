@@ -14,6 +14,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from lang_configs.names import FOLDER, ConfigError, find, presets, suggest
 from lang_configs.schema import LanguageConfig
+from lang_configs.sources import SourceConfig, kinds
 
 
 def load(language: str, preset: str | None = None, overrides: Iterable[str] = ()) -> LanguageConfig:
@@ -175,6 +176,8 @@ def _field_models(location: list[Any]) -> tuple[list[type[BaseModel]], Any]:
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if annotation is SourceConfig:
+        return [*kinds()]
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for argument in get_args(annotation) for model in _models_in(argument)]

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from lang_configs.evaluation import Evaluate, EvaluationSet
-from lang_configs.sources import Crawl, Source, Strict
+from lang_configs.sources import Crawl, Source, Strict, holds_sources
 from lang_configs.training import Pretrain, Tokenizer
 
 # --- documents, annotations, selection ------------------------------------------------------------------------------
@@ -194,6 +194,15 @@ class Runtime(Strict):
     engine: Literal["inline", "processes", "dask"] = "processes"
     workers: int = Field(0, ge=0, description="0: one for each core")
     address: str | None = Field(None, description="Scheduler of a running Dask cluster")
+    offline: bool = Field(False, description="Make no connection: what is not on this machine is an error")
+    max_rate: str | None = Field(
+        None, pattern=r"^[1-9]\d*(\.\d+)?[kM]?$", description="Most bytes per second of all downloads together, e.g. 500k"
+    )
+    hours: str | None = Field(
+        None,
+        pattern=r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$",
+        description="When downloads may run, in the time of this machine, e.g. 22:00-06:00; outside of it they wait",
+    )
     country: str | None = Field(
         None,
         pattern="^[A-Z]{2}$",
@@ -207,6 +216,7 @@ class Runtime(Strict):
     )
 
 
+@holds_sources
 class LanguageConfig(Strict):
     """A language, from its name to the release of its model."""
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+import operator
+from functools import reduce
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, model_validator
+from pydantic_core import CoreSchema
 
 
 class Strict(BaseModel):
@@ -24,7 +27,14 @@ Languages = Annotated[
 ]
 
 
-class FilesSource(Strict):
+class SourceConfig(Strict):
+    """What every kind of source has: the word that names the kind, which each fixes as a Literal, and a name of its own."""
+
+    type: str
+    name: Name
+
+
+class FilesSource(SourceConfig):
     """Local files: JSON lines or plain text (also .gz, .zst), Parquet or HTML, chosen by the ending of each name."""
 
     type: Literal["files"] = "files"
@@ -37,7 +47,7 @@ class FilesSource(Strict):
     languages: Languages = None
 
 
-class WarcSource(Strict):
+class WarcSource(SourceConfig):
     """Local WARC files, also .gz and .zst: the HTML pages of a crawl, or the texts of Common Crawl's WET files."""
 
     type: Literal["warc"] = "warc"
@@ -47,7 +57,7 @@ class WarcSource(Strict):
     languages: Languages = None
 
 
-class WebSource(Strict):
+class WebSource(SourceConfig):
     """Web sites, crawled politely: robots.txt (RFC 9309), sitemaps, feeds, and links within the sites."""
 
     type: Literal["web"] = "web"
@@ -69,7 +79,7 @@ class WebSource(Strict):
     keep_warc: bool = Field(True, description="Keep the answers as WARC: about a quarter of the size of the pages")
 
 
-class StarterSource(Strict):
+class StarterSource(SourceConfig):
     """The site that comes with the package, served on loopback and crawled like any other."""
 
     type: Literal["starter"] = "starter"
@@ -77,7 +87,7 @@ class StarterSource(Strict):
     site: str = Field("starter_site", description="Folder of lang_configs that holds the pages")
 
 
-class WikipediaSource(Strict):
+class WikipediaSource(SourceConfig):
     """A Wikimedia dump (pages-articles), read from a file or downloaded: Wikipedia or a sister project."""
 
     type: Literal["wikipedia"] = "wikipedia"
@@ -110,7 +120,7 @@ HUB_PRESETS: dict[str, dict[str, str | None]] = {
 """
 
 
-class HubSource(Strict):
+class HubSource(SourceConfig):
     """A dataset of the Hugging Face Hub, streamed; or a local folder of Parquet or JSON lines files."""
 
     type: Literal["hub"] = "hub"
@@ -150,7 +160,7 @@ class HubSource(Strict):
         return self
 
 
-class CommonCrawlSource(Strict):
+class CommonCrawlSource(SourceConfig):
     """Pages of a Common Crawl snapshot whose detected languages hold the code."""
 
     type: Literal["common_crawl"] = "common_crawl"
@@ -164,12 +174,69 @@ class CommonCrawlSource(Strict):
     max_pages: int = Field(100_000, ge=1)
 
 
-Source = Annotated[
-    FilesSource | WarcSource | WebSource | StarterSource | WikipediaSource | HubSource | CommonCrawlSource,
-    Field(discriminator="type"),
+_KINDS: list[type[SourceConfig]] = [
+    FilesSource,
+    WarcSource,
+    WebSource,
+    StarterSource,
+    WikipediaSource,
+    HubSource,
+    CommonCrawlSource,
 ]
+_HOLDERS: list[type[BaseModel]] = []
+
+M = TypeVar("M", bound=BaseModel)
 
 
+class _AnyKind:
+    """In an annotation: pydantic checks a source against all kinds that are known by then, told apart by `type`."""
+
+    def __get_pydantic_core_schema__(self, _: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return handler.generate_schema(Annotated[reduce(operator.or_, _KINDS), Field(discriminator="type")])
+
+
+Source = Annotated[SourceConfig, _AnyKind()]
+"""A source of any kind, also of one that is registered later."""
+
+
+def kinds() -> list[type[SourceConfig]]:
+    """The models of all kinds of source that are known."""
+    return list(_KINDS)
+
+
+def kind_of(model: type[SourceConfig]) -> str:
+    """The word that `type` has in YAML for this kind; raises TypeError if the model fixes none."""
+    annotation = model.model_fields["type"].annotation
+    words = get_args(annotation) if get_origin(annotation) is Literal else ()
+    if len(words) != 1:
+        raise TypeError(f'{model.__qualname__}: fix the kind of this source, as in `type: Literal["mine"] = "mine"`')
+    return str(words[0])
+
+
+def register_source(model: type[SourceConfig]) -> None:
+    """Let sources of this model stand wherever a language's YAML lists sources; does nothing if they do already.
+
+    Raises ValueError if another model has the same `type`, and TypeError if this one fixes none.
+    """
+    other = {kind_of(known): known for known in _KINDS}.get(kind_of(model))
+    if other is not None and other is not model:
+        raise ValueError(
+            f"{model.__qualname__}: {kind_of(model)!r} is the type of {other.__module__}.{other.__qualname__} already; "
+            "choose another word"
+        )
+    if other is None:
+        _KINDS.append(model)
+        for holder in _HOLDERS:
+            holder.model_rebuild(force=True)
+
+
+def holds_sources(model: type[M]) -> type[M]:
+    """Class decorator of a section with sources, directly or in a section of its own: it is rebuilt for each new kind."""
+    _HOLDERS.append(model)
+    return model
+
+
+@holds_sources
 class Crawl(Strict):
     """Where the text comes from. The same snapshot is the same data for ever; a refresh makes the next one."""
 
@@ -178,14 +245,4 @@ class Crawl(Strict):
         "",
         pattern=r"^[\w.-]*$",
         description="Name of the snapshot, of letters, digits, `.`, `_` and `-`; default: the current month",
-    )
-    offline: bool = Field(False, description="Make no connection: what is not on this machine is an error", exclude=True)
-    max_rate: str | None = Field(
-        None, pattern=r"^[1-9]\d*(\.\d+)?[kM]?$", description="Most bytes per second of all downloads, e.g. 500k", exclude=True
-    )
-    hours: str | None = Field(
-        None,
-        pattern=r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$",
-        description="When downloads may run, in the time of this machine, e.g. 22:00-06:00; outside of it they wait",
-        exclude=True,
     )

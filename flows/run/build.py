@@ -16,7 +16,7 @@ from tasks import ledger
 from tasks.core.engines import make_engine
 from tasks.core.locks import exclusive
 from tasks.core.stage import Progress, Result, Step, Work, describe, execute
-from tasks.net import link
+from tasks.net import rules
 
 log = logging.getLogger("lugha")
 
@@ -33,7 +33,7 @@ class Build:
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         self.request, self.watch, self.dag = request, watch, dag
         self.config, self.given = request.resolve()
-        link.use(self.config.crawl)
+        rules.use(self.config.runtime)
         self.folder = request.workspace / request.name
         self.results: dict[str, Result] = {}
         self.on_result: Callable[[Result], None] = lambda result: None
@@ -49,7 +49,7 @@ class Build:
         if waiting:
             self._engine.close()  # its idle workers would hold memory that the training can use
         with self.watch(step.label) as progress, self._alone() if waiting else contextlib.nullcontext():
-            work = Work(self._engine, progress, runtime=self.config.runtime)
+            work = Work(self._engine, progress, runtime=self.config.runtime, prepare=rules.for_workers())
             result = execute(step, self.request.workspace, self.request.name, work)
         self.results[result.label] = result
         self._record.add(result)

@@ -7,11 +7,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from lang_configs import LanguageConfig
-from lang_configs.sources import FilesSource
 from lang_configs.training import Pretrain
 from tasks.core.errors import StageError
 from tasks.core.stage import Manifest
-from tasks.crawl import find
+from tasks.crawl.sources import make_source
 from tasks.pretrain.estimate import LIMIT_SECONDS, Estimate, estimate, known_speed, measured_speed
 
 BYTES_PER_TOKEN = 4.0
@@ -58,10 +57,10 @@ def _training_tokens(
     if corpus:
         size = corpus["metrics"]["train_bytes"]
         return round(size / BYTES_PER_TOKEN), [f"the text's tokens are taken for {BYTES_PER_TOKEN:g} bytes each"]
-    files = [source for source in language.crawl.sources if isinstance(source, FilesSource)]
-    if len(files) == len(language.crawl.sources):
-        with contextlib.suppress(StageError):
-            size = sum(path.stat().st_size for source in files for path in find(source))
+    with contextlib.suppress(StageError):
+        sizes = [make_source(source).text_bytes() for source in language.crawl.sources]
+        known = [size for size in sizes if size is not None]
+        if len(known) == len(sizes):
             words = f"the text is taken for all of the files as they are, at {BYTES_PER_TOKEN:g} bytes a token"
-            return round(size / BYTES_PER_TOKEN), [words]
+            return round(sum(known) / BYTES_PER_TOKEN), [words]
     return None, []

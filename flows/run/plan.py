@@ -16,8 +16,9 @@ from flows.run.request import Request
 from lang_configs.training import Pretrain
 from tasks.core.files import MANIFEST
 from tasks.core.stage import Manifest, Output, Result, Step, describe, result
-from tasks.crawl.estimate import Estimate, estimate
-from tasks.net import link
+from tasks.crawl import estimate
+from tasks.crawl.sources import Estimate
+from tasks.net import rules
 from tasks.pretrain.estimate import Estimate as TrainingEstimate
 
 
@@ -46,7 +47,7 @@ class Plan:
     def __init__(self, request: Request, measure: Callable[[str], object] | None = None, dag: Dag = build_lm) -> None:
         self.request, self.dag = request, dag
         self.config, self.given = request.resolve()
-        link.use(self.config.crawl.model_copy(update={"hours": None}))  # questions are small, and a plan waits for no night
+        rules.use(self.config.runtime.model_copy(update={"hours": None}))  # questions are small, and a plan waits for no night
         self.steps: list[Prospect] = []
         self._measure = measure
         self._pending: dict[str, str] = {}

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from flows.dag import STAGES, Given
 from lang_configs import ConfigError, LanguageConfig, load, stem, suggest
+from lang_configs.schema import Runtime
 from lang_configs.sources import Crawl, FilesSource
 from tasks.core.errors import StageError
-from tasks.crawl import find
+from tasks.crawl.sources import make_source
+from tasks.crawl.sources.files import Files
 from tasks.select.forgotten import FORGOTTEN, read
 
-_MACHINE = re.compile(rf"runtime\.|crawl\.(?:{'|'.join(name for name, key in Crawl.model_fields.items() if key.exclude)})=")
-"""Overrides that say something of this machine only, and are no part of what repeats a build elsewhere."""
+_MACHINE = "runtime."
+"""Section whose overrides say something of this machine only, and are no part of what repeats a build elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -45,15 +46,16 @@ class Request:
 
     def resolve(self) -> tuple[LanguageConfig, Given]:
         """The checked config and the rest of the input; raises ConfigError, or StageError for a broken block list."""
-        for option, key, value in (("--snapshot", "snapshot", self.snapshot), ("--max-rate", "max_rate", self.max_rate)):
-            if value is not None:
-                _check(option, key, value)
-        machine = [f"crawl.max_rate={self.max_rate}"] * (self.max_rate is not None) + ["crawl.offline=true"] * self.offline
+        if self.snapshot is not None:
+            _check("--snapshot", Crawl, "snapshot", self.snapshot)
+        if self.max_rate is not None:
+            _check("--max-rate", Runtime, "max_rate", self.max_rate)
+        machine = [f"runtime.max_rate={self.max_rate}"] * (self.max_rate is not None) + ["runtime.offline=true"] * self.offline
         config = load(self.language, self.preset, [*self.overrides, *machine])
         if self.documents:
             source = FilesSource(name="documents", paths=[str(Path(path).expanduser()) for path in self.documents])
             try:
-                find(source)
+                Files(source).units()
             except (StageError, ValueError, NotImplementedError) as error:  # the last two: what is no glob
                 raise ConfigError(f"--documents {error}") from None
             config = config.model_copy(update={"crawl": config.crawl.model_copy(update={"sources": [source]})})
@@ -78,8 +80,8 @@ class Request:
         parts = ["lugha", "build", Path(self.language).name]
         parts += ["--preset", self.preset] if self.preset else []
         parts += [part for path in self.documents for part in ("--documents", Path(path).name)]
-        parts += [part for override in self.overrides if not _MACHINE.match(override) for part in ("--set", override)]
-        if any(source.type not in ("files", "warc", "starter") for source in config.crawl.sources):
+        parts += [part for override in self.overrides if not override.startswith(_MACHINE) for part in ("--set", override)]
+        if not all(make_source(source).local for source in config.crawl.sources):
             parts += ["--snapshot", snapshot]
         parts += ["--until", self.until] if self.until else []
         return shlex.join(parts)
@@ -99,12 +101,12 @@ class Request:
         return default if default.is_dir() else None
 
 
-def _check(option: str, key: str, value: str) -> None:
-    """Hold the value of an option against the key of the section `crawl` that it stands for; raises ConfigError."""
+def _check(option: str, section: type[BaseModel], key: str, value: str) -> None:
+    """Hold the value of an option against the key of the section that it stands for; raises ConfigError."""
     try:
-        Crawl.model_validate({key: value})
+        section.model_validate({key: value})
     except ValidationError:
-        raise ConfigError(f"{option} {value}: this does not look right: {Crawl.model_fields[key].description}") from None
+        raise ConfigError(f"{option} {value}: this does not look right: {section.model_fields[key].description}") from None
     if not value:
         raise ConfigError(f"{option}: it is empty; give it a value, or leave it out")
 

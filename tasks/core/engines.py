@@ -24,7 +24,9 @@ Done = Callable[[int], None]
 class Engine(Protocol):
     """Maps picklable functions over picklable items."""
 
-    workers: int
+    @property
+    def workers(self) -> int:
+        """How many items are worked on at once."""
 
     def map(self, function: Callable[[Any], Any], items: Sequence[Any], done: Done) -> list[Any]:
         """Return `[function(item) for item in items]`; `done(index)` is called as each item ends.
@@ -129,19 +131,28 @@ class Dask:
     def __init__(self, workers: int = 0, address: str | None = None) -> None:
         if find_spec("distributed") is None:
             raise StageError("runtime.engine dask needs a package that is not here: pip install distributed")
-        self.workers = workers or available_cores()
         self.address = address
+        self._asked = workers or available_cores()
         self._client: Any = None
 
+    @property
+    def workers(self) -> int:
+        """Threads of the cluster, which is what it is: one that was found at an address may have any number."""
+        return sum(self._connected().nthreads().values()) or self._asked
+
     def map(self, function: Callable[[Any], Any], items: Sequence[Any], done: Done) -> list[Any]:
-        from distributed import Client, LocalCluster
         from distributed import as_completed as dask_completed
 
-        if self._client is None:
-            cluster = self.address or LocalCluster(n_workers=self.workers, threads_per_worker=1, dashboard_address=None)
-            self._client = Client(cluster)
-        futures = {future: i for i, future in enumerate(self._client.map(function, items, pure=False))}
+        futures = {future: i for i, future in enumerate(self._connected().map(function, items, pure=False))}
         return _gather(futures, done, dask_completed)
+
+    def _connected(self) -> Any:
+        from distributed import Client, LocalCluster
+
+        if self._client is None:
+            cluster = self.address or LocalCluster(n_workers=self._asked, threads_per_worker=1, dashboard_address=None)
+            self._client = Client(cluster)
+        return self._client
 
     def close(self) -> None:
         if self._client is not None:

@@ -52,12 +52,16 @@ StageFunction = Callable[[Mapping[str, Path], Any, Path, "Work"], Metrics]
 class Work:
     """What a stage may use while it runs and that never changes its output: the engine, the progress report, a folder for
     what a later run of the stage can reuse (None: there is none), and what the config says of this machine.
+
+    `prepare` is called before each unit, where it runs, with the number of units that run at once: it brings there what
+    holds in this process, such as the rules of the line. It must be picklable.
     """
 
     engine: Engine = field(default_factory=Inline)
     progress: Progress = lambda done, total, unit: None
     cache: Path | None = None
     runtime: Runtime = field(default_factory=Runtime)
+    prepare: Callable[[int], None] | None = None
 
     def units(self, function: Callable[[Any, Path], Metrics], items: Mapping[str, Any], out: Path) -> dict[str, Metrics]:
         """Run `function(item, out)` for each named item through the engine; a unit that ended before a kill is not redone.
@@ -75,12 +79,17 @@ class Work:
             self.progress(finished, len(items), "shards")
 
         self.progress(finished, len(items), "shards")
-        self.engine.map(partial(_unit, function, out), [(name, items[name]) for name in todo], done)
+        prepare = partial(self.prepare, min(self.engine.workers, len(todo))) if self.prepare and todo else None
+        self.engine.map(partial(_unit, function, out, prepare), [(name, items[name]) for name in todo], done)
         return {name: json.loads(record.read_text()) for name, record in records.items()}
 
 
-def _unit(function: Callable[[Any, Path], Metrics], out: Path, named: tuple[str, Any]) -> None:
+def _unit(
+    function: Callable[[Any, Path], Metrics], out: Path, prepare: Callable[[], None] | None, named: tuple[str, Any]
+) -> None:
     name, item = named
+    if prepare is not None:
+        prepare()
     result = function(item, out)
     write_atomically(out / UNITS / f"{name}.json", json.dumps(result).encode())
 

@@ -18,7 +18,8 @@ from tasks.core.files import replacing, write_atomically
 from tasks.core.files import sha256 as digest
 from tasks.net.agent import user_agent
 from tasks.net.fetch import retry_after
-from tasks.net.link import HoursOverError, hooks, refuse_offline
+from tasks.net.link import HoursOverError, hooks
+from tasks.net.rules import refuse_offline
 
 ATTEMPTS = 8
 """Failures in a row, with not one new byte in between, after which a download is given up."""
@@ -48,7 +49,7 @@ def download(
     A cut download goes on where it was (RFC 9110: Range with If-Range), also in a later process: what has come so far
     is kept beside `path`. `path` itself appears complete and checked, or not at all.
     Raises StageError when the host cannot be reached or refuses, when the file is larger than `max_bytes`, when its SHA-256
-    is another one, and when connections are forbidden (`tasks.net.link`, which also holds the rate and the hours).
+    is another one, and when connections are forbidden (`tasks.net.rules`, which also hold the rate and the hours).
     """
     if path.exists() and (sha256 is None or digest(path) == sha256):
         return path
@@ -153,7 +154,7 @@ def _patiently(url: str, attempt: Callable[[], T], progress: Callable[[], int] =
     while True:
         try:
             return attempt()
-        except (httpx2.UnsupportedProtocol, httpx2.InvalidURL) as error:
+        except (httpx2.UnsupportedProtocol, httpx2.InvalidURL, UnicodeError) as error:  # the last: no name of a host
             raise StageError(f"{url}: this is no address that can be fetched ({error}); correct it in the config") from error
         except httpx2.TooManyRedirects as error:
             raise StageError(f"{url}: the server redirects in a circle; check the address") from error

@@ -96,7 +96,7 @@ class Fetcher:
     `resumed`: another process may have asked the same hosts a moment ago, so that the delay comes before the first request.
     `holds`: host -> when it may be asked again (seconds of `time.time`), as `on_hold` was told by that process: it is told of
     every wait that is longer than `delay`.
-    `on_the_line`: whether the rules of `tasks.net.link` hold; not for what never leaves this machine.
+    `on_the_line`: whether `tasks.net.rules` hold; not for what never leaves this machine.
     """
 
     def __init__(

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from lang_configs.sources import WebSource
 from tasks.core.documents import Document
-from tasks.crawl.sources import web
+from tasks.crawl.sources.web import Web
 from tests.crawl.scripted_site import Reply, Request, Site
 
 
 def crawl(source: WebSource, state: Path, allow_loopback: bool = True) -> tuple[list[Document], Counter[str]]:
     report: Counter[str] = Counter()
-    return list(web.documents(source, state, report, allow_loopback)), +report
+    return list(Web(source).documents(state, report, allow_loopback)), +report
 
 
 def paths(documents: list[Document], site: Site) -> list[str]:

@@ -16,7 +16,7 @@ from lang_configs.sources import CommonCrawlSource
 from tasks.core.documents import Document
 from tasks.core.errors import StageError
 from tasks.crawl.sources import common_crawl
-from tasks.crawl.sources.common_crawl import documents
+from tasks.crawl.sources.common_crawl import CommonCrawl
 from tasks.net import download as download_module
 from tests.net.range_server import FileServer, serve_files
 
@@ -120,7 +120,7 @@ def source(base: str, **settings: object) -> CommonCrawlSource:
 
 def read(config: CommonCrawlSource, state: Path) -> tuple[list[Document], Counter[str]]:
     report: Counter[str] = Counter()
-    found = list(documents(config, state / "state", report))
+    found = list(CommonCrawl(config).documents(state / "state", report))
     hosts = report.pop("hosts", 0)
     seeds = (state / "seeds.txt").read_text().splitlines()
     assert hosts == len(seeds)
@@ -160,13 +160,13 @@ def test_columns_that_are_not_asked_for_are_not_fetched(server: FileServer, tmp_
 
 
 def test_a_plan_says_what_a_crawl_fetches_at_most(server: FileServer, tmp_path: Path) -> None:
-    planned, what = common_crawl.estimate(source(server.base, max_pages=1000))
+    planned = CommonCrawl(source(server.base, max_pages=1000)).estimate()
     assert server.sent < 20_000
-    assert planned is not None
-    assert "at most: 2 parts of the index, 1,000 pages" in what
+    assert planned.bytes is not None
+    assert "at most: 2 parts of the index, 1,000 pages" in planned.what
     server.sent = 0
     read(source(server.base), tmp_path)
-    assert server.sent < planned
+    assert server.sent < planned.bytes
 
 
 def test_only_pages_that_are_mainly_in_the_language(server: FileServer, tmp_path: Path) -> None:
@@ -200,8 +200,9 @@ def test_a_stopped_crawl_goes_on_and_fetches_nothing_twice(
     needed = len(server.requests)
     server.requests.clear()
     monkeypatch.setattr(common_crawl, "_WINDOW", 1)
+    again = CommonCrawl(source(server.base))
     for stop in (5, 20):
-        assert list(islice(documents(source(server.base), tmp_path / "state" / "state", Counter()), stop)) == whole[:stop]
+        assert list(islice(again.documents(tmp_path / "state" / "state", Counter()), stop)) == whole[:stop]
     assert read(source(server.base), tmp_path / "state") == (whole, counts)
     assert len(server.requests) <= needed + 4
 

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from lang_configs.sources import CommonCrawlSource, Crawl, FilesSource, HubSource, Source, WebSource, WikipediaSource
-from tasks.crawl.estimate import estimate
-from tasks.net import download, link
+from lang_configs.schema import Runtime
+from lang_configs.sources import CommonCrawlSource, FilesSource, HubSource, Source, WebSource, WikipediaSource
+from tasks.crawl import estimate
+from tasks.net import download, rules
 from tests import REPOSITORY
 from tests.net.range_server import serve_files
 
@@ -29,7 +30,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(download, "BACK_OFF", 0.001)
     monkeypatch.delenv("LUGHA_OFFLINE", raising=False)
     yield
-    link.use(Crawl())
+    rules.use(Runtime())
 
 
 def test_a_dump_is_asked_for_its_size_only(tmp_path: Path) -> None:
@@ -52,7 +53,7 @@ def test_files_cost_nothing_and_sites_have_a_bound() -> None:
 
 @pytest.mark.parametrize("source", REMOTE, ids=lambda source: source.type)
 def test_offline_it_is_unknown(source: Source) -> None:
-    link.use(Crawl(offline=True))
+    rules.use(Runtime(offline=True))
     assert estimate(source).bytes is None
     assert estimate(source).what == "unknown: offline"
 

@@ -17,9 +17,10 @@ import zstandard
 from lang_configs.sources import FilesSource
 from tasks.core.documents import Document
 from tasks.core.errors import StageError
-from tasks.crawl import crawl, external
+from tasks.crawl import crawl, identity
 from tasks.crawl.pages import extraction
-from tasks.crawl.sources.files import ENDINGS, find, read
+from tasks.crawl.sources.files import ENDINGS, Files
+from tasks.crawl.sources.local_files import find
 from tests.crawl.endless_page import ENDLESS
 from tests.pipeline import publish, rows
 
@@ -31,7 +32,7 @@ LINES = [
 
 def documents(path: Path, report: Counter[str] | None = None, kind: str = "file") -> list[Document]:
     source = FilesSource.model_validate({"paths": [str(path)], "license": "CC-BY-4.0", "documents": kind})
-    return list(read(path, source, report if report is not None else Counter()))
+    return list(Files(source).read(str(path), report if report is not None else Counter()))
 
 
 def jsonl(lines: list[object] = LINES) -> bytes:  # type: ignore[assignment]
@@ -83,7 +84,7 @@ def test_pages_in_other_languages_and_endless_ones_are_counted(tmp_path: Path, m
     source = FilesSource(paths=[str(tmp_path)], languages=["swh_Latn"])
     for name, text in pages.items():
         (tmp_path / name).write_text(f"<p>{text}</p>")
-    found = [document.text for path in find([str(tmp_path)], ENDINGS) for document in read(path, source, report)]
+    found = [document.text for path in find([str(tmp_path)], ENDINGS) for document in Files(source).read(str(path), report)]
     assert found == [pages["a.html"]]
     assert report == {"documents": 1, "language_eng_Latn": 1, "extraction_timeout": 1}
 
@@ -198,7 +199,7 @@ def test_missing_files_are_one_clear_sentence(tmp_path: Path) -> None:
 def test_the_outside_input_is_the_content_of_the_files(tmp_path: Path) -> None:
     source = FilesSource(paths=[str(tmp_path)])
     (tmp_path / "a.jsonl").write_bytes(jsonl())
-    before = external(source, "2026-01")
-    assert external(source, "2026-02") == before
+    before = identity(source, "2026-01")
+    assert identity(source, "2026-02") == before
     (tmp_path / "a.jsonl").write_bytes(jsonl()[:-2] + b" }\n")
-    assert external(source, "2026-01") != before
+    assert identity(source, "2026-01") != before

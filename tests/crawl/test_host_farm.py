@@ -27,11 +27,11 @@ import sys
 from collections import Counter
 from pathlib import Path
 from lang_configs.sources import WebSource
-from tasks.crawl.sources import web
+from tasks.crawl.sources.web import Web
 from tasks.net import fetch
 fetch.BACK_OFF, fetch.REQUEST_SECONDS = 0.2, 1.0
 source = WebSource(sites=sys.argv[3:], delay=float(sys.argv[2]))
-found = {f"{document.id.hex()} {document.url}" for document in web.documents(source, Path(sys.argv[1]), Counter(), True)}
+found = {f"{document.id.hex()} {document.url}" for document in Web(source).documents(Path(sys.argv[1]), Counter(), True)}
 print(*sorted(found), sep="\\n")
 """
 

@@ -18,7 +18,7 @@ import httpcore2
 import pytest
 
 from lang_configs.sources import WebSource
-from tasks.crawl.sources import web
+from tasks.crawl.sources.web import Web
 from tests import REPOSITORY
 from tests.crawl.scripted_site import HTML, TRIED, Reply, Site
 
@@ -67,12 +67,12 @@ import re, sys
 from collections import Counter
 from pathlib import Path
 from lang_configs.sources import WebSource
-from tasks.crawl.sources.web import documents
+from tasks.crawl.sources.web import Web
 def memory(name):
     return int(re.search(name + r":\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 def crawl(number):
     report = Counter()
-    list(documents(WebSource(sites=[sys.argv[number]], delay=0), Path(sys.argv[1]) / str(number), report, True))
+    list(Web(WebSource(sites=[sys.argv[number]], delay=0)).documents(Path(sys.argv[1]) / str(number), report, True))
     return report
 crawl(2)
 Path("/proc/self/clear_refs").write_text("5")
@@ -137,7 +137,7 @@ def test_an_encoding_that_was_not_asked_for_is_no_page(site: Site, tmp_path: Pat
     site.page("/", "/a")
     site["/a"] = Reply(body=b"\x00imefungwa", headers=HTML | {"Content-Encoding": "compress"})
     report: Counter[str] = Counter()
-    assert len(list(web.documents(site.source(), tmp_path, report, True))) == 1
+    assert len(list(Web(site.source()).documents(tmp_path, report, True))) == 1
     assert report["unknown_encoding"] == 1
 
 
@@ -180,6 +180,6 @@ def test_redirects_into_our_network_are_not_followed(
         ):
             site[path] = Reply(302, headers={"Location": target})
             source = WebSource(sites=[f"{base}/"], delay=0)
-            list(web.documents(source, tmp_path / str(number), Counter(), False))
+            list(Web(source).documents(tmp_path / str(number), Counter(), False))
         assert callers == []
     assert path in site.paths()

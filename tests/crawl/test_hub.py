@@ -14,7 +14,7 @@ import pytest
 from lang_configs.sources import HubSource
 from tasks.core.documents import Document
 from tasks.core.errors import StageError
-from tasks.crawl.sources.hub import documents
+from tasks.crawl.sources.hub import Hub
 from tests import REPOSITORY
 
 ROWS = 5000
@@ -44,7 +44,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def read(source: HubSource, state: Path) -> tuple[list[Document], Counter[str]]:
     report: Counter[str] = Counter()
-    return list(documents(source, state, report)), report
+    return list(Hub(source).documents(state, report)), report
 
 
 def test_columns_are_mapped(dataset: Path, tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ from lang_configs.sources import HubSource
 from tasks.crawl import batches
 from tasks.crawl.sources import hub
 batches.BATCH_CHARACTERS = 40_000
-for number, _ in enumerate(hub.documents(HubSource(dataset=sys.argv[1]), Path(sys.argv[2]), Counter())):
+for number, _ in enumerate(hub.Hub(HubSource(dataset=sys.argv[1])).documents(Path(sys.argv[2]), Counter())):
     if number == int(sys.argv[3]):
         os.kill(os.getpid(), 9)
 """
@@ -128,7 +128,7 @@ def test_a_damaged_file_keeps_the_rows_before_it(tmp_path: Path) -> None:
     report: Counter[str] = Counter()
     found: list[Document] = []
     with pytest.raises(StageError, match=r"row 100 of .* cannot be read"):
-        found.extend(documents(HubSource(dataset=str(folder)), tmp_path / "state", report))
+        found.extend(Hub(HubSource(dataset=str(folder))).documents(tmp_path / "state", report))
     assert report == {"documents": 100}
     (folder / "b.jsonl").write_text('{"text": "Sasa ni nzima."}\n')
     mended, report = read(HubSource(dataset=str(folder)), tmp_path / "state")

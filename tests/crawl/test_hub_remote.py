@@ -62,7 +62,7 @@ from pathlib import Path
 from lang_configs.sources import HubSource
 from tasks.crawl import batches
 from tasks.crawl.sources import hub
-from tasks.crawl.estimate import estimate
+from tasks.crawl import estimate
 from tasks.core.errors import StageError
 batches.BATCH_CHARACTERS, hub.BACK_OFF = 2_000, 0.01
 settings, state, stop = json.loads(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
@@ -70,7 +70,7 @@ source = HubSource.model_validate(settings)
 planned = estimate(source)
 report, texts, error = Counter(), [], ""
 try:
-    for document in hub.documents(source, state, report):
+    for document in hub.Hub(source).documents(state, report):
         texts.append(document.text)
         if len(texts) == stop:
             os.kill(os.getpid(), 9)

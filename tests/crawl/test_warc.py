@@ -20,7 +20,7 @@ from tasks.core.documents import Document
 from tasks.core.errors import StageError
 from tasks.crawl import crawl
 from tasks.crawl.pages import extraction
-from tasks.crawl.sources.warc import read
+from tasks.crawl.sources.warc import Warc
 from tests.crawl.endless_page import ENDLESS
 from tests.pipeline import publish
 
@@ -58,7 +58,7 @@ def pack(records: list[bytes], kind: str) -> list[bytes]:
 def documents(path: Path, content: bytes) -> tuple[list[Document], Counter[str]]:
     path.write_bytes(content)
     report: Counter[str] = Counter()
-    return list(read(path, WarcSource(paths=[str(path)]), report)), report
+    return list(Warc(WarcSource(paths=[str(path)])).read(str(path), report)), report
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def test_pages_in_other_languages_and_endless_ones_are_counted(tmp_path: Path, m
     path = tmp_path / "a.warc"
     path.write_bytes(response(1) + response(2, english) + response(3, ENDLESS) + response(4))
     report: Counter[str] = Counter()
-    found = list(read(path, WarcSource(paths=[str(path)], languages=["swh_Latn"]), report))
+    found = list(Warc(WarcSource(paths=[str(path)], languages=["swh_Latn"])).read(str(path), report))
     assert [document.url for document in found] == ["https://mfano.or.tz/1", "https://mfano.or.tz/4"]
     assert report == {"documents": 2, "records": 4, "language_eng_Latn": 1, "extraction_timeout": 1}
 

@@ -18,10 +18,11 @@ from pathlib import Path
 
 import pytest
 
-from lang_configs.sources import Crawl, StarterSource, WebSource
+from lang_configs.sources import StarterSource, WebSource
 from tasks.core.errors import StageError
-from tasks.crawl.sources import starter, web
-from tasks.net import fetch, link
+from tasks.crawl.sources import starter
+from tasks.crawl.sources.web import Web
+from tasks.net import fetch
 from tests import REPOSITORY
 from tests.crawl.crawling import answers, crawl, paths
 from tests.crawl.scripted_site import HTML, TRIED, Reply, Request, Site
@@ -291,7 +292,7 @@ def test_renewal_asks_only_for_what_changed(site: Site, tmp_path: Path) -> None:
     tagged("/a", "pili", "/c")
     site.page("/c")
     site["/b"] = Reply(410)
-    web.renew(site.source(), tmp_path / "1", tmp_path / "2")
+    Web(site.source()).begin(tmp_path / "2", tmp_path / "1")
     new, report = crawl(site.source(), tmp_path / "2")
     assert report == {"not_modified": 1, "fetched": 2, "http_410": 1, "sitemap_http_404": 1}
     assert paths(new, site) == ["/", "/a", "/c"]
@@ -311,9 +312,9 @@ import sys
 from collections import Counter
 from pathlib import Path
 from lang_configs.sources import WebSource
-from tasks.crawl.sources.web import documents
+from tasks.crawl.sources.web import Web
 source = WebSource(sites=[sys.argv[1]], delay=0.01)
-print(*sorted(d.id.hex() for d in documents(source, Path(sys.argv[2]), Counter(), True)))
+print(*sorted(d.id.hex() for d in Web(source).documents(Path(sys.argv[2]), Counter(), True)))
 """
 
 
@@ -365,7 +366,7 @@ def test_the_starter_site_has_the_same_addresses_on_every_port(tmp_path: Path, m
     runs = []
     for state in ("a", "b"):
         report: Counter[str] = Counter()
-        runs.append(list(starter.documents(StarterSource(), tmp_path / state, report)))
+        runs.append(list(starter.Starter(StarterSource()).documents(tmp_path / state, report)))
         assert +report == {"fetched": 4, "redirected": 1, "disallowed_by_robots": 1, "sitemap_read": 1}
     first, second = runs
     assert [document.url for document in first] == [
@@ -373,26 +374,3 @@ def test_the_starter_site_has_the_same_addresses_on_every_port(tmp_path: Path, m
     ]
     assert [document.id for document in first] == [document.id for document in second]
     assert "Ng’ombe" in first[0].text
-
-
-def test_the_rules_of_the_line_hold_for_web_crawls(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
-
-    async def once(self: fetch.Fetcher, url: str, *rest: object) -> fetch.Answer:
-        asked.append(url)
-        return fetch.Answer(url, 200)
-
-    monkeypatch.setattr(fetch.Fetcher, "_once", once)
-    monkeypatch.setattr(link, "_line", link._Line())
-
-    async def get(on_the_line: bool) -> fetch.Answer:
-        async with fetch.Fetcher(None, 0.0, on_the_line=on_the_line) as fetcher:
-            return await fetcher.get("https://example.org/", 1000)
-
-    link.use(Crawl(offline=True))
-    with pytest.raises(StageError, match="offline"):
-        asyncio.run(get(True))
-    assert asked == []
-    assert asyncio.run(get(False)).status == 200
-    link.use(Crawl())
-    assert asyncio.run(get(True)).status == 200

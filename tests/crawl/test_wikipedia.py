@@ -17,10 +17,9 @@ from mwparserfromhell import parse
 from lang_configs.sources import WikipediaSource
 from tasks.core.documents import Document
 from tasks.core.errors import StageError
-from tasks.crawl import batches
-from tasks.crawl.estimate import estimate
+from tasks.crawl import batches, estimate
 from tasks.crawl.formats.wikitext import plain_text
-from tasks.crawl.sources.wikipedia import documents
+from tasks.crawl.sources.wikipedia import Wikipedia
 from tasks.net import download as download_module
 from tests.net.range_server import serve_files
 
@@ -106,7 +105,7 @@ def dump(pages: list[tuple[str, int, str]] = PAGES) -> str:
 
 def read(path: Path | str, state: Path) -> tuple[list[Document], Counter[str]]:
     report: Counter[str] = Counter()
-    found = list(documents(WikipediaSource(wiki="swwiki", dump=str(path)), state, report))
+    found = list(Wikipedia(WikipediaSource(wiki="swwiki", dump=str(path))).documents(state, report))
     return found, report
 
 
@@ -160,7 +159,7 @@ def test_a_dump_is_fetched_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert fetched[0].fetched_at is not None
     monkeypatch.setenv("LUGHA_OFFLINE", "1")
     with pytest.raises(StageError, match=r"https://dumps.wikimedia.org/swwiki/latest/.*offline"):
-        list(documents(WikipediaSource(wiki="swwiki"), tmp_path / "new", Counter()))
+        list(Wikipedia(WikipediaSource(wiki="swwiki")).documents(tmp_path / "new", Counter()))
 
 
 def test_a_dump_is_resumed_and_checked_by_the_list_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,7 +179,7 @@ def test_a_dump_is_resumed_and_checked_by_the_list_beside_it(tmp_path: Path, mon
             read(f"{server.base}/{name}", tmp_path / "other")
         source = WikipediaSource(wiki="swwiki", dump=f"{server.base}/{name}", sha256="0" * 64)
         with pytest.raises(StageError, match=r"not 0{64}"):
-            list(documents(source, tmp_path / "third", Counter()))
+            list(Wikipedia(source).documents(tmp_path / "third", Counter()))
         assert estimate(WikipediaSource(wiki="swwiki", dump=f"{server.base}/{name}")).bytes == len(packed)
 
 
@@ -232,7 +231,8 @@ def test_fifty_pages_leave_no_markup_and_keep_their_prose(tmp_path: Path) -> Non
 def test_sister_projects_are_read_by_the_same_code(tmp_path: Path, wiki: str, base: str) -> None:
     text = dump([("kitabu", 0, "== Kiswahili ==\n# Kurasa zilizofungwa pamoja ili [[soma|zisomwe]].")])
     (tmp_path / "dump.xml").write_text(text.replace("<base>https://sw.wikipedia.org/wiki/Mwanzo</base>", ""))
-    found = list(documents(WikipediaSource(wiki=wiki, dump=str(tmp_path / "dump.xml")), tmp_path / "state", Counter()))
+    source = WikipediaSource(wiki=wiki, dump=str(tmp_path / "dump.xml"))
+    found = list(Wikipedia(source).documents(tmp_path / "state", Counter()))
     assert [(document.url, document.text) for document in found] == [
         (f"{base}kitabu", "Kiswahili\nKurasa zilizofungwa pamoja ili zisomwe.")
     ]
@@ -304,7 +304,7 @@ def test_a_stopped_crawl_goes_on_and_gives_the_same(tmp_path: Path, monkeypatch:
     (tmp_path / "sw.xml").write_text(dump(many(400)))
     whole, counts = read(tmp_path / "sw.xml", tmp_path / "whole")
     source = WikipediaSource(wiki="swwiki", dump=str(tmp_path / "sw.xml"))
-    assert list(islice(documents(source, tmp_path / "state", Counter()), stop)) == whole[:stop]
+    assert list(islice(Wikipedia(source).documents(tmp_path / "state", Counter()), stop)) == whole[:stop]
     kept = len(list((tmp_path / "state" / "articles").iterdir()))
     found, report = read(tmp_path / "sw.xml", tmp_path / "state")
     assert found == whole

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from lang_configs.sources import Crawl
-from tasks.net import download, link
+from lang_configs.schema import Runtime
+from tasks.net import download, rules
 from tests.net.range_server import DATA, FileServer, serve_files
 
 
@@ -17,4 +17,4 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
     with serve_files() as files:
         files.files["dump.bin"] = DATA
         yield files
-    link.use(Crawl())
+    rules.use(Runtime())

@@ -13,43 +13,25 @@ import pytest
 from pydantic import ValidationError
 
 from flows.run.request import Request
-from lang_configs.sources import Crawl, WebSource
+from lang_configs.schema import Runtime
+from lang_configs.sources import WebSource
 from tasks.core.errors import StageError
 from tasks.core.stage import Work
 from tasks.crawl import crawl
-from tasks.net import link
+from tasks.net import fetch, link, rules
 from tasks.net.download import download
+from tests.net.clock import Clock
 from tests.net.range_server import DATA, SHA256, FileServer
-
-
-class Clock:
-    """Time that passes only while somebody sleeps, and a little for each block that comes in."""
-
-    def __init__(self, start: datetime) -> None:
-        self.start, self.seconds = start, 0.0
-
-    def sleep(self, seconds: float) -> None:
-        self.seconds += seconds
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-    def now(self) -> datetime:
-        self.seconds += 1.0
-        return self.start + timedelta(seconds=self.seconds)
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Sunday morning, 05:59:30."""
-    clock = Clock(datetime(2026, 11, 1, 5, 59, 30))
-    monkeypatch.setattr(link, "time", clock)
-    monkeypatch.setattr(link, "datetime", type("Now", (), {"now": clock.now, "combine": datetime.combine}))
-    return clock
+    return Clock(datetime(2026, 11, 1, 5, 59, 30), tick=1.0).on_the_wall(monkeypatch)
 
 
 def test_a_rate_is_kept_over_all_connections(server: FileServer, tmp_path: Path, clock: Clock) -> None:
-    link.use(Crawl(max_rate="500k"))
+    rules.use(Runtime(max_rate="500k"))
     for number in range(3):
         download(f"{server.base}/dump.bin", tmp_path / f"{number}.bin", SHA256)
     waited = clock.seconds
@@ -59,7 +41,7 @@ def test_a_rate_is_kept_over_all_connections(server: FileServer, tmp_path: Path,
         async with httpx2.AsyncClient(event_hooks=link.async_hooks()) as client:
             return (await client.get(f"{server.base}/dump.bin")).content
 
-    link.use(Crawl(max_rate="2M"))
+    rules.use(Runtime(max_rate="2M"))
     clock.seconds = before = 0.0
     slept: list[float] = []
 
@@ -76,7 +58,7 @@ def test_a_rate_is_kept_over_all_connections(server: FileServer, tmp_path: Path,
 
 
 def test_a_rate_is_kept_by_a_real_clock(server: FileServer, tmp_path: Path) -> None:
-    link.use(Crawl(max_rate="4M"))
+    rules.use(Runtime(max_rate="4M"))
     started = time.monotonic()
     download(f"{server.base}/dump.bin", tmp_path / "dump.bin", SHA256)
     assert time.monotonic() - started >= len(DATA) / 4_000_000  # a bound that no fast machine can break
@@ -85,12 +67,13 @@ def test_a_rate_is_kept_by_a_real_clock(server: FileServer, tmp_path: Path) -> N
 def test_hours_end_a_download_and_the_next_night_goes_on(
     server: FileServer, tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    link.use(Crawl(hours="22:00-06:00", max_rate="50k"))  # half a minute is enough for a part of it
+    rules.use(Runtime(hours="22:00-06:00", max_rate="50k"))  # half a minute is enough for a part of it
     with caplog.at_level(logging.WARNING, "lugha"):
         download(f"{server.base}/dump.bin", tmp_path / "dump.bin", SHA256)
     assert clock.start + timedelta(seconds=clock.seconds) > datetime(2026, 11, 1, 22)
     assert [record.getMessage() for record in caplog.records] == [
-        "downloads wait until 2026-11-01 22:00 (crawl.hours: 22:00-06:00); Ctrl-C stops, and the same command goes on from here"
+        "downloads wait until 2026-11-01 22:00 (runtime.hours: 22:00-06:00); "
+        "Ctrl-C stops, and the same command goes on from here"
     ]
     first, second = (headers.get("range") for _, headers in server.requests)
     assert first is None
@@ -111,15 +94,15 @@ def test_hours_end_a_download_and_the_next_night_goes_on(
     ],
 )
 def test_hours_may_pass_midnight(hours: str | None, moment: str, is_open: bool) -> None:
-    link.use(Crawl(hours=hours))
+    rules.use(Runtime(hours=hours))
     try:
-        assert link._is_open(datetime.fromisoformat(f"2026-11-01T{moment}")) is is_open
+        assert rules._is_open(datetime.fromisoformat(f"2026-11-01T{moment}")) is is_open
     finally:
-        link.use(Crawl())
+        rules.use(Runtime())
 
 
 def test_offline_makes_no_connection(server: FileServer, tmp_path: Path) -> None:
-    link.use(Crawl(offline=True))
+    rules.use(Runtime(offline=True))
     with pytest.raises(StageError, match=r"dump\.bin: offline \(--offline, crawl\.offline or LUGHA_OFFLINE\)"):
         download(f"{server.base}/dump.bin", tmp_path / "dump.bin")
     with httpx2.Client(event_hooks=link.hooks()) as client, pytest.raises(StageError, match="offline"):
@@ -130,13 +113,13 @@ def test_offline_makes_no_connection(server: FileServer, tmp_path: Path) -> None
 
 
 def test_settings_of_the_machine_are_part_of_no_fingerprint_and_no_card(tmp_path: Path) -> None:
-    assert Crawl(offline=True, max_rate="500k", hours="22:00-06:00").model_dump() == Crawl().model_dump()
+    assert Runtime(offline=True, max_rate="500k", hours="22:00-06:00").model_dump() == Runtime().model_dump()
     plain = Request("swahili", preset="starter", workspace=tmp_path)
     capped = Request(
-        "swahili", preset="starter", workspace=tmp_path, overrides=["crawl.hours=22:00-06:00"], max_rate="500k", offline=True
+        "swahili", preset="starter", workspace=tmp_path, overrides=["runtime.hours=22:00-06:00"], max_rate="500k", offline=True
     )
     config, given = capped.resolve()
-    assert (config.crawl.max_rate, config.crawl.offline, config.crawl.hours) == ("500k", True, "22:00-06:00")
+    assert (config.runtime.max_rate, config.runtime.offline, config.runtime.hours) == ("500k", True, "22:00-06:00")
     assert given.command == plain.resolve()[1].command
 
 
@@ -146,12 +129,35 @@ def test_settings_of_the_machine_are_part_of_no_fingerprint_and_no_card(tmp_path
 def test_rates(rate: str, due: float | None) -> None:
     if due is None:
         with pytest.raises(ValidationError):
-            Crawl(max_rate=rate)
+            Runtime(max_rate=rate)
     else:
-        assert link.bytes_per_second(Crawl(max_rate=rate).max_rate) == due
+        assert rules.bytes_per_second(Runtime(max_rate=rate).max_rate) == due
 
 
 @pytest.mark.parametrize("hours", ["22-06", "24:00-06:00", "22:00", "22:60-06:00"])
 def test_hours_are_checked(hours: str) -> None:
     with pytest.raises(ValidationError):
-        Crawl(hours=hours)
+        Runtime(hours=hours)
+
+
+def test_the_rules_of_the_line_hold_for_web_crawls(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    async def once(self: fetch.Fetcher, url: str, *rest: object) -> fetch.Answer:
+        asked.append(url)
+        return fetch.Answer(url, 200)
+
+    monkeypatch.setattr(fetch.Fetcher, "_once", once)
+    monkeypatch.setattr(rules, "_line", rules._Line())
+
+    async def get(on_the_line: bool) -> fetch.Answer:
+        async with fetch.Fetcher(None, 0.0, on_the_line=on_the_line) as fetcher:
+            return await fetcher.get("https://example.org/", 1000)
+
+    rules.use(Runtime(offline=True))
+    with pytest.raises(StageError, match="offline"):
+        asyncio.run(get(True))
+    assert asked == []
+    assert asyncio.run(get(False)).status == 200
+    rules.use(Runtime())
+    assert asyncio.run(get(True)).status == 200

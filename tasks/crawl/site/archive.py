@@ -17,7 +17,7 @@ from typing import Any
 
 from tasks.core.files import replacing
 from tasks.core.stage import Metrics
-from tasks.crawl.site.frontier import Frontier, Stored
+from tasks.crawl.site.state import CrawlState, Stored
 from tasks.net.agent import user_agent
 
 ADDRESSES = "addresses.jsonl.gz"
@@ -30,7 +30,7 @@ _PROFILE = "http://netpreserve.org/warc/1.1/revisit/server-not-modified"
 _CODED = ("content-encoding", "content-length", "transfer-encoding")
 
 
-def write_warc(frontier: Frontier, contact: str | None, folder: Path) -> Metrics:
+def write_warc(state: CrawlState, contact: str | None, folder: Path) -> Metrics:
     """Write the kept pages as WARC files into `folder`, the same bytes each time; returns the counts of the records.
 
     A page that this crawl fetched is a `response`. One of which the server said that it is unchanged is a `revisit`, which
@@ -39,7 +39,7 @@ def write_warc(frontier: Frontier, contact: str | None, folder: Path) -> Metrics
     """
     folder.mkdir(exist_ok=True)
     counts = {"warc_files": 0, "warc_responses": 0, "warc_revisits": 0}
-    records = _records(frontier, counts)
+    records = _records(state, counts)
     record = next(records, None)
     while record is not None:
         with replacing(folder / f"pages-{counts['warc_files']:05d}.warc.gz") as temporary, temporary.open("wb") as file:
@@ -51,18 +51,18 @@ def write_warc(frontier: Frontier, contact: str | None, folder: Path) -> Metrics
     return counts
 
 
-def write_addresses(frontier: Frontier, path: Path) -> None:
+def write_addresses(state: CrawlState, path: Path) -> None:
     """Write one line of JSON for each address, sorted: its outcome, validators, dates, wishes, and versions of its text."""
     with replacing(path) as temporary, temporary.open("wb") as raw, gzip.GzipFile("", "wb", mtime=0, fileobj=raw) as file:
-        for address in frontier.addresses():
+        for address in state.addresses():
             row: dict[str, Any] = {name: value for name, value in address.items() if value not in (None, "")}
-            if versions := frontier.versions(address["url"]):
+            if versions := state.versions(address["url"]):
                 row["versions"] = [{"fetched_at": at, "id": identity.hex()} for at, identity in versions]
             file.write(json.dumps(row, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
 
 
-def _records(frontier: Frontier, counts: dict[str, int]) -> Iterator[bytes]:
-    for page in frontier.pages():
+def _records(state: CrawlState, counts: dict[str, int]) -> Iterator[bytes]:
+    for page in state.pages():
         if page.outcome == "fetched":
             counts["warc_responses"] += 1
             yield _response(page)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import zlib
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -24,6 +26,7 @@ from tasks.core.documents import Document, write_table
 from tasks.core.errors import StageError
 from tasks.core.files import write_atomically
 from tasks.crawl.batches import Cursor, resumable
+from tasks.crawl.sources import Estimate, StreamSource, register
 from tasks.net.addresses import normalise, origin
 from tasks.net.download import MissingError, download, http_client, read_range, size
 
@@ -46,42 +49,48 @@ _COLUMNS = ["url", "fetch_time", *_PLACE, "warc_record_length"]
 _QUERIED = [*_COLUMNS, "content_languages", "fetch_status", "content_mime_detected"]
 
 
-def documents(source: CommonCrawlSource, state: Path, report: Counter[str]) -> Iterator[Document]:
-    """Yield the pages of a crawl whose detected languages hold the code, in the order of the index; see `resumable`.
+@register
+class CommonCrawl(StreamSource[CommonCrawlSource]):
+    """The pages of a crawl in one language."""
 
-    The parts of the index (Parquet, about 1 GB each and 300 to a crawl) are read one after the other by ranges, only as
-    far as `max_pages` needs; of each the rows of the language are kept in `state`. They are sorted by host, so a crawl
-    that stops at `max_pages` knows nothing of the hosts behind.
-    The hosts of all these rows are written beside `state` as `SEEDS`, for the config of a `web` source.
-    `report` counts `documents`, `missing` (no such file or range), `damaged` (not a WARC response), `too_large`, `hosts` and
-    the reasons of `extraction.page`. Raises StageError when Common Crawl cannot be reached or the crawl does not exist.
-    """
-    yield from resumable(state / "pages", lambda cursor: _pages(source, state, cursor), report, outcomes=_WINDOW * 8)
-    hosts = _hosts(sorted(state.glob("index-*.parquet")))
-    lines = (f"{host}\t{pages}\n" for host, pages in sorted(hosts.items(), key=lambda item: (-item[1], item[0])))
-    write_atomically(state.parent / SEEDS, "".join(lines).encode())
-    report["hosts"] = len(hosts)
+    model = CommonCrawlSource
 
+    @property
+    def where(self) -> str:
+        return f"{self.config.base.rstrip('/')}/crawl-data/{self.config.crawl}"
 
-def estimate(source: CommonCrawlSource) -> tuple[int | None, str]:
-    """Most bytes that a crawl of this source fetches, and what they are: asks for the list of the index and one of its parts.
-
-    Raises StageError as `documents` does.
-    """
-    store = _Store(source.base)
-    with TemporaryDirectory() as folder:
-        parts = _parts(source, store, Path(folder))
-    try:
-        with store.open(parts[len(parts) // 2]) as file, pq.ParquetFile(file) as index:
+    def estimate(self) -> Estimate:
+        """Most bytes that a crawl fetches: asks for the list of the index and one of its parts."""
+        store = _Store(self.config.base)
+        with TemporaryDirectory() as folder:
+            parts = _parts(self.config, store, Path(folder))
+        with _readable(store, part := parts[len(parts) // 2]), store.open(part) as file, pq.ParquetFile(file) as index:
             groups = [index.metadata.row_group(group) for group in range(index.num_row_groups)]
             columns = [group.column(number) for group in groups for number in range(group.num_columns)]
             queried = sum(column.total_compressed_size for column in columns if column.path_in_schema in _QUERIED)
             lengths = index.read_row_group(0, columns=["warc_record_length"], use_threads=False).column(0)
             page = float(pc.mean(lengths).as_py() or 0)
-    except (pa.ArrowException, OSError, ValueError, KeyError, IndexError) as error:
-        raise StageError(f"{parts[0]}: Common Crawl's index cannot be read ({error}); run again") from error
-    whole = queried * len(parts) + round(page * source.max_pages)
-    return whole, f"at most: {len(parts)} parts of the index, {source.max_pages:,} pages of {page / 1000:,.0f} kB"
+        whole = queried * len(parts) + round(page * self.config.max_pages)
+        return Estimate(
+            whole, f"at most: {len(parts)} parts of the index, {self.config.max_pages:,} pages of {page / 1000:,.0f} kB"
+        )
+
+    def documents(self, state: Path, report: Counter[str]) -> Iterator[Document]:
+        """Yield the pages of a crawl whose detected languages hold the code, in the order of the index; see `resumable`.
+
+        The parts of the index (Parquet, about 1 GB each and 300 to a crawl) are read one after the other by ranges, only as
+        far as `max_pages` needs; of each the rows of the language are kept in `state`. They are sorted by host, so a crawl
+        that stops at `max_pages` knows nothing of the hosts behind.
+        The hosts of all these rows are written beside `state` as `SEEDS`, for the config of a `web` source.
+        `report` counts `documents`, `missing` (no such file or range), `damaged` (not a WARC response), `too_large`, `hosts`
+        and the reasons of `extraction.page`. Raises StageError when Common Crawl cannot be reached or lacks the crawl.
+        """
+        source = self.config
+        yield from resumable(state / "pages", lambda cursor: _pages(source, state, cursor), report, outcomes=_WINDOW * 8)
+        hosts = _hosts(sorted(state.glob("index-*.parquet")))
+        lines = (f"{host}\t{pages}\n" for host, pages in sorted(hosts.items(), key=lambda item: (-item[1], item[0])))
+        write_atomically(state.parent / SEEDS, "".join(lines).encode())
+        report["hosts"] = len(hosts)
 
 
 def _hosts(index: list[Path]) -> Counter[str]:
@@ -120,34 +129,39 @@ class _Store:
 
     def file(self, name: str, path: Path) -> Path:
         """A whole file: its local path, or the path that it was downloaded to."""
-        return download(self._address(name), path) if self.remote else self._local(name)
+        return download(self.address(name), path) if self.remote else self._local(name)
 
     def open(self, name: str) -> BinaryIO:
         """A file of which only the parts that are read are fetched."""
         if self._client is None:
             return self._local(name).open("rb")
-        length = size(self._address(name))
+        length = size(self.address(name))
         if length is None:
-            raise StageError(f"{self._address(name)}: the server does not say how large this file is; use another base address")
+            raise StageError(f"{self.address(name)}: the server does not say how large this file is; use another base address")
         return cast(BinaryIO, _RemoteFile(self, name, length))
 
     def part(self, name: str, offset: int, length: int) -> bytes:
         """Some bytes of a file; raises MissingError if it does not have them."""
         if self._client is not None:
-            return read_range(self._client, self._address(name), offset, length)
-        with self._local(name).open("rb") as file:
-            file.seek(offset)
-            if len(data := file.read(length)) < length:
-                raise MissingError(f"{name}: the file ends before byte {offset + length:,}")
-            return data
+            return read_range(self._client, self.address(name), offset, length)
+        try:
+            with self._local(name).open("rb") as file:
+                file.seek(offset)
+                data = file.read(length)
+        except OSError as error:
+            raise StageError(f"{self.address(name)}: this file cannot be read ({error.strerror}); run again") from error
+        if len(data) < length:
+            raise MissingError(f"{self.address(name)}: the file ends before byte {offset + length:,}")
+        return data
 
-    def _address(self, name: str) -> str:
-        return f"{self.base}/{quote(name, safe='/=')}"
+    def address(self, name: str) -> str:
+        """Where a file of this name is."""
+        return f"{self.base}/{quote(name, safe='/=') if self.remote else name}"
 
     def _local(self, name: str) -> Path:
         path = Path(self.base, name).resolve()
         if not path.is_relative_to(self.base) or not path.is_file():
-            raise MissingError(f"{self.base}: there is no file {name}; correct the base or the crawl in the config")
+            raise MissingError(f"{self.address(name)}: there is no file here; correct the base or the crawl in the config")
         return path
 
 
@@ -186,11 +200,15 @@ def _parts(source: CommonCrawlSource, store: _Store, state: Path) -> list[str]:
     path = store.file(name, state / "cc-index-table.paths.gz")
     try:
         names = gzip.decompress(path.read_bytes()).decode().split()
+        parts = sorted(part for part in names if "/subset=warc/" in part)
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise StageError(f"{path}: the list of index files is damaged ({error}); delete it and run again") from error
-    parts = sorted(name for name in names if "/subset=warc/" in name)
+        parts, why = [], f"is damaged ({error})"
+    else:
+        why = "names no files of the subset warc"
     if not parts:
-        raise StageError(f"{path}: the list names no index files of the subset warc; crawl {source.crawl} cannot be used")
+        if store.remote:  # the next run asks for it again
+            path.unlink(missing_ok=True)
+        raise StageError(f"{store.address(name)}: the list of index files {why}; run again, or choose another crawl")
     return parts
 
 
@@ -200,23 +218,34 @@ def _rows_of_language(source: CommonCrawlSource, store: _Store, name: str, path:
     Each row group is kept as soon as it is read. Only the columns asked for are fetched, about a third of the part.
     """
     if not path.exists():
-        import duckdb
-
         groups: list[Path] = []
-        try:
-            with store.open(name) as file, pq.ParquetFile(file) as index:
-                for group in range(index.num_row_groups):
-                    groups.append(path.with_name(f"{path.stem}.{group:04d}"))
-                    if not groups[-1].exists():
-                        write_table(_of_language(source, index, group), groups[-1])
-                tables = [pq.read_table(group) for group in groups] or [index.schema_arrow.empty_table().select(_COLUMNS)]
-        except (pa.ArrowException, duckdb.Error, OSError, ValueError, KeyError) as error:
-            raise StageError(f"{name}: this part of Common Crawl's index cannot be read ({error}); run again") from error
+        with _readable(store, name), store.open(name) as file, pq.ParquetFile(file) as index:
+            for group in range(index.num_row_groups):
+                groups.append(path.with_name(f"{path.stem}.{group:04d}"))
+                if not groups[-1].exists():
+                    write_table(_of_language(source, index, group), groups[-1])
+            tables = [pq.read_table(group) for group in groups] or [index.schema_arrow.empty_table().select(_COLUMNS)]
         write_table(pa.concat_tables(tables).sort_by([(key, "ascending") for key in _PLACE]), path)
         for kept in groups:
             kept.unlink()
     rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
     return rows
+
+
+@contextmanager
+def _readable(store: _Store, name: str) -> Iterator[None]:
+    """Turn what the libraries raise for a part of the index that cannot be read into one sentence."""
+    import duckdb
+
+    try:
+        yield
+    except (pa.ArrowException, duckdb.Error, OSError, ValueError, KeyError, IndexError) as error:
+        if getattr(error, "errno", None) == errno.ENOSPC:
+            raise
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise StageError(
+            f"{store.address(name)}: this part of Common Crawl's index cannot be read ({reason}); run again"
+        ) from error
 
 
 def _of_language(source: CommonCrawlSource, index: pq.ParquetFile, group: int) -> pa.Table:

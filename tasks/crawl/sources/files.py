@@ -14,6 +14,8 @@ from tasks.core.documents import Document
 from tasks.core.errors import StageError
 from tasks.crawl.formats.packed import End, Loss, record, unpack
 from tasks.crawl.pages import extraction
+from tasks.crawl.sources import register
+from tasks.crawl.sources.local_files import LocalFiles, find
 
 PACKINGS = ("", ".gz", ".zst")
 ENDINGS = (
@@ -27,48 +29,43 @@ LONGEST = 8 << 20
 _COLUMNS = ("text", "url", "title", "source", "license", "fetched_at", "published_at")
 
 
-def find(paths: Iterable[str], endings: tuple[str, ...]) -> list[Path]:
-    """The files that paths, folders (with those below) and globs (`**` too) name, in a fixed order.
+@register
+class Files(LocalFiles[FilesSource]):
+    """JSON lines, plain text, Parquet and HTML."""
 
-    Raises StageError for one that names no file with one of the endings.
-    """
-    found: list[Path] = []
-    for pattern in paths:
-        path = Path(pattern).expanduser()
-        if path.is_dir():
-            matches = [file for file in path.rglob("*") if file.is_file()]
-        elif path.is_file():
-            matches = [path]
-        else:
-            matches = [file for file in Path(path.anchor).glob(str(path.relative_to(path.anchor))) if file.is_file()]
-        readable = sorted(file for file in matches if file.name.lower().endswith(endings))
-        if not readable:
-            raise StageError(f"{pattern}: no such file or nothing to read there; documents are {', '.join(endings)} files")
-        found += readable
-    return list(dict.fromkeys(found))
+    model = FilesSource
+    endings = ENDINGS
 
+    @property
+    def paths(self) -> list[str]:
+        return self.config.paths
 
-def read(path: Path, source: FilesSource, report: Counter[str]) -> Iterator[Document]:
-    """Documents of one file. What cannot be read is counted and passed over; all before and behind it is read.
+    def text_bytes(self) -> int | None:
+        """The size of the files as they are, packed or not."""
+        return sum(path.stat().st_size for path in find(self.paths, self.endings))
 
-    `report` counts `documents`, `no_text`, `too_large`, `bad_json` (lines), for HTML the reasons of `extraction.page` and, of
-    damaged files, what `packed.record` does, the `broken_lines` at the edges of what is missing, and the `lost_rows` of Parquet
-    files (exactly as many as their row groups say); `unreadable_files` are those of which nothing can be read.
-    """
-    name = path.name.lower()
-    try:
-        if name.endswith(".parquet"):
-            rows = _parquet(path, report)
-        elif name.endswith((".html", ".htm", ".xhtml")):
-            rows = _html(path, source, report)
-        elif name.removesuffix(".gz").removesuffix(".zst").endswith(".txt"):
-            rows = _texts(path, source, report)
-        else:
-            rows = _json_lines(path, report)
-        yield from _documents(rows, path, source, report)
-    except OSError as error:
-        report["unreadable_files"] += 1
-        report[f"unreadable_files: {path.name}: {type(error).__name__}"] += 1
+    def read(self, unit: str, report: Counter[str]) -> Iterator[Document]:
+        """Documents of one file. What cannot be read is counted and passed over; all before and behind it is read.
+
+        `report` counts `documents`, `no_text`, `too_large`, `bad_json` (lines), for HTML the reasons of `extraction.page` and,
+        of damaged files, what `packed.record` does, the `broken_lines` at the edges of what is missing, and the `lost_rows` of
+        Parquet files (exactly as many as their row groups say); `unreadable_files` are those of which nothing can be read.
+        """
+        path, source = Path(unit), self.config
+        name = path.name.lower()
+        try:
+            if name.endswith(".parquet"):
+                rows = _parquet(path, report)
+            elif name.endswith((".html", ".htm", ".xhtml")):
+                rows = _html(path, source, report)
+            elif name.removesuffix(".gz").removesuffix(".zst").endswith(".txt"):
+                rows = _texts(path, source, report)
+            else:
+                rows = _json_lines(path, report)
+            yield from _documents(rows, path, source, report)
+        except OSError as error:
+            report["unreadable_files"] += 1
+            report[f"unreadable_files: {path.name}: {type(error).__name__}"] += 1
 
 
 Row = tuple[int, dict[str, Any]]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -15,46 +17,66 @@ from lang_configs.sources import HubSource
 from tasks.core.documents import Document
 from tasks.core.errors import StageError
 from tasks.crawl.batches import Cursor, resumable
+from tasks.crawl.sources import Estimate, StreamSource, register
 from tasks.net.download import ATTEMPTS, BACK_OFF, BUSY, LONGEST_WAIT
-from tasks.net.link import hooks, refuse_offline
+from tasks.net.link import hooks
+from tasks.net.rules import refuse_offline
 
 if TYPE_CHECKING:
     from datasets import IterableDataset
 
-HUB = "https://huggingface.co/datasets/"
+HUB = "https://huggingface.co"
 
 
-def documents(source: HubSource, state: Path, report: Counter[str]) -> Iterator[Document]:
-    """Yield the rows of a dataset in its order, as documents; `state` keeps what was read, see `resumable`.
+@register
+class Hub(StreamSource[HubSource]):
+    """A dataset of the Hub, or a folder that is laid out like one."""
 
-    A killed crawl goes on in the shard and at the row where it was, at the same commit of the repository even when
-    `revision` names none. `report` counts `documents` and `no_text` (the text is missing, empty or no string).
-    Raises StageError when the dataset cannot be reached or read, or lacks the split or a column that the config names.
-    """
-    yield from resumable(state / "rows", lambda cursor: _rows(source, state, cursor), report)
+    model = HubSource
+
+    @property
+    def where(self) -> str:
+        return _where(self.config)
+
+    def estimate(self) -> Estimate:
+        """Bytes of the data files of the split: all of them, although `max_documents` may need fewer. Asks for their list."""
+        from datasets import load_dataset_builder
+        from huggingface_hub import HfFileSystem
+
+        source = self.config
+        if _is_folder(source):
+            return Estimate(0, "a dataset on this machine")
+        with _readable(source, "its list of files"), TemporaryDirectory() as cache:
+            _keep_to_the_rules(source)
+            builder = load_dataset_builder(source.dataset, **_choice(source, _commit(source)), cache_dir=cache)
+            files = [str(file) for file in (builder.config.data_files or {}).get(source.split, [])]
+            sizes = [int(HfFileSystem().info(file)["size"]) for file in files]
+        most = "" if source.max_documents is None else f", of which {source.max_documents:,} documents are read"
+        return Estimate(sum(sizes), f"{len(files)} files of {source.dataset}{most}")
+
+    def documents(self, state: Path, report: Counter[str]) -> Iterator[Document]:
+        """Yield the rows of a dataset in its order, as documents; `state` keeps what was read, see `resumable`.
+
+        A killed crawl goes on in the shard and at the row where it was, at the same commit of the repository even when
+        `revision` names none. `report` counts `documents` and `no_text` (the text is missing, empty or no string).
+        Raises StageError when the dataset cannot be reached or read, or lacks the split or a column that the config names.
+        """
+        yield from resumable(state / "rows", lambda cursor: _rows(self.config, state, cursor), report)
 
 
-def estimate(source: HubSource) -> tuple[int | None, str]:
-    """Bytes of the data files of the split, and how many they are; all of them, although `max_documents` may need fewer.
+def _is_folder(source: HubSource) -> bool:
+    return Path(source.dataset).expanduser().is_dir()
 
-    Asks the Hub for the list of files only. Raises StageError as `documents` does.
-    """
-    from datasets import load_dataset_builder
-    from huggingface_hub import HfFileSystem
 
-    if Path(source.dataset).expanduser().is_dir():
-        return 0, "a dataset on this machine"
-    with _readable(source, "its list of files"), TemporaryDirectory() as cache:
-        _keep_to_the_rules(source)
-        builder = load_dataset_builder(source.dataset, **_choice(source, _commit(source)), cache_dir=cache)
-        files = [str(file) for file in (builder.config.data_files or {}).get(source.split, [])]
-        sizes = [int(HfFileSystem().info(file)["size"]) for file in files]
-    most = "" if source.max_documents is None else f", of which {source.max_documents:,} documents are read"
-    return sum(sizes), f"{len(files)} files of {source.dataset}{most}"
+def _where(source: HubSource) -> str:
+    """The folder, or the page of the dataset on the Hub that this machine asks (`HF_ENDPOINT`)."""
+    if _is_folder(source):
+        return source.dataset
+    return f"{os.environ.get('HF_ENDPOINT', HUB).rstrip('/')}/datasets/{source.dataset}"
 
 
 def _rows(source: HubSource, state: Path, cursor: Cursor) -> Iterator[Document | str]:
-    local = Path(source.dataset).expanduser().is_dir()
+    local = _is_folder(source)
     columns: dict[str, str] = {}
     rows: Iterator[dict[str, Any]] | None = None
     failures = 0
@@ -86,11 +108,11 @@ def _rows(source: HubSource, state: Path, cursor: Cursor) -> Iterator[Document |
 
 
 def _keep_to_the_rules(source: HubSource) -> None:
-    """Refuse the source offline, and let the Hub's client keep the rate and the hours of `tasks.net.link`."""
+    """Refuse the source offline, and let the Hub's client keep the rate and the hours."""
     import httpx2
     from huggingface_hub import set_client_factory
 
-    refuse_offline(HUB + source.dataset)
+    refuse_offline(_where(source))
     timeout = httpx2.Timeout(60.0, connect=20.0)  # its own client would wait for ever
     set_client_factory(lambda: httpx2.Client(follow_redirects=True, timeout=timeout, event_hooks=hooks()))
 
@@ -169,21 +191,27 @@ class _PassingError(StageError):
 
 @contextmanager
 def _readable(source: HubSource, what: str) -> Iterator[None]:
-    """Turn what the libraries raise for a network, repository or file that cannot be used into one sentence."""
-    import httpx2
-    import pyarrow as pa
-    from datasets.exceptions import DatasetsError
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    """Turn what the libraries raise for a network, repository or file that cannot be used into one sentence.
 
-    problems = (OSError, ValueError, httpx2.HTTPError, HfHubHTTPError, HFValidationError, DatasetsError, pa.ArrowException)
+    They say nowhere what that may be, and decompress and parse what a server sends: whatever they raise counts.
+    """
+    import httpx2
+
     try:
         yield
-    except problems as error:
+    except StageError:
+        raise
+    except Exception as error:
+        if getattr(error, "errno", None) == errno.ENOSPC:
+            raise
         reason = " ".join(str(error).split())[:300] or type(error).__name__
-        message = (
-            f"crawl.{source.name}: {what} of {source.dataset} cannot be read ({reason}); check the network and the keys "
-            "dataset, config, files, split and revision, then run the same command again: what has come so far is kept"
-        )
         status = getattr(getattr(error, "response", None), "status_code", None)
+        cure = "check the network and the keys dataset, config, files, split and revision"
+        if status in (401, 403):
+            cure = "ask for access on its page and log in with `hf auth login`, if it exists"
+        message = (
+            f"crawl.{source.name}: {what} of {_where(source)} cannot be read ({reason}); {cure}, "
+            "then run the same command again: what has come so far is kept"
+        )
         passing = status in BUSY or (status is None and isinstance(error, (httpx2.TransportError, ConnectionError)))
         raise (_PassingError if passing else StageError)(message) from error

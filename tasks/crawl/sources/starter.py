@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,20 +15,49 @@ from typing import Any
 
 from lang_configs.sources import StarterSource, WebSource
 from tasks.core.documents import Document
-from tasks.crawl import site_folder
-from tasks.crawl.sources import web
+from tasks.core.errors import StageError
+from tasks.crawl.sources import Estimate, StreamSource, register
+from tasks.crawl.sources.local_files import digest
+from tasks.crawl.sources.web import Web
 
 ORIGIN = "https://starter.lugha.example"
 """Where the site lives by name: ids of documents must not depend on the port it is served on."""
 
 
-def documents(source: StarterSource, state: Path, report: web.Counts) -> Iterator[Document]:
-    """Serve the starter site and crawl it with no delay; arguments and result are those of `web.documents`."""
-    site = WebSource(name=source.name, sites=[f"{ORIGIN}/"], delay=0)
-    with serve(site_folder(source)) as base:
-        for document in web.documents(site, state, report, allow_loopback=True, served_at={ORIGIN: base}):
-            # the pages came with the package: when this machine read them is no property of theirs
-            yield replace(document, fetched_at=None)
+@register
+class Starter(StreamSource[StarterSource]):
+    """The packaged site, crawled with no delay."""
+
+    model = StarterSource
+    local = True
+
+    @property
+    def where(self) -> str:
+        return str(site_folder(self.config))
+
+    def identity(self, snapshot: str) -> str:
+        return digest(sorted(path for path in site_folder(self.config).rglob("*") if path.is_file()))
+
+    def estimate(self) -> Estimate:
+        return Estimate(0, "files of this machine")
+
+    def documents(self, state: Path, report: Counter[str]) -> Iterator[Document]:
+        """Serve the site and crawl it; `report` and errors are those of `Web.documents`."""
+        site = Web(WebSource(name=self.config.name, sites=[f"{ORIGIN}/"], delay=0))
+        with serve(site_folder(self.config)) as base:
+            for document in site.documents(state, report, allow_loopback=True, served_at={ORIGIN: base}):
+                # the pages came with the package: when this machine read them is no property of theirs
+                yield replace(document, fetched_at=None)
+
+
+def site_folder(config: StarterSource) -> Path:
+    """The folder of the packaged site; raises StageError if the package has none of this name."""
+    import lang_configs
+
+    folder = Path(lang_configs.__file__).parent / config.site
+    if not folder.is_dir():
+        raise StageError(f"crawl.{config.name}: the package has no site {config.site!r}")
+    return folder
 
 
 @contextmanager

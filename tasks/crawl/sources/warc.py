@@ -14,6 +14,8 @@ from lang_configs.sources import WarcSource
 from tasks.core.documents import Document
 from tasks.crawl.formats.packed import End, Loss, record, unpack
 from tasks.crawl.pages import extraction
+from tasks.crawl.sources import register
+from tasks.crawl.sources.local_files import LocalFiles
 
 if TYPE_CHECKING:
     from fastwarc.warc import WarcRecord
@@ -31,29 +33,41 @@ _LENGTH = re.compile(rb"\r?\nContent-Length[ \t]*:[ \t]*(\d{1,15})[ \t]*\r?\n", 
 _BEGIN = re.compile(rb"(?:\A|\n)(?=WARC/\d)")
 
 
-def read(path: Path, source: WarcSource, report: Counter[str]) -> Iterator[Document]:
-    """Documents of one WARC file, whatever is wrong with it.
+@register
+class Warc(LocalFiles[WarcSource]):
+    """Pages from WARC files."""
 
-    `report` counts `documents` and the `records` read, those without a page (`no_page`: requests, revisits and their like;
-    `not_found`: a status other than 200; `not_html`, `too_large`, the reasons of `extraction.page`), and what is lost:
-    `lost_records`, and `lost_bytes` of the file. A damaged member counts as one record, as the standard wants it; `lost_more`
-    says how often it may have been more, because members of this file hold several. (gzip checks itself; plain and Zstandard
-    files may not: there a wrong block digest or length shows the damage, and nothing does in the header of a record.)
-    """
-    lost = report["lost_records"]
-    for data in _records(path, report):
-        report["records"] += 1
-        result = _document(data, source)
-        if isinstance(result, str):
-            report[result] += 1
-            report["lost_records"] += result == "damaged_records"
-        else:
-            report["documents"] += 1
-            yield result
-    if here := report["lost_records"] - lost:
-        report[f"lost_records: {path.name}"] += here
-    if not report["lost_records"]:
-        del report["lost_records"]
+    model = WarcSource
+    endings = ENDINGS
+
+    @property
+    def paths(self) -> list[str]:
+        return self.config.paths
+
+    def read(self, unit: str, report: Counter[str]) -> Iterator[Document]:
+        """Documents of one WARC file, whatever is wrong with it.
+
+        `report` counts `documents` and the `records` read, those without a page (`no_page`: requests, revisits and their like;
+        `not_found`: a status other than 200; `not_html`, `too_large`, the reasons of `extraction.page`), and what is lost:
+        `lost_records`, and `lost_bytes` of the file. A damaged member counts as one record, as the standard wants it;
+        `lost_more` says how often it may have been more, because members of this file hold several. (gzip checks itself; plain
+        and Zstandard files may not: there a wrong block digest or length shows the damage, and nothing does in the header of a
+        record.)
+        """
+        path, lost = Path(unit), report["lost_records"]
+        for data in _records(path, report):
+            report["records"] += 1
+            result = _document(data, self.config)
+            if isinstance(result, str):
+                report[result] += 1
+                report["lost_records"] += result == "damaged_records"
+            else:
+                report["documents"] += 1
+                yield result
+        if here := report["lost_records"] - lost:
+            report[f"lost_records: {path.name}"] += here
+        if not report["lost_records"]:
+            del report["lost_records"]
 
 
 def _records(path: Path, report: Counter[str]) -> Iterator[bytes]:

@@ -22,10 +22,13 @@ from tasks.core.stage import Metrics
 from tasks.crawl.pages import extraction
 from tasks.crawl.pages.html import Page, outline
 from tasks.crawl.site import archive, opt_outs, robots
-from tasks.crawl.site.frontier import Entry, Frontier, Stored
+from tasks.crawl.site.frontier import Entry, Frontier
 from tasks.crawl.site.listings import FEED_TYPES, LISTING_BYTES, announced_feeds, listing
+from tasks.crawl.site.state import Stored
+from tasks.crawl.sources import STATE, Estimate, StreamSource, register
 from tasks.net.addresses import Scope, normalise, origin
 from tasks.net.fetch import Answer, Fetcher, media_type
+from tasks.net.rules import refuse_offline
 
 Counts = Counter[str]
 """How many addresses ended how: `fetched` (a document), `not_modified` (a document, unchanged since the crawl before),
@@ -43,94 +46,113 @@ GIVE_UP = 10
 log = logging.getLogger("lugha")
 
 
-def documents(
-    source: WebSource,
-    state: Path,
-    report: Counts,
-    allow_loopback: bool = False,
-    served_at: Mapping[str, str] | None = None,
-) -> Iterator[Document]:
-    """Crawl the sites of `source` and yield a document for each page with text, in the order of their addresses.
+@register
+class Web(StreamSource[WebSource]):
+    """Web sites, crawled politely."""
 
-    The crawl lives in `state`: killed, it goes on where it was; ended, it is not repeated (`renew` begins the next).
-    `report` is filled with the outcomes at the end. `served_at`: see `Fetcher`. Raises StageError if no site can be
-    reached, or if the state is damaged; a page can raise nothing.
-    """
-    state.mkdir(parents=True, exist_ok=True)
-    path = _file(state, source)
-    try:
-        frontier = Frontier(path, _scopes(source), source.max_pages)
+    model = WebSource
+
+    @property
+    def where(self) -> str:
+        return ", ".join(self.config.sites[:3])
+
+    def estimate(self) -> Estimate:
+        """A bound: nobody knows the size of a page before it has come."""
+        sites = len(self.config.sites)
+        return Estimate(None, f"at most {sites * self.config.max_pages:,} pages, of unknown size, of {sites} sites")
+
+    def begin(self, state: Path, cache: Path | None) -> None:
+        """Begin in `state` a crawl that knows the pages of the one in `cache`: unchanged pages will not be sent again.
+
+        Does nothing where there is no earlier crawl, or where the one in `state` has begun.
+        """
+        source = self.config
+        refuse_offline(source.sites[0])
+        if cache is None or not _file(cache, source).exists() or _file(state, source).exists():
+            return
+        state.mkdir(parents=True, exist_ok=True)
         try:
-            _crawl(source, frontier, allow_loopback, served_at or {})
-            report.update(frontier.outcomes())
-            ignored = (item for item in frontier.kept_despite().items() if item[0] not in source.opt_outs)
-            report.update({f"kept_despite_{wish}": number for wish, number in ignored})
-            versions = []
-            for page, content in extraction.in_order(partial(_extracted, source.languages or ()), frontier.pages()):
-                if isinstance(content, str):
-                    report[page.outcome] -= 1
-                    report[content] += 1
-                    continue
-                document = Document(
-                    text=content.text,
-                    source=source.name,
-                    url=page.url,
-                    title=content.title,
-                    license=content.license or source.license,
-                    fetched_at=page.fetched_at,
-                    published_at=page.published_at or content.published_at,
-                )
-                versions.append((page.url, page.fetched_at, document.id))
-                yield document
-            frontier.add_versions(versions)
+            with replacing(_file(state, source)) as temporary:
+                frontier = Frontier(temporary, _scopes(source), source.max_pages)
+                try:
+                    frontier.renew(_file(cache, source))
+                finally:
+                    frontier.close()
+        except sqlite3.DatabaseError as error:
+            log.warning("crawl.%s: the earlier crawl cannot be used, all pages are fetched again (%s)", source.name, error)
+
+    def documents(
+        self,
+        state: Path,
+        report: Counts,
+        allow_loopback: bool = False,
+        served_at: Mapping[str, str] | None = None,
+    ) -> Iterator[Document]:
+        """Crawl the sites of `source` and yield a document for each page with text, in the order of their addresses.
+
+        The crawl lives in `state`: killed, it goes on where it was; ended, it is not repeated (`begin` makes the next).
+        `report` is filled with the outcomes at the end. `served_at`: see `Fetcher`. Raises StageError if no site can be
+        reached, or if the state is damaged; a page can raise nothing.
+        """
+        source = self.config
+        state.mkdir(parents=True, exist_ok=True)
+        path = _file(state, source)
+        try:
+            frontier = Frontier(path, _scopes(source), source.max_pages)
+            try:
+                _crawl(source, frontier, allow_loopback, served_at or {})
+                report.update(frontier.outcomes())
+                ignored = (item for item in frontier.kept_despite().items() if item[0] not in source.opt_outs)
+                report.update({f"kept_despite_{wish}": number for wish, number in ignored})
+                versions = []
+                for page, content in extraction.in_order(partial(_extracted, source.languages or ()), frontier.pages()):
+                    if isinstance(content, str):
+                        report[page.outcome] -= 1
+                        report[content] += 1
+                        continue
+                    document = Document(
+                        text=content.text,
+                        source=source.name,
+                        url=page.url,
+                        title=content.title,
+                        license=content.license or source.license,
+                        fetched_at=page.fetched_at,
+                        published_at=page.published_at or content.published_at,
+                    )
+                    versions.append((page.url, page.fetched_at, document.id))
+                    yield document
+                frontier.add_versions(versions)
+            finally:
+                frontier.close()
+        except sqlite3.DatabaseError as error:
+            raise StageError(f"{path}: the state of the crawl cannot be used ({error}); delete it to crawl again") from error
+
+    def conclude(self, out: Path, cache: Path | None) -> Metrics:
+        """Write what the ended crawl leaves in `out` beside its documents, and keep its state in `cache` for `begin`.
+
+        Returns the counts of the WARC records (see `archive`) and `base`: the crawl that this one renewed, by the time of its
+        end and the SHA-256 of its record of addresses; null if there was none.
+        """
+        source = self.config
+        frontier = Frontier(_file(out / STATE, source), _scopes(source), source.max_pages)
+        try:
+            metrics: Metrics = archive.write_warc(frontier, source.contact, out / archive.WARC) if source.keep_warc else {}
+            archive.write_addresses(frontier, out / archive.ADDRESSES)
+            frontier.set_note(
+                "identity", json.dumps({"addresses": sha256(out / archive.ADDRESSES), "ended": frontier.note("end")})
+            )
+            if cache is not None:
+                cache.mkdir(parents=True, exist_ok=True)
+                with replacing(_file(cache, source)) as temporary:
+                    frontier.copy_to(temporary)
+            base = frontier.note("base")
+            return metrics | {"base": json.loads(base) if base else None}
         finally:
             frontier.close()
-    except sqlite3.DatabaseError as error:
-        raise StageError(f"{path}: the state of the crawl cannot be used ({error}); delete it to crawl again") from error
 
 
 def _extracted(languages: Collection[str], page: Stored) -> tuple[Stored, Page | str]:
     return page, extraction.page(page.body, page.url, page.content_type, languages)
-
-
-def renew(source: WebSource, previous: Path, state: Path) -> None:
-    """Begin in `state` a crawl that knows the pages of the one in `previous`: unchanged pages will not be sent again.
-
-    Does nothing where there is no earlier crawl, or where the one in `state` has begun.
-    """
-    if not _file(previous, source).exists() or _file(state, source).exists():
-        return
-    state.mkdir(parents=True, exist_ok=True)
-    try:
-        with replacing(_file(state, source)) as temporary:
-            frontier = Frontier(temporary, _scopes(source), source.max_pages)
-            try:
-                frontier.renew(_file(previous, source))
-            finally:
-                frontier.close()
-    except sqlite3.DatabaseError as error:
-        log.warning("crawl.%s: the earlier crawl cannot be used, all pages are fetched again (%s)", source.name, error)
-
-
-def conclude(source: WebSource, state: Path, out: Path, cache: Path | None) -> Metrics:
-    """Write what the ended crawl in `state` leaves in `out` beside its documents, and keep the state in `cache` for `renew`.
-
-    Returns the counts of the WARC records (see `archive`) and `base`: the crawl that this one renewed, by the time of its
-    end and the SHA-256 of its record of addresses; null if there was none.
-    """
-    frontier = Frontier(_file(state, source), _scopes(source), source.max_pages)
-    try:
-        metrics: Metrics = archive.write_warc(frontier, source.contact, out / archive.WARC) if source.keep_warc else {}
-        archive.write_addresses(frontier, out / archive.ADDRESSES)
-        frontier.set_note("identity", json.dumps({"addresses": sha256(out / archive.ADDRESSES), "ended": frontier.note("end")}))
-        if cache is not None:
-            cache.mkdir(parents=True, exist_ok=True)
-            with replacing(_file(cache, source)) as temporary:
-                frontier.copy_to(temporary)
-        base = frontier.note("base")
-        return metrics | {"base": json.loads(base) if base else None}
-    finally:
-        frontier.close()
 
 
 def _file(state: Path, source: WebSource) -> Path:

@@ -21,6 +21,7 @@ from tasks.core.documents import Document
 from tasks.core.errors import StageError
 from tasks.crawl.batches import Cursor, resumable
 from tasks.crawl.formats.wikitext import is_disambiguation, plain_text
+from tasks.crawl.sources import Estimate, StreamSource, register
 from tasks.net.download import MissingError, download, read, size
 
 LATEST = "https://dumps.wikimedia.org/{wiki}/latest/{wiki}-latest-pages-articles.xml.bz2"
@@ -38,38 +39,61 @@ _PROJECTS = {  # ending of a database name -> domain; https://meta.wikimedia.org
 }
 
 
-def documents(source: WikipediaSource, state: Path, report: Counter[str]) -> Iterator[Document]:
-    """Yield the articles of a dump in its order; `state` keeps the download and what was read, see `resumable`.
+@register
+class Wikipedia(StreamSource[WikipediaSource]):
+    """A Wikimedia dump."""
 
-    `report` counts `documents`, and the pages left out: `other_namespace`, `redirect`, `disambiguation`, `no_text`,
-    `unparsable`. A dump that ends too early counts as `dump_cut`, one that cannot be read on from some place as
-    `dump_damaged`; what comes before is kept. `fetched_at` is the time of the download, unknown for a local file.
-    Raises StageError when the dump cannot be fetched, does not exist, or holds no page at all.
-    """
-    path, fetched_at = _dump(source, state)
-    yield from resumable(state / "articles", lambda cursor: _articles(source, path, fetched_at, cursor), report)
+    model = WikipediaSource
+
+    @property
+    def where(self) -> str:
+        return self.config.dump or LATEST.format(wiki=self.config.wiki)
+
+    def estimate(self) -> Estimate:
+        """Bytes of the dump."""
+        if _remote(self.where):
+            return Estimate(size(self.where), f"dump {self.where}")
+        _local(self.config, self.where)
+        return Estimate(0, "a dump on this machine")
+
+    def documents(self, state: Path, report: Counter[str]) -> Iterator[Document]:
+        """Yield the articles of a dump in its order; `state` keeps the download and what was read, see `resumable`.
+
+        `report` counts `documents`, and the pages left out: `other_namespace`, `redirect`, `disambiguation`, `no_text`,
+        `unparsable`. A dump that ends too early counts as `dump_cut`, one that cannot be read on from some place as
+        `dump_damaged`; what comes before is kept. `fetched_at` is the time of the download, unknown for a local file.
+        Raises StageError when the dump cannot be fetched, does not exist, or holds no page at all.
+        """
+        dump = self._dump(state)
+        yield from resumable(state / "articles", lambda cursor: _articles(self.config, dump, cursor), report)
+
+    def _dump(self, state: Path) -> _Dump:
+        if not _remote(self.where):
+            return _Dump(self.where, _local(self.config, self.where), None)
+        path = state / Path(self.where.partition("?")[0]).name[-100:]
+        sha1 = partial(_published_sha1, self.where) if self.config.sha256 is None else None
+        download(self.where, path, self.config.sha256, sha1=sha1)
+        return _Dump(self.where, path, datetime.fromtimestamp(int(path.stat().st_mtime), UTC))
 
 
-def estimate(source: WikipediaSource) -> tuple[int | None, str]:
-    """Bytes of the dump, and where it is. Raises StageError when it cannot be found."""
-    address = source.dump or LATEST.format(wiki=source.wiki)
-    if re.match(r"https?://", address):
-        return size(address), f"dump {address}"
-    if not Path(address).expanduser().is_file():
-        raise StageError(f"there is no dump {address}")
-    return 0, "a dump on this machine"
+@dataclass(frozen=True)
+class _Dump:
+    """A dump on this machine; `fetched_at` is None unless it was downloaded from `address`."""
+
+    address: str
+    path: Path
+    fetched_at: datetime | None
 
 
-def _dump(source: WikipediaSource, state: Path) -> tuple[Path, datetime | None]:
-    address = source.dump or LATEST.format(wiki=source.wiki)
-    if re.match(r"https?://", address):
-        path = state / Path(address.partition("?")[0]).name
-        download(address, path, source.sha256, sha1=partial(_published_sha1, address) if source.sha256 is None else None)
-        return path, datetime.fromtimestamp(int(path.stat().st_mtime), UTC)
+def _remote(address: str) -> bool:
+    return re.match(r"https?://", address) is not None
+
+
+def _local(config: WikipediaSource, address: str) -> Path:
     path = Path(address).expanduser()
     if not path.is_file():
-        raise StageError(f"crawl.{source.name}: there is no dump {path}; correct the key dump, or leave it out for the latest")
-    return path, None
+        raise StageError(f"crawl.{config.name}: there is no dump {path}; correct the key dump, or leave it out for the latest")
+    return path
 
 
 def _published_sha1(address: str) -> str | None:
@@ -97,22 +121,25 @@ class _Site:
     """Names, in lower case, of the namespaces whose links show no text: files and categories."""
 
 
-def _articles(source: WikipediaSource, path: Path, fetched_at: datetime | None, cursor: Cursor) -> Iterator[Document | str]:
+def _articles(source: WikipediaSource, dump: _Dump, cursor: Cursor) -> Iterator[Document | str]:
     site, done, number = _Site(_default_base(source.wiki)), cursor.get("pages", 0), 0
     try:
-        for element in _elements(path):
+        for element in _elements(dump.path):
             if element.tag.endswith("siteinfo"):
                 site = _read_site(element, site)
                 continue
             number += 1
             if number > done:  # parsing XML again is cheap beside parsing wikitext
-                result = _article(element, site, source, fetched_at)
+                result = _article(element, site, source, dump.fetched_at)
                 cursor["pages"] = number
                 yield result
     except _BrokenError as broken:
         if number == 0:
+            if dump.fetched_at is not None:  # perhaps a page of an access point that asks for a login: the next run asks again
+                dump.path.unlink(missing_ok=True)
             raise StageError(
-                f"{path}: this is no dump of a wiki ({broken}); crawl.{source.name} needs pages-articles, .xml or .xml.bz2"
+                f"{dump.address}: this is no dump of a wiki ({broken}); "
+                f"crawl.{source.name} needs pages-articles, .xml or .xml.bz2"
             ) from broken
         yield broken.reason
 

@@ -1,0 +1,81 @@
+"""What sources of local files have in common: the files that a config names, in a fixed order, and the digest of them."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable
+from pathlib import Path
+from typing import ClassVar
+
+import xxhash
+
+from tasks.core.errors import StageError
+from tasks.crawl.sources import C, Estimate, UnitSource
+
+
+class LocalFiles(UnitSource[C]):
+    """Files of this machine, one unit each. They are known by their content: where they lie enters no fingerprint."""
+
+    local = True
+    endings: ClassVar[tuple[str, ...]]
+    """Of the names of files that can be read, in lower case."""
+
+    @property
+    @abstractmethod
+    def paths(self) -> list[str]:
+        """Files, folders and globs."""
+
+    @property
+    def where(self) -> str:
+        return ", ".join(self.paths[:3])
+
+    def identity(self, snapshot: str) -> str:
+        return digest(find(self.paths, self.endings))
+
+    def estimate(self) -> Estimate:
+        return Estimate(0, "files of this machine")
+
+    def units(self) -> list[str]:
+        return [str(path) for path in find(self.paths, self.endings)]
+
+
+def find(paths: Iterable[str], endings: tuple[str, ...]) -> list[Path]:
+    """The files that paths, folders (with those below) and globs (`**` too) name, in a fixed order.
+
+    Raises StageError for one that names no file with one of the endings.
+    """
+    found: list[Path] = []
+    for pattern in paths:
+        try:
+            matches = _matches(pattern)
+        except (ValueError, RuntimeError, NotImplementedError, OSError) as error:  # `a**b`, `~nobody`, no permission
+            raise StageError(f"{pattern}: this path cannot be used ({error}); correct it") from error
+        readable = sorted(file for file in matches if file.name.lower().endswith(endings))
+        if not readable:
+            raise StageError(f"{pattern}: no such file or nothing to read there; documents are {', '.join(endings)} files")
+        found += readable
+    return list(dict.fromkeys(found))
+
+
+def digest(paths: Iterable[Path]) -> str:
+    """xxh3-128 over the names and contents of files; raises StageError for one that cannot be read."""
+    whole = xxhash.xxh3_128()
+    for path in paths:
+        content = xxhash.xxh3_128()
+        try:
+            with path.open("rb") as handle:
+                while block := handle.read(1 << 22):
+                    content.update(block)
+        except OSError as error:
+            raise StageError(f"{path}: this file cannot be read ({error.strerror}); allow it, or leave it out") from error
+        whole.update(f"{path.name}:{content.hexdigest()};".encode())
+    return whole.hexdigest()
+
+
+def _matches(pattern: str) -> list[Path]:
+    path = Path(pattern).expanduser()
+    if path.is_dir():
+        return [file for file in path.rglob("*") if file.is_file()]
+    if path.is_file():
+        return [path]
+    return [file for file in Path(path.anchor).glob(str(path.relative_to(path.anchor))) if file.is_file()]
