@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from tasks.core.artifacts import HELD_OUT
 from tasks.core.documents import document_id, write_table
 
 SENTENCES = {
@@ -85,7 +86,8 @@ SCHEMA = pa.schema(
 
 
 def write_corpus(folder: Path, language: str, count: int = 200, shards: int = 2) -> Path:
-    """A corpus of `count` training and some validation documents."""
+    """A corpus of `count` training documents, and some for validation and test."""
     write_split(folder, "train", documents(language, count), shards)
-    write_split(folder, "validation", documents(language, max(count // 10, 4), seed=2))
+    for seed, split in enumerate(HELD_OUT, 2):
+        write_split(folder, split, documents(language, max(count // 10, 4), seed=seed))
     return folder

@@ -11,6 +11,7 @@ import pytest
 
 from lang_configs.schema import Release
 from lang_configs.training import Tokenizer
+from tasks.core.artifacts import SPLITS
 from tasks.core.documents import Document, to_table, write_table
 from tasks.core.errors import StageError
 from tasks.core.stage import Work
@@ -27,7 +28,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folders = {name: root / name for name in ("cards", "corpus", "tokenizer", "pretrain", "evaluate")}
     for folder in folders.values():
         folder.mkdir()
-    for split, numbers in (("train", range(400)), ("validation", range(400, 430))):
+    for split, numbers in (("train", range(400)), ("validation", range(400, 430)), ("test", range(430, 470))):
         table = to_table(Document(text=SENTENCE.format(number), source="web") for number in numbers)
         weight = pa.array([1.0] * table.num_rows, pa.float32())
         write_table(table.append_column("weight", weight), folders["corpus"] / f"{split}-00000.parquet")
@@ -80,6 +81,7 @@ def test_the_layout(released: SimpleNamespace) -> None:
     assert {
         "SHA256SUMS", "evaluation.json", "sentencepiece/tokenizer.model",
         "corpus/README.md", "corpus/facts.json", "corpus/plots/funnel.svg", "corpus/train-00000.parquet",
+        "corpus/test-00000.parquet",
         "corpus/validation-00000.parquet",
         "model/README.md", "model/facts.json", "model/plots/training.svg", "model/config.json", "model/model.safetensors",
         "model/tokenizer.json", "model/tokenizer_config.json", "model/generation_config.json",
@@ -116,10 +118,8 @@ def test_model_and_tokenizer_load_as_a_user_loads_them(released: SimpleNamespace
 def test_the_corpus_loads_by_its_splits(released: SimpleNamespace) -> None:
     from tasks.core.documents import batches
 
-    rows = {
-        split: sum(map(len, batches(released.out / "corpus" / f"{split}-00000.parquet"))) for split in ("train", "validation")
-    }
-    assert rows == {"train": 400, "validation": 30}
+    rows = {split: sum(map(len, batches(released.out / "corpus" / f"{split}-00000.parquet"))) for split in SPLITS}
+    assert rows == {"train": 400, "validation": 30, "test": 40}
 
 
 def test_the_published_stages_are_not_touched(released: SimpleNamespace, published: dict[str, Path]) -> None:

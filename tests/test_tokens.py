@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lang_configs.training import Tokenizer, Tokens
+from tasks.core.artifacts import SPLITS
 from tasks.core.engines import Processes
 from tasks.core.errors import StageError
 from tasks.core.files import sha256
@@ -64,12 +65,13 @@ def test_offsets_bytes_and_ids_give_the_documents_back(tmp_path, model):
     train, validation = hard + documents("swahili", 300), documents("swahili", 20, seed=2) + hard
     write_split(tmp_path / "corpus", "train", train, 3)
     write_split(tmp_path / "corpus", "validation", validation)
+    write_split(tmp_path / "corpus", "test", validation[:3])
     meta = encode(tmp_path / "corpus", model, tmp_path / "out")
-    for split, texts in (("train", train), ("validation", validation)):
+    for split, texts in (("train", train), ("validation", validation), ("test", validation[:3])):
         assert read(tmp_path / "out", split, model) == (texts, [len(text.encode()) for text in texts])
         assert meta[f"{split}_documents"] == len(texts)
         assert meta[f"{split}_bytes"] == sum(len(text.encode()) for text in texts)
-    names = [f"{split}.{kind}" for split in ("train", "validation") for kind in ("bin", "offsets.npy", "bytes.npy")]
+    names = [f"{split}.{kind}" for split in SPLITS for kind in ("bin", "offsets.npy", "bytes.npy")]
     assert sorted(files(tmp_path / "out")) == sorted(["meta.json", *names])
     assert not (tmp_path / "out" / ".parts").exists()
     assert {key: meta[key] for key in ("dtype", "bos", "eos", "pad")} == {"dtype": "uint16", "bos": 1, "eos": 2, "pad": 0}
@@ -85,7 +87,7 @@ def test_any_text_comes_back(texts, model, tmp_path_factory):
     write_split(folder / "corpus", "train", texts)
     encode(folder / "corpus", model, folder / "out")
     assert read(folder / "out", "train", model)[0] == texts
-    assert read(folder / "out", "validation", model) == ([], [])
+    assert read(folder / "out", "validation", model) == read(folder / "out", "test", model) == ([], [])
 
 
 def test_weights_are_copies_and_copies_are_not_neighbours(tmp_path, model):

@@ -32,7 +32,7 @@ def files(folder: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("kind", ["bpe", "unigram"])
 @pytest.mark.parametrize("language", sorted(SENTENCES))
-def test_trains_on_every_script_and_measures_the_validation_text(tmp_path, language, kind):
+def test_trains_on_every_script_and_measures_the_test_text(tmp_path, language, kind):
     corpus = write_corpus(tmp_path / "corpus", language)
     metrics = train(corpus, tmp_path / "out", SMALL.model_copy(update={"type": kind}))
     assert sorted(files(tmp_path / "out")) == ["hf/tokenizer.json", "hf/tokenizer_config.json", "tokenizer.model"]
@@ -83,7 +83,7 @@ def test_the_same_corpus_gives_the_same_bytes_in_another_process(tmp_path, kind)
 @pytest.mark.parametrize("language", sorted(SENTENCES))
 def test_twenty_documents_are_enough(tmp_path, language, kind):
     write_split(tmp_path / "corpus", "train", documents(language, 20, sentences=3))
-    write_split(tmp_path / "corpus", "validation", documents(language, 2, seed=2))
+    write_split(tmp_path / "corpus", "test", documents(language, 2, seed=2))
     metrics = train(tmp_path / "corpus", tmp_path / "out", Tokenizer(type=kind))
     assert metrics["vocab_size"] < 512
     assert metrics["exactness"]["round_trip_failures"] == 0
@@ -92,7 +92,7 @@ def test_twenty_documents_are_enough(tmp_path, language, kind):
 def test_more_characters_than_the_configured_vocabulary_get_room(tmp_path):
     everything = "".join(map(chr, range(0x1200, 0x1360)))  # syllables (and a few unassigned points) of the Ethiopic block
     write_split(tmp_path / "corpus", "train", [everything, *documents("amharic", 50)])
-    write_split(tmp_path / "corpus", "validation", [everything])
+    write_split(tmp_path / "corpus", "test", [everything])
     metrics = train(tmp_path / "corpus", tmp_path / "out", Tokenizer(vocab_size=320, bytes_per_piece=1))
     assert metrics["vocab_size"] > 320 + 64
     assert metrics["vocab_size"] % 64 == 0
@@ -117,7 +117,7 @@ def test_vocabulary_follows_the_text_up_to_the_configured_size(tmp_path):
 def test_sample_is_drawn_by_seed_and_weight_and_stops_at_the_limit(tmp_path):
     texts = [f"{'mti' if i < 100 else 'jiwe'} {i} " + "neno " * 200 for i in range(200)]
     write_split(tmp_path / "corpus", "train", texts, 3, [0.0] * 100 + [1.0] * 100)
-    write_split(tmp_path / "corpus", "validation", texts[:1])
+    write_split(tmp_path / "corpus", "test", texts[:1])
     metrics = train(tmp_path / "corpus", tmp_path / "a", Tokenizer(training_bytes=20_000))
     assert 20_000 <= metrics["training_bytes"] < 20_000 + PASSAGE_CHARACTERS
     pieces = load(tmp_path / "a" / "tokenizer.model")
@@ -144,7 +144,7 @@ def test_passages_lose_nothing_but_the_space_at_a_cut(text):
 def test_a_document_of_one_line_is_learned_from_to_its_end(tmp_path):
     start, end = "kiboko " * 25_000, "nyangumi " * 2_000
     write_split(tmp_path / "corpus", "train", [start + end])
-    write_split(tmp_path / "corpus", "validation", ["kiboko na nyangumi"])
+    write_split(tmp_path / "corpus", "test", ["kiboko na nyangumi"])
     metrics = train(tmp_path / "corpus", tmp_path / "out")
     assert metrics["training_bytes"] > 180_000
     assert load(tmp_path / "out" / "tokenizer.model").encode("nyangumi", return_type=str) == ["▁nyangumi"]
@@ -165,7 +165,7 @@ def test_work_finished_before_a_kill_is_kept(tmp_path):
 
 def test_nothing_to_train_or_measure_on_is_one_sentence(tmp_path):
     write_split(tmp_path / "empty", "train", [])
-    write_split(tmp_path / "empty", "validation", ["habari"])
+    write_split(tmp_path / "empty", "test", ["habari"])
     with pytest.raises(StageError, match="no text to train a tokenizer on"):
         train(tmp_path / "empty", tmp_path / "a")
     write_split(tmp_path / "unmeasured", "train", documents("swahili", 20))
@@ -175,6 +175,6 @@ def test_nothing_to_train_or_measure_on_is_one_sentence(tmp_path):
 
 def test_text_that_does_not_come_back_stops_the_stage(tmp_path):
     write_split(tmp_path / "corpus", "train", documents("swahili", 50))
-    write_split(tmp_path / "corpus", "validation", ["habari", "moja\u2581mbili"])
-    with pytest.raises(StageError, match=r"1 of 2 validation passages do not come back .* U\+2581"):
+    write_split(tmp_path / "corpus", "test", ["habari", "moja\u2581mbili"])
+    with pytest.raises(StageError, match=r"1 of 2 test passages do not come back .* U\+2581"):
         train(tmp_path / "corpus", tmp_path / "out")

@@ -91,7 +91,7 @@ def test_a_slice_of_a_column_is_encoded_and_nothing_else(model):
 def test_every_real_document_has_the_ids_of_sentencepiece(bundle, tmp_path, language, kind):
     files = sorted((bundle / "raw" / language).glob("*.jsonl.zst"))
     write_split(tmp_path / "corpus", "train", [text for file in files for text in read(file)][::20])
-    write_split(tmp_path / "corpus", "validation", list(read(files[0]))[:20])
+    write_split(tmp_path / "corpus", "test", list(read(files[0]))[:20])
     model = tmp_path / "tokenizer.model"
     config = Tokenizer(type=kind, training_bytes=2_000_000)
     with contextlib.suppress(StageError):  # of its check: raw text, which nobody cleaned, need not come back

@@ -33,7 +33,7 @@ def trained(request, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp(request.param)
     texts = [text for language in ("swahili", "amharic", "yoruba") for text in documents(language, 120)]
     write_split(folder / "corpus", "train", [*texts, *MARKUP * 40])
-    write_split(folder / "corpus", "validation", texts[::20])
+    write_split(folder / "corpus", "test", texts[::20])
     (folder / "out").mkdir()
     config = Tokenizer(type=request.param, vocab_size=2048, bytes_per_piece=20)
     tokenizer({"corpus": folder / "corpus"}, config, folder / "out", Work())
@@ -153,7 +153,7 @@ def test_ten_thousand_real_lines(bundle, tmp_path, kind):
             lines += [line for row in rows for line in json.loads(row)["text"].replace("\u2581", " ").split("\n")]
     seen, unseen = lines[:-10_000], lines[-10_000:]
     write_split(tmp_path / "corpus", "train", ["\n".join(seen[i : i + 50]) for i in range(0, len(seen), 50)])
-    write_split(tmp_path / "corpus", "validation", unseen[:100])
+    write_split(tmp_path / "corpus", "test", unseen[:100])
     (tmp_path / "out").mkdir()
     tokenizer({"corpus": tmp_path / "corpus"}, Tokenizer(type=kind), tmp_path / "out", Work())
     found = compare(tmp_path / "out" / "tokenizer.model", tmp_path / "out" / "hf", unseen)
