@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -167,7 +165,10 @@ def print_story(story: Mapping[str, Any]) -> None:
     for name, value in facts.items():
         print(f"{name:<14} {value}")
     print()
-    signals = [_signal(list(checks)) for _, checks in groupby(story["signals"], key=itemgetter("signal"))]
+    by_signal: dict[str, list[Mapping[str, Any]]] = {}
+    for check in story["signals"]:
+        by_signal.setdefault(check["signal"], []).append(check)
+    signals = [_signal(checks) for checks in by_signal.values()]
     signals += [(name, value, "no threshold", "") for name, value in story["signals_without_threshold"].items()]
     table(["signal", "value", "threshold", ""], signals)
     print()
@@ -205,7 +206,7 @@ def _signal(checks: Sequence[Mapping[str, Any]]) -> tuple[str, Any, str, str]:
     first = checks[0]
     value = "not measured" if first["value"] is None else first["value"]
     fails = "" if all(check["holds"] for check in checks) else "fails"
-    thresholds = ", ".join(f"{check['bound']} {check['threshold']}" for check in checks)
+    thresholds = ", ".join(f"{check['bound']} {cell(check['threshold'])}" for check in checks)
     return first["signal"], value, thresholds, fails or first["note"]
 
 

@@ -149,7 +149,7 @@ def test_a_story_is_found_by_id_and_by_address_and_names_the_stages(run: LastRun
     document = story(run, NEW)
     assert story(run, document["id"]) == story(run, NEW.replace("https", "http") + "#juu") == document
     for said in document["stages"]:
-        stage = said["stage"].removesuffix("-starter")
+        stage = said["stage"].partition(".")[0]
         assert (built / "swahili" / stage / said["fingerprint"] / "manifest.json").is_file()
     assert [said["stage"] for said in document["stages"]][0::7] == ["crawl.starter", "corpus"]
     assert (document["license"], document["split"] in ("train", "validation", "test")) == ("CC0-1.0", True)
@@ -232,7 +232,8 @@ def test_the_text_of_an_item_that_is_not_the_one_measured_is_not_shown(built: Pa
         LastRun(built, "swahili", evaluation / "hakuna")
 
 
-def test_the_commands_print_for_people_and_for_programs(built: Path) -> None:
+def test_the_commands_print_for_people_and_for_programs(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
     arguments = ("sample", "swahili", "--dropped", "near_duplicate", "-n", "2")
     documents = json.loads(lugha(built, *arguments, "--json").stdout)
     printed = lugha(built, *arguments).stdout
