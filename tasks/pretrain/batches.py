@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from lang_configs.training import MASKED_FAMILIES, Pretrain
+from lang_configs.training import Pretrain
 
 LEAST_SAMPLED = 1_000_000
 """A corpus of fewer tokens is always scored whole: it is read several times, and time is not what it lacks. By the sample, four
@@ -51,7 +51,7 @@ def plan_phases(config: Pretrain, windows: int, most: int, vocab_size: int, proc
     context, size = config.model.context, round(config.sampled_softmax * vocab_size)
     whole = max(1, min(config.batch_tokens // context, windows // STEPS_PER_EPOCH))
     narrow = config.narrow_share if config.narrow_layers else 0.0
-    may_sample = size > 0 and windows * context >= LEAST_SAMPLED and config.model.family not in MASKED_FAMILIES
+    may_sample = size > 0 and windows * context >= LEAST_SAMPLED and not config.model.masked
     phases = []
     for until in sorted({config.half_context, narrow, 1.0} - {0.0}):
         half = until <= config.half_context

@@ -165,7 +165,7 @@ class Trainer:
         for earlier in [self.out / "model", *self.out.glob(".model.*.tmp")]:
             shutil.rmtree(earlier, ignore_errors=True)
         with replacing(self.out / "model") as temporary:
-            models.save_transformers(model, temporary, models.Tokens(files.bos, files.eos, files.pad, files.mask))
+            models.save_transformers(model, temporary, models.SpecialTokens(files.bos, files.eos, files.pad, files.mask))
         write_table(pa.Table.from_pylist(state.rows, METRICS), self.out / "metrics.parquet")
         tokens = state.windows * self.config.model.context
         return {
@@ -263,7 +263,7 @@ class Trainer:
 
     def _set(self, phase: Phase, masked: bool) -> None:
         if isinstance(self.model, models.CausalLM):
-            self.model.attend_both_ways(masked)
+            self.model.set_bidirectional(masked)
         narrow = self.config.narrow_layers if phase.narrow else 0
         self.model.training_only = dataclasses.replace(self.model.training_only, narrow_layers=narrow)
 
@@ -344,7 +344,11 @@ class Trainer:
         shape, context = self.model.shape, self.config.model.context
         not_scored = (shape.vocab_size - phase.scored) * shape.width if phase.scored else 0
         length = context // (2 if phase.half else 1)
-        return phase.windows * context * flops_per_token(self.model.multiplied - not_scored, shape.layers, shape.width, length)
+        return (
+            phase.windows
+            * context
+            * flops_per_token(self.model.matmul_parameters - not_scored, shape.layers, shape.width, length)
+        )
 
     def _mfu(self, flops: float, seconds: float) -> float | None:
         return flops / seconds / (self.peak * self.ranks.count) if self.peak else None
