@@ -174,11 +174,6 @@ class Pretrain(Strict):
         " multiplies 10 bits",
     )
     checkpointing: bool = Field(False, description="Compute activations again instead of keeping them: slower, less memory")
-    processes: int = Field(0, ge=0, description="Data-parallel processes on this machine; 0: one for each GPU")
-    compile: bool | Literal["auto"] = "auto"
-    checkpoint_minutes: float = Field(5.0, gt=0, description="Most minutes of work that a kill or a power cut costs")
-    checkpoint_steps: int | None = Field(None, ge=1, description="Save after so many steps, too")
-    log_steps: int = Field(10, ge=1)
     seed: int = 1
 
     @model_validator(mode="after")

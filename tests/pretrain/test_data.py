@@ -63,8 +63,8 @@ def test_phases_keep_to_the_config_the_corpus_the_memory_and_the_vocabulary(
     phases = plan_phases(config, windows, most, vocab_size, ranks)
     assert [(phase.until, phase.half) for phase in phases] == [(0.6, True), (1.0, False)]
     for phase in phases:
-        assert 1 <= phase.each <= most
-        assert phase.count % ranks == 0
+        assert 1 <= phase.micro_batch <= most
+        assert phase.accumulation % ranks == 0
         assert phase.windows < max(1, min(batch_tokens // 64, windows // 32)) + ranks
         assert not phase.scored or 64 * phase.windows <= phase.scored <= vocab_size / 2
     assert bool(phases[0].scored) == (64 * phases[0].windows <= vocab_size / 2 and 64 * windows >= 1_000_000)
