@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from lang_configs import LanguageConfig
 from lang_configs.schema import LanguageId
 from lang_configs.sources import Source
-from lang_configs.training import MASKED_FAMILIES, Pretrain, Tokenizer, Tokens
+from lang_configs.training import Pretrain, Tokenizer, Tokens
 from tasks.annotate.annotator import Annotator, Judged
 from tasks.annotate.contamination import CONTAMINATION, ContaminationConfig
 from tasks.annotate.duplicates import DUPLICATES
@@ -107,7 +107,7 @@ def train(settings: Pretrain, config: LanguageConfig, given: Given, run: Run, ma
     suffix = f".{name}" if name else ""
     files = {"tokens": made["tokens"], "tokenizer": made["tokenizer"]}
     model = run(Step(PRETRAIN, settings, files, label=f"pretrain{suffix}"))
-    masking = settings.masking if settings.model.family in MASKED_FAMILIES else None
+    masking = settings.masking if settings.model.masked else None
     evaluation = EvaluateConfig(rule=config.evaluate, data=_evaluation_data(config, given), masking=masking)
     measured = run(
         Step(EVALUATE, evaluation, {"pretrain": model, **files, "corpus": made["corpus"]}, label=f"evaluate{suffix}")

@@ -210,6 +210,11 @@ class Runtime(Strict):
     )
     price_per_kwh: float | None = Field(None, ge=0, description="What electricity costs, in `currency`")
     currency: str = Field("USD", pattern="^[A-Z]{3}$", description="ISO 4217, e.g. KES")
+    processes: int = Field(0, ge=0, description="Data-parallel processes of a training, on this machine; 0: one for each GPU")
+    compile: bool | Literal["auto"] = Field("auto", description="Compile the model for training; auto: where that pays")
+    checkpoint_minutes: float = Field(5.0, gt=0, description="Most minutes of training that a kill or a power cut costs")
+    checkpoint_steps: int | None = Field(None, ge=1, description="Save a training after so many steps, too")
+    log_steps: int = Field(10, ge=1, description="Steps of training between two rows of its metrics")
     tensorboard: str | None = Field(
         None,
         description="Folder in which TensorBoard finds the curves of each training, as it goes; needs the package tensorboard",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+from pydantic_core import PydanticKnownError
 
 from lang_configs.sources import Strict
 
@@ -34,15 +36,50 @@ class Tokens(Strict):
     """Nothing to set: the corpus and the tokenizer decide the token files."""
 
 
-MASKED_FAMILIES = ("bert", "modernbert")
+@dataclass(frozen=True)
+class FamilyTraits:
+    """What the config of a model depends on in its family."""
+
+    masked: bool = False
+    """Whether it predicts masked tokens, not the next one."""
+    grouped_queries: bool = False
+    """Whether several queries may share keys and values (`key_value_heads`)."""
+    module: str = ""
+    """What declares a family that is not of this package."""
+
+
+FAMILIES = {
+    "qwen3": FamilyTraits(grouped_queries=True),
+    "llama": FamilyTraits(grouped_queries=True),
+    "nanochat": FamilyTraits(grouped_queries=True),
+    "gpt2": FamilyTraits(),
+    "bert": FamilyTraits(masked=True),
+    "modernbert": FamilyTraits(masked=True),
+}
+"""The families of models that a config may name; each of these is a file of that name in `tasks/pretrain/models`."""
+
+
+def register_family(name: str, traits: FamilyTraits) -> None:
+    """Let configs name a family that is declared elsewhere; to be called by `tasks.pretrain.models.register` alone."""
+    FAMILIES[name] = traits
+
+
+def _known_family(name: str) -> str:
+    if name not in FAMILIES:
+        raise PydanticKnownError("literal_error", {"expected": ", ".join(f"'{family}'" for family in FAMILIES)})
+    return name
+
+
 Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
 
 
 class Model(Strict):
     """Shape of a model; every family is a stock class of transformers."""
 
-    family: Literal["qwen3", "llama", "nanochat", "gpt2", "bert", "modernbert"] = Field(
-        "qwen3", description="qwen3, llama, nanochat and gpt2 are causal, bert and modernbert masked"
+    family: Annotated[str, AfterValidator(_known_family)] = Field(
+        "qwen3",
+        description="qwen3, llama, nanochat and gpt2 are causal, bert and modernbert masked",
+        json_schema_extra={"enum": list(FAMILIES)},
     )
     layers: int = Field(4, ge=1)
     width: int = Field(192, ge=32)
@@ -62,9 +99,14 @@ class Model(Strict):
     def _heads_divide_width(self) -> Model:
         if self.width % self.heads or (self.width // self.heads) % 2:
             raise ValueError(f"width {self.width} must be an even multiple of heads {self.heads}")
-        if self.key_value_heads and (self.family in ("gpt2", "bert", "modernbert") or self.heads % self.key_value_heads):
+        if self.key_value_heads and (not FAMILIES[self.family].grouped_queries or self.heads % self.key_value_heads):
             raise ValueError(f"key_value_heads must divide heads {self.heads}, and {self.family} may not have them")
         return self
+
+    @property
+    def masked(self) -> bool:
+        """Whether the model predicts masked tokens from both sides, not the next token."""
+        return FAMILIES[self.family].masked
 
 
 class Pretrain(Strict):
@@ -132,18 +174,13 @@ class Pretrain(Strict):
         " multiplies 10 bits",
     )
     checkpointing: bool = Field(False, description="Compute activations again instead of keeping them: slower, less memory")
-    processes: int = Field(0, ge=0, description="Data-parallel processes on this machine; 0: one for each GPU")
-    compile: bool | Literal["auto"] = "auto"
-    checkpoint_minutes: float = Field(5.0, gt=0, description="Most minutes of work that a kill or a power cut costs")
-    checkpoint_steps: int | None = Field(None, ge=1, description="Save after so many steps, too")
-    log_steps: int = Field(10, ge=1)
     seed: int = 1
 
     @model_validator(mode="after")
     def _objectives_fit_the_family(self) -> Pretrain:
-        if self.narrow_layers and (self.model.family not in MASKED_FAMILIES or self.narrow_layers >= self.model.layers):
+        if self.narrow_layers and (not self.model.masked or self.narrow_layers >= self.model.layers):
             raise ValueError(f"narrow_layers must be fewer than the {self.model.layers} layers of a masked model")
-        if self.hybrid and self.model.family in MASKED_FAMILIES:
+        if self.hybrid and self.model.masked:
             raise ValueError(f"hybrid is for causal models; {self.model.family} is masked already")
         return self
 

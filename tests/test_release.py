@@ -172,13 +172,13 @@ def test_a_masked_model_fills_masks_in_the_pipeline(published: dict[str, Path], 
 
 def test_every_family_that_can_be_trained_can_be_released(published: dict[str, Path], tmp_path: Path) -> None:
     from lang_configs.training import Model
-    from tasks.pretrain.models import build, convert, initialise, shape_of
+    from tasks.pretrain import models
 
     vocabulary = json.loads((published["pretrain"] / "model" / "config.json").read_text())["vocab_size"]
-    for family in convert.STOCK:
-        model = build(shape_of(Model(family=family, layers=1, width=32, heads=2, context=64), vocabulary))
-        initialise(model, "normal")
-        convert.save_transformers(model, tmp_path / family / "model", convert.Tokens(1, 2, 0, 4))
+    for family in models.families():
+        model = models.build(models.shape_of(Model(family=family, layers=1, width=32, heads=2, context=64), vocabulary))
+        models.initialise(model, "normal")
+        models.save_transformers(model, tmp_path / family / "model", models.SpecialTokens(1, 2, 0, 4))
         (tmp_path / f"out-{family}").mkdir()
         metrics = release(published | {"pretrain": tmp_path / family}, Release(), tmp_path / f"out-{family}", Work())
         assert metrics["parameters"] == sum(weight.numel() for weight in model.parameters()), family

@@ -14,20 +14,12 @@ TEMPLATES = Path(__file__).parent / "templates"
 DASH = "–"
 UNITS = ("kB", "MB", "GB", "TB")
 
-FAMILIES = {
-    "qwen3": "Llama-like, as `Qwen3ForCausalLM`: rotary positions, RMSNorm, SwiGLU, query-key norm",
-    "llama": "Llama, as `LlamaForCausalLM`: rotary positions, RMSNorm, SwiGLU",
-    "nanochat": "nanochat, as `NanoChatForCausalLM`: rotary positions, norms without gains, squared ReLU, query-key norm",
-    "gpt2": "GPT-2, as `GPT2LMHeadModel`: learned positions, LayerNorm, GELU, biases",
-    "bert": "BERT, as `BertForMaskedLM`: learned positions, norms after each part, GELU, biases",
-    "modernbert": "ModernBERT, as `ModernBertForMaskedLM`: rotary positions, norms before each part, GeGLU",
-}
-"""What sets each family of models apart, and the class of transformers that loads it."""
-
 
 def render(template: str, **context: Any) -> str:
     """A card without its front matter; an unknown name in a template is an error, a value of None a dash."""
     import jinja2
+
+    from tasks.pretrain import models
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
@@ -41,10 +33,11 @@ def render(template: str, **context: Any) -> str:
     filters = (count, size, percent, decimal, duration, cell, block, quoted)
     environment.filters |= {function.__name__: function for function in filters}
     facts = context["facts"]
+    family = facts["training"]["family"]  # None where no model was trained
     text = environment.get_template(template).render(
         **context,
         score_table=score_table(facts["scores"]),
-        family=FAMILIES.get(facts["training"]["family"]),
+        family=models.find(family) if family else None,
     )
     return re.sub(r"\n{3,}", "\n\n", text)
 

@@ -1,11 +1,11 @@
-"""What a step reads: how many windows, of which length, in how many pieces, and from when to when in the run."""
+"""What a step reads: how many windows, of which length, in how many micro-batches, and from when to when in the run."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
-from lang_configs.training import MASKED_FAMILIES, Pretrain
+from lang_configs.training import Pretrain
 
 LEAST_SAMPLED = 1_000_000
 """A corpus of fewer tokens is always scored whole: it is read several times, and time is not what it lacks. By the sample, four
@@ -16,11 +16,13 @@ STEPS_PER_EPOCH = 32
 
 @dataclass(frozen=True)
 class Phase:
-    """Steps of one kind, until this share of the budget: `count` micro-batches of `each` windows, cut in two if `half`."""
+    """Steps of one kind, until this share of the budget; windows are cut in two if `half`."""
 
     until: float
-    each: int
-    count: int
+    micro_batch: int
+    """Windows that are computed at a time."""
+    accumulation: int
+    """Micro-batches whose gradients make one step."""
     half: bool = False
     narrow: bool = False
     scored: int = 0
@@ -29,7 +31,7 @@ class Phase:
     @property
     def windows(self) -> int:
         """Windows read in one step."""
-        return self.each * self.count
+        return self.micro_batch * self.accumulation
 
 
 def enough_tokens(config: Pretrain) -> int:
@@ -51,14 +53,14 @@ def plan_phases(config: Pretrain, windows: int, most: int, vocab_size: int, proc
     context, size = config.model.context, round(config.sampled_softmax * vocab_size)
     whole = max(1, min(config.batch_tokens // context, windows // STEPS_PER_EPOCH))
     narrow = config.narrow_share if config.narrow_layers else 0.0
-    may_sample = size > 0 and windows * context >= LEAST_SAMPLED and config.model.family not in MASKED_FAMILIES
+    may_sample = size > 0 and windows * context >= LEAST_SAMPLED and not config.model.masked
     phases = []
     for until in sorted({config.half_context, narrow, 1.0} - {0.0}):
         half = until <= config.half_context
         wanted = max(1, whole // 2) if half else whole
-        count = math.ceil(wanted / most / processes) * processes
-        each = max(1, wanted // count)
-        scored = max(size, each * count * context)
+        accumulation = math.ceil(wanted / most / processes) * processes
+        micro_batch = max(1, wanted // accumulation)
+        scored = max(size, micro_batch * accumulation * context)
         scored = scored if may_sample and half and 2 * scored <= vocab_size else 0
-        phases.append(Phase(until, each, count, half, until <= narrow, scored))
+        phases.append(Phase(until, micro_batch, accumulation, half, until <= narrow, scored))
     return phases

@@ -9,9 +9,11 @@ function of the seed and training draws no random numbers, so there is no genera
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +70,15 @@ def load_best(folder: Path) -> tuple[Tensors, int, float] | None:
 def saved(folder: Path) -> list[Path]:
     """Checkpoint folders, oldest first."""
     return _folders(folder, "step")
+
+
+@contextlib.contextmanager
+def disk_may_be_full(what: str, step: int) -> Iterator[None]:
+    """A disk that is full costs what is written in the block, and a warning, not the run."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        log.warning("%s of step %d could not be written (%s); the one before is kept", what, step, error)
 
 
 def _folders(folder: Path, kind: str) -> list[Path]:

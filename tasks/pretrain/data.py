@@ -59,7 +59,7 @@ class Windows:
     """
 
     def __init__(self, files: TokenFiles, context: int, seed: int) -> None:
-        self.context, self.seed = context, seed
+        self.files, self.context, self.seed = files, context, seed
         self.count = (files.train_tokens - 1) // context
         if self.count < 1:
             raise StageError(
@@ -102,18 +102,19 @@ def halve(windows: Tensor) -> Tensor:
 
 
 def mask(windows: Tensor, share: float, token: int, key: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
-    """Windows `[count, n + 1]` as what a masked model learns from: ids `[count, n]`, places `[count, masked]` and labels there.
+    """Windows `[count, n + 1]` as what a masked model learns from: ids `[count, n]`, masked positions and their labels, both
+    `[count, masked]`.
 
     The same number of tokens, `share` of them, is replaced by `token` in every window. All of them are: leaving some in place
-    or drawing others for them, as BERT did, gained nothing in cramming (arXiv 2212.14034). The places are drawn from `key` and
-    the number of the window; the first token, which no hidden state of a causal model stands before, is never one.
+    or drawing others for them, as BERT did, gained nothing in cramming (arXiv 2212.14034). The positions are drawn from `key`
+    and the number of the window; the first token, which no hidden state of a causal model stands before, is never one.
     """
     ids = windows[:, :-1].clone()
     masked = min(max(1, round(share * ids.shape[1])), ids.shape[1] - 1)
     drawn = [np.random.default_rng([*key, row]).permutation(ids.shape[1] - 1)[:masked] for row in range(len(ids))]
-    places = torch.from_numpy(np.sort(np.stack(drawn))) + 1
-    labels = ids.gather(1, places)
-    return ids.scatter_(1, places, token), places, labels
+    positions = torch.from_numpy(np.sort(np.stack(drawn))) + 1
+    labels = ids.gather(1, positions)
+    return ids.scatter_(1, positions, token), positions, labels
 
 
 def _mapped(files: TokenFiles, split: str) -> NDArray[np.integer]:

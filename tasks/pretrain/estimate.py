@@ -19,10 +19,12 @@ from lang_configs.training import Pretrain
 from tasks.core.engines import available_cores
 from tasks.core.errors import StageError
 from tasks.core.files import write_atomically
+from tasks.pretrain import child
 from tasks.pretrain.batches import enough_tokens
 from tasks.pretrain.emissions import footprint
-from tasks.pretrain.energy import JOULES_PER_KWH, processor_name
-from tasks.pretrain.hardware import cache_folder, environment
+from tasks.pretrain.machine.compiling import worth_compiling
+from tasks.pretrain.machine.energy import JOULES_PER_KWH, processor_name
+from tasks.pretrain.machine.threads import cache_folder
 
 MEASURE_SECONDS = 5.0
 """How long steps are measured; loading torch and making the model comes on top."""
@@ -36,8 +38,7 @@ TOKEN_BYTES = 2
 """Of the training tokens, which are mapped into memory; no packaged tokenizer has more than 65,535 pieces."""
 WITHOUT_EFFECT = {
     "steps", "minutes", "epochs", "tokens", "kwh", "half_context", "learning_rate", "embedding_learning_rate",
-    "norm_learning_rate", "weight_decay", "schedule", "warm_up", "decay", "clip", "checkpoint_minutes", "checkpoint_steps",
-    "log_steps", "seed",
+    "norm_learning_rate", "weight_decay", "schedule", "warm_up", "decay", "clip", "seed",
 }  # fmt: skip
 """Fields that say how long or how well a model is trained, but not how fast."""
 
@@ -59,8 +60,6 @@ class Speed:
     watts: float
     energy: str
     """How the watts are known."""
-    compiles: bool
-    """Whether the run will compile the model, which the measurement did not."""
     measured_seconds: float
     start_seconds: float = 0.0
     """Time to load everything and to make the model."""
@@ -68,7 +67,7 @@ class Speed:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a training will take; the words say how each number is known."""
+    """What a training will take; how each number is known is said beside it."""
 
     parameters: int
     device: str
@@ -88,13 +87,16 @@ class Estimate:
     notes: list[str]
 
 
-def estimate(config: Pretrain, speed: Speed, train_tokens: int | None, place: Runtime) -> Estimate:
+def estimate(config: Pretrain, speed: Speed, train_tokens: int | None, runtime: Runtime) -> Estimate:
     """What a run with this config on `train_tokens` takes at a measured speed; None: it is not known how many there are.
+
+    The measurement compiled nothing; whether the run will is known from `runtime` and its budget.
 
     Raises StageError where only the number of tokens would say when the run ends.
     """
     notes = []
-    if speed.compiles:
+    compiles = worth_compiling(config, runtime.compile, speed.parameters, train_tokens or sys.maxsize, speed.device)
+    if compiles:
         gain = COMPILED_SPEEDUP[speed.device]
         speed = replace(
             speed,
@@ -104,14 +106,14 @@ def estimate(config: Pretrain, speed: Speed, train_tokens: int | None, place: Ru
         notes.append(f"measured without compiling; compiling is taken for {gain} times the speed after {COMPILE_SECONDS:.0f} s")
     if train_tokens is None:
         notes.append("how many tokens the text has is not known: an end by pretrain.epochs is not foreseen")
-    before = speed.start_seconds + (COMPILE_SECONDS if speed.compiles else 0)
-    budgets = list(_budgets(config, speed, train_tokens, COMPILE_SECONDS if speed.compiles else 0))
+    before = speed.start_seconds + (COMPILE_SECONDS if compiles else 0)
+    budgets = list(_budgets(config, speed, train_tokens, COMPILE_SECONDS if compiles else 0))
     if not budgets:
         raise StageError("only pretrain.epochs ends this run, and how many tokens the text has is not known yet")
     ends_by, seconds, tokens = min(budgets, key=lambda budget: budget[1])
     kwh = speed.watts * (before + seconds) / JOULES_PER_KWH
     data = 0 if speed.device == "cuda" else max(0, TOKEN_BYTES * (train_tokens or 0) - speed.data_bytes)
-    cost = footprint(kwh, place)
+    cost = footprint(kwh, runtime)
     return Estimate(
         parameters=speed.parameters,
         device=speed.device,
@@ -166,11 +168,9 @@ def measured_speed(config: Pretrain, train_tokens: int | None, vocab_size: int) 
 
     Raises StageError when that takes longer than LIMIT_SECONDS, or fails.
     """
-    command = [sys.executable, "-P", "-m", "tasks.pretrain.measure", "--config", config.model_dump_json()]
-    command += ["--vocab-size", str(vocab_size), "--seconds", str(MEASURE_SECONDS)]
-    command += ["--until", str(time.time() + 0.8 * LIMIT_SECONDS)]
+    command = [*child.command("tasks.pretrain.measure", config), "--vocab-size", str(vocab_size)]
+    command += ["--seconds", str(MEASURE_SECONDS), "--until", str(time.time() + 0.8 * LIMIT_SECONDS)]
     command += ["--tokens", str(train_tokens)] if train_tokens is not None else []
-    path = os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")]))
     begun = time.monotonic()
     try:
         done = subprocess.run(
@@ -179,14 +179,14 @@ def measured_speed(config: Pretrain, train_tokens: int | None, vocab_size: int) 
             capture_output=True,
             text=True,
             errors="replace",
-            env=os.environ | environment() | {"PYTHONPATH": path},
+            env=child.variables(config),
             timeout=LIMIT_SECONDS,
         )
     except subprocess.TimeoutExpired:
         raise StageError(f"the model is too slow here to be measured in {LIMIT_SECONDS:.0f} s") from None
     if done.returncode:
-        words = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise StageError(f"the speed of training could not be measured: {words}")
+        message = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise StageError(f"the speed of training could not be measured: {message}")
     speed = Speed(**json.loads(done.stdout.splitlines()[-1]))
     speed = replace(speed, start_seconds=time.monotonic() - begun - speed.measured_seconds)
     record = _record(config, train_tokens, vocab_size)

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from lang_configs.training import Pretrain
 from tasks.pretrain.lamb import Lamb
 from tasks.pretrain.lion import Lion
+from tasks.pretrain.machine.parallel import Ranks
 from tasks.pretrain.models.base import FINAL_GAIN, LanguageModel
-from tasks.pretrain.parallel import Ranks
 
 MUON_MOMENTUM = 0.95
 POLAR_EXPRESS = (
@@ -46,7 +46,7 @@ class MuonGroup:
     slices: list[tuple[str, int, int]]
     momentum: Tensor
 
-    def each(self) -> Iterator[tuple[tuple[str, int, int], Tensor]]:
+    def matrices(self) -> Iterator[tuple[tuple[str, int, int], Tensor]]:
         """Every matrix by the weight and the rows that it is, with its momentum."""
         return zip(self.slices, self.momentum, strict=True)
 
@@ -64,7 +64,7 @@ class Optimizer:
         self.parameters = dict(model.named_parameters())
         for parameter in self.parameters.values():  # in bf16, what a micro-batch adds to a sum of many would be rounded away
             parameter.grad_dtype = torch.float32
-        self.owners = self.ranks.owners({name: parameter.numel() for name, parameter in self.parameters.items()})
+        self.owners = self.ranks.partition({name: parameter.numel() for name, parameter in self.parameters.items()})
         own = {name: parameter for name, parameter in self.parameters.items() if self.owners[name] == self.ranks.rank}
         self.weights = {name: parameter.detach().float().clone() for name, parameter in own.items()}
         self.average = {name: weight.clone() for name, weight in self.weights.items()} if config.average else {}
@@ -84,26 +84,26 @@ class Optimizer:
         """Take one step at `scale` times the configured learning rates, with gradients of this `norm`, and clear them."""
         gradients = {name: parameter.grad for name, parameter in self.parameters.items() if parameter.grad is not None}
         self._update(gradients, scale, min(1.0, self.config.clip / (norm + 1e-6)) / loss_scale)
-        self.drop()
+        self.zero_grad()
 
-    def drop(self) -> None:
+    def zero_grad(self) -> None:
         """Forget the gradients."""
         for parameter in self.parameters.values():
             parameter.grad = None
 
-    def published(self) -> dict[str, Tensor]:
+    def final_weights(self) -> dict[str, Tensor]:
         """The weights to be used: the latest ones, or their moving average."""
         return self.average or self.weights
 
     @torch.no_grad()
-    def show(self, weights: dict[str, Tensor]) -> None:
+    def copy_to_model(self, weights: dict[str, Tensor]) -> None:
         """Let the model compute with these weights, in every process, until the next step."""
         torch._foreach_copy_([self.parameters[name] for name in weights], list(weights.values()))
-        self.ranks.send_around(self.parameters, self.owners)
+        self.ranks.broadcast(self.parameters, self.owners)
 
     def state(self) -> dict[str, Tensor]:
         """Momenta, moments and the average by name, of what this process owns; they share memory with the optimizer."""
-        state = {f"muon.{start}.{name}": value for group in self.muon for (name, start, _), value in group.each()}
+        state = {f"muon.{start}.{name}": value for group in self.muon for (name, start, _), value in group.matrices()}
         state |= {f"average.{name}": weight for name, weight in self.average.items()}
         of_weights = self.rule.state if self.rule else {}
         for name, weight in self.weights.items():
@@ -115,9 +115,9 @@ class Optimizer:
         """Go on from the weights and the states of all processes of an earlier run, which may have been more or fewer."""
         for name, weight in self.weights.items():
             weight.copy_(weights[name])
-        self.show(self.weights)
+        self.copy_to_model(self.weights)
         for group in self.muon:
-            for (name, start, _), momentum in group.each():
+            for (name, start, _), momentum in group.matrices():
                 momentum.copy_(state[f"muon.{start}.{name}"])
         for name, average in self.average.items():
             average.copy_(state[f"average.{name}"])
@@ -138,7 +138,7 @@ class Optimizer:
                     weight.grad = gradients[name] * clip
             self.rule.step()
             self.rule.zero_grad()
-        self.show(self.weights)
+        self.copy_to_model(self.weights)
         if self.config.average:
             torch._foreach_lerp_(list(self.average.values()), list(self.weights.values()), 1 - self.config.average)
 

@@ -22,7 +22,7 @@ class Sample(NamedTuple):
     """`[size]` of int64: those that occur, in order, then the drawn ones."""
     log_weights: Tensor
     """`[size]` of fp32: logarithm of how many pieces each counts for."""
-    places: Tensor
+    positions: Tensor
     """`[vocab_size]` of int64: where each piece that occurs is among `pieces`."""
 
 
@@ -37,7 +37,7 @@ def sample(labels: Tensor, vocab_size: int, size: int, key: Sequence[int]) -> Sa
     others = np.setdiff1d(np.arange(vocab_size), occur, assume_unique=True)
     drawn = np.random.default_rng(key).choice(others, size - len(occur), replace=False)
     weights = np.concatenate([np.ones(len(occur)), np.full(len(drawn), len(others) / max(1, len(drawn)))])
-    places = np.zeros(vocab_size, np.int64)
-    places[occur] = np.arange(len(occur))
+    positions = np.zeros(vocab_size, np.int64)
+    positions[occur] = np.arange(len(occur))
     log_weights = torch.from_numpy(np.log(weights)).float()
-    return Sample(torch.from_numpy(np.concatenate([occur, drawn])), log_weights, torch.from_numpy(places))
+    return Sample(torch.from_numpy(np.concatenate([occur, drawn])), log_weights, torch.from_numpy(positions))

@@ -7,10 +7,13 @@ schedules follow, so that a run cut by wall clock also ends at a learning rate o
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass
 from typing import Literal
 
 from lang_configs.training import Pretrain
+from tasks.pretrain.machine.energy import JOULES_PER_KWH, Meter
+from tasks.pretrain.state import State
 
 FLOOR = 0.02
 """Smallest share during warm-up, so that the first step does something."""
@@ -53,3 +56,25 @@ def learning_rate_scale(kind: Literal["wsd", "cosine", "linear"], progress: floa
         return min(1.0, (1 - progress) / decay)
     after = (progress - warm_up) / (1 - warm_up)
     return 1 - after if kind == "linear" else 0.1 + 0.45 * (1 + math.cos(math.pi * after))
+
+
+class Budget:
+    """How much of its budget a run has used. Time, that of compiling too, and energy go on where an earlier part stopped."""
+
+    def __init__(self, config: Pretrain, state: State, meter: Meter, epoch_windows: int) -> None:
+        self._config, self._state, self._meter, self._epoch_windows = config, state, meter, epoch_windows
+        self._started, self._seconds_before, self._joules_before = time.monotonic(), state.seconds, state.joules
+
+    def used(self) -> float:
+        """Share of the budget that is used; the state is given the time and the energy of now."""
+        state = self._state
+        state.seconds = self._seconds_before + time.monotonic() - self._started
+        state.joules = self._joules_before + self._meter.joules()
+        used = Used(
+            steps=state.step,
+            seconds=state.seconds,
+            tokens=state.windows * self._config.model.context,
+            epochs=state.windows / self._epoch_windows,
+            kwh=state.joules / JOULES_PER_KWH,
+        )
+        return progress(self._config, used)

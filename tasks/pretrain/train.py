@@ -1,4 +1,4 @@
-"""A training process: `python -m tasks.pretrain.train --tokens FOLDER --out FOLDER --config JSON`.
+"""A training process: `python -m tasks.pretrain.train --tokens FOLDER --out FOLDER --config JSON --runtime JSON`.
 
 It runs in a process of its own and prints a JSON object a line: {"tokens": ..., "total": ...} as it goes, {"warning": ...},
 {"error": ...}, and at the end {"metrics": ...}. SIGINT, SIGTERM and, with --watch-stdin, the end of its input make it
@@ -22,10 +22,14 @@ from typing import Any
 
 import torch
 
+from lang_configs.schema import Runtime
 from lang_configs.training import Pretrain
 from tasks.core.errors import StageError
-from tasks.pretrain import STOP_SECONDS, STOPPED
-from tasks.pretrain.trainer import State, Stopped, Trainer
+from tasks.pretrain import models
+from tasks.pretrain.loop import train
+from tasks.pretrain.publish import publish
+from tasks.pretrain.start import start
+from tasks.pretrain.state import STOP_SECONDS, STOPPED, State, Stop, Stopped
 
 REPORT_SECONDS = 1.0
 OUT_OF_MEMORY = (
@@ -40,21 +44,24 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--tokens", type=Path, required=True, help="folder of token files")
     parser.add_argument("--out", type=Path, required=True, help="folder for model/, metrics.parquet and checkpoints")
     parser.add_argument("--config", required=True, help="the pretrain section of the config, as JSON")
+    parser.add_argument("--runtime", default="{}", help="the runtime section of the config, as JSON")
+    parser.add_argument("--family-module", help="module that declares the model's family, if that is not one of ours")
     parser.add_argument("--watch-stdin", action="store_true", help="save and exit when standard input ends")
-    parser.add_argument("--tensorboard", type=Path, help="folder for event files")
     options = parser.parse_args(arguments)
     logging.basicConfig(handlers=[_JsonLines()], level=logging.WARNING, force=True)
     if options.watch_stdin:
         threading.Thread(target=_stop_when_input_ends, daemon=True).start()
+    stop = Stop()
     try:
-        config = Pretrain.model_validate_json(options.config)
-        trainer = Trainer(options.tokens, options.out, config, options.tensorboard)
-        signal.signal(signal.SIGINT, trainer.on_signal)
-        signal.signal(signal.SIGTERM, trainer.on_signal)
-        trainer.start()
-        trainer.run(_reporter(trainer.config.model.context))
-        _emit({"metrics": trainer.publish()})
-        trainer.ranks.close()
+        signal.signal(signal.SIGINT, stop.on_signal)
+        signal.signal(signal.SIGTERM, stop.on_signal)
+        if options.family_module:
+            models.register_from(options.family_module)
+        config, runtime = Pretrain.model_validate_json(options.config), Runtime.model_validate_json(options.runtime)
+        run = start(options.tokens, options.out, config, runtime, stop)
+        train(run, _reporter(config.model.context))
+        _emit({"metrics": publish(run)})
+        run.machine.ranks.close()
     except Stopped:
         _emit({"stopped": True})
         return STOPPED

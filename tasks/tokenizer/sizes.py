@@ -37,7 +37,7 @@ def costs(model: Model, pieces: int, bytes_per_token: float) -> dict[str, Any]:
     return {
         "parameters": parameters,
         "embedding_share": pieces * model.width * (1 if empty.shape.tied else 2) / parameters,
-        "flops_per_byte": FLOPS * empty.multiplied / bytes_per_token,
+        "flops_per_byte": FLOPS * empty.matmul_parameters / bytes_per_token,
     }
 
 

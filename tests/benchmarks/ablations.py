@@ -28,6 +28,7 @@ from training import UNBOUNDED, configure, refused
 from training_corpus import corpus
 from training_runs import prepare, score, subset, train_ours
 
+from lang_configs.schema import Runtime
 from lang_configs.training import Pretrain, Tokenizer
 
 BASE = "base"
@@ -46,7 +47,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "adamw and normal initialisation": {"pretrain.optimizer": "adamw", **NORMAL},
     "checkpointing": {"pretrain.checkpointing": True},
     "fp32": {"pretrain.precision": "fp32"},
-    "not compiled": {"pretrain.compile": False},
+    "not compiled": {"runtime.compile": False},
     "one matrix for embeddings and output": {"pretrain.model.tied": True},
     "4 heads": {"pretrain.model.heads": 4},
     "whole windows throughout": {"pretrain.half_context": 0.0},
@@ -55,8 +56,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "1 epoch of 5 MB": {**WHOLE_EPOCHS, "pretrain.epochs": 1},
     "4 epochs of 5 MB": {**WHOLE_EPOCHS, "pretrain.epochs": 4},
 }
-"""Changes to the base by dotted key: of the section `pretrain`, variables of the `environment` (None: unset), and how much
-of the `corpus` is read."""
+"""Changes to the base by dotted key: of the sections `pretrain` and `runtime`, variables of the `environment` (None: unset),
+and how much of the `corpus` is read."""
 COMPARED_WITH = {
     "gpt2 (learned positions)": "llama",
     "adamw and normal initialisation": "adamw",
@@ -114,16 +115,18 @@ def run(name: str, source: Path, budget: Mapping[str, float], settings: Mapping[
     """Train and score a variant once, unless that was done before with the same settings, budget and token files."""
     changes = {**settings, **VARIANTS[name]}
     config = configured(changes, budget, seed)
-    environment = {key.removeprefix("environment."): value for key, value in changes.items() if key.startswith("environment.")}
+    runtime = Runtime.model_validate({"compile": True} | _section("runtime", changes))
+    environment = _section("environment", changes)
     size = changes.get("corpus.bytes")
     tokens = json.loads((source / "meta.json").read_text())
-    asked = {"config": config.model_dump(mode="json"), "environment": environment, "bytes": size, "tokens": tokens}
+    asked = {"config": config.model_dump(mode="json"), "runtime": runtime.model_dump(mode="json")}
+    asked |= {"environment": environment, "bytes": size, "tokens": tokens}
     out = scratch / "ablations" / f"{''.join(letter if letter.isalnum() else '-' for letter in name)}-{seed}"
     record = out / "ablation.json"
     if record.exists() and (found := json.loads(record.read_text()))["asked"] == asked:
         return Result(**found["result"])
     read = subset(source, size, scratch / "subset") if size else source
-    done = train_ours(read, config, out, scratch / "inductor", environment)
+    done = train_ours(read, config, runtime, out, scratch / "inductor", environment)
     result = Result(statistics.median(done.speeds), done.memory, done.tokens, score(done.model, source).bits)
     record.write_text(json.dumps({"asked": asked, "result": asdict(result)}))
     return result
@@ -134,14 +137,18 @@ def configured(changes: Mapping[str, Any], budget: Mapping[str, float], seed: in
 
     Raises ValidationError on a key that this version does not have.
     """
-    sections = {key.removeprefix("pretrain."): value for key, value in changes.items() if key.startswith("pretrain.")}
-    limits: dict[str, Any] = {"epochs": UNBOUNDED, "minutes": None, "compile": True, "seed": seed}
+    sections = _section("pretrain", changes)
+    limits: dict[str, Any] = {"epochs": UNBOUNDED, "minutes": None, "seed": seed}
     if "seconds" in budget:
         limits["minutes"] = budget["seconds"] / 60
     else:
         plan = configure(sections)
         limits["steps"] = max(1, round(budget["tokens"] / (plan.batch_tokens * (1 - plan.half_context / 2))))
     return configure({**limits, **sections})
+
+
+def _section(name: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+    return {key.removeprefix(f"{name}."): value for key, value in changes.items() if key.startswith(f"{name}.")}
 
 
 def table(results: Mapping[str, Sequence[Result]]) -> str:

@@ -18,6 +18,7 @@ from training import QUALITY, SPEED, SYSTEMS, Row, System, budgeted, configure, 
 from training_peer import Clock, cosine, finish, linear, read_job
 from training_runs import MASK, Run, Score, masked_bits, prepare, score, subset, train_ours, with_environment
 
+from lang_configs.schema import Runtime
 from lang_configs.training import Pretrain, Tokenizer
 from tasks.evaluate.held_out import TokenizedDocuments, read_documents
 from tests.small_corpus import documents
@@ -25,7 +26,7 @@ from tests.small_corpus import documents
 TINY = {"layers": 1, "width": 32, "heads": 1, "context": 32}
 SMALL = {f"pretrain.model.{name}": value for name, value in TINY.items()} | {
     "pretrain.batch_tokens": 128,
-    "pretrain.compile": False,
+    "runtime.compile": False,
 }
 
 
@@ -45,8 +46,8 @@ def a_run(speed: float, parameters: int = 5_000_000) -> Run:
 
 
 def test_ours_is_trained_and_scored_as_a_whole_process(tokens: Path, tmp_path: Path) -> None:
-    config = configure({"steps": 4, "minutes": None, "half_context": 0.5, "compile": False, "batch_tokens": 128, "model": TINY})
-    done = train_ours(tokens, config, tmp_path / "out", None, {})
+    config = configure({"steps": 4, "minutes": None, "half_context": 0.5, "batch_tokens": 128, "model": TINY})
+    done = train_ours(tokens, config, Runtime(compile=False), tmp_path / "out", None, {})
     assert done.step_tokens == (64, 64, 128, 128)
     assert done.tokens == 384
     assert len(done.step_speeds) == 4
@@ -209,7 +210,7 @@ def test_a_finished_run_is_not_repeated(tokens: Path, tmp_path: Path, monkeypatc
 
 def test_a_failing_process_ends_the_comparison_with_its_words(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="not a folder of token files"):
-        train_ours(tmp_path, Pretrain(), tmp_path / "out", None, {})
+        train_ours(tmp_path, Pretrain(), Runtime(), tmp_path / "out", None, {})
 
 
 def test_what_this_version_cannot_configure_is_left_out(

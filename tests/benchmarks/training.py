@@ -29,6 +29,7 @@ from pydantic import ValidationError
 from training_corpus import corpus
 from training_runs import Run, Score, install, prepare, score, train_ours, train_peer
 
+from lang_configs.schema import Runtime
 from lang_configs.training import Pretrain, Tokenizer
 
 UNBOUNDED = 10_000
@@ -115,10 +116,10 @@ def refused(error: ValidationError) -> str:
 
 
 def budgeted(changes: Mapping[str, Any], budget: Mapping[str, float], seed: int) -> Pretrain:
-    """Our config for a budget of `seconds` or `steps`, which alone ends the run; steps are few, so compiling is asked for."""
+    """Our config for a budget of `seconds` or `steps`, which alone ends the run."""
     limits: dict[str, Any] = {"epochs": UNBOUNDED, "seed": seed, "minutes": None}
     if "steps" in budget:
-        limits |= {"steps": budget["steps"], "compile": True}
+        limits["steps"] = budget["steps"]
     else:
         limits["minutes"] = budget["seconds"] / 60
     return configure({**limits, **changes})
@@ -164,7 +165,8 @@ def _runner(source: Path, given: argparse.Namespace) -> Callable[[str, Mapping[s
         if system.peer:
             done = train_peer(python, system.peer, source, budget, given.seed, out, given.tuned_peers)
         else:
-            done = train_ours(source, budgeted(system.changes, budget, given.seed), out, cache, {})
+            runtime = Runtime(compile=True if "steps" in budget else "auto")  # auto: so few steps would not be worth it
+            done = train_ours(source, budgeted(system.changes, budget, given.seed), runtime, out, cache, {})
         print(f"{system.title}: {len(done.step_tokens)} steps, {done.wall:.1f} s", file=sys.stderr, flush=True)
         return done
 

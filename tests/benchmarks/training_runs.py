@@ -19,13 +19,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from data import measure
 
+from lang_configs.schema import Runtime
 from lang_configs.training import Pretrain, Tokenizer, Tokens
 from tasks.core.documents import document_id, write_table
 from tasks.core.stage import Work
 from tasks.evaluate.causal import bits_per_byte
 from tasks.evaluate.held_out import TokenizedDocuments, read_documents
 from tasks.evaluate.model import context_length, load_model, padded_batches
-from tasks.pretrain.hardware import environment
+from tasks.pretrain.machine.threads import environment
 from tasks.tokenizer import tokenizer
 from tasks.tokens import tokens
 
@@ -116,7 +117,9 @@ def subset(source: Path, size: int, out: Path) -> Path:
     return out
 
 
-def train_ours(source: Path, config: Pretrain, out: Path, cache: Path | None, changes: Mapping[str, str | None]) -> Run:
+def train_ours(
+    source: Path, config: Pretrain, runtime: Runtime, out: Path, cache: Path | None, changes: Mapping[str, str | None]
+) -> Run:
     """Train as the stage does: its module, its environment but for `changes` (None: without that variable).
 
     Compiled kernels are kept in `cache`; without one they are compiled anew, as on a machine that never trained.
@@ -127,8 +130,9 @@ def train_ours(source: Path, config: Pretrain, out: Path, cache: Path | None, ch
         "PYTHONPATH": str(ROOT),
         **changes,
     }
-    logged = config.model_copy(update={"log_steps": 1})
-    command = [sys.executable, "-P", "-m", "tasks.pretrain.train", "--tokens", source, "--config", logged.model_dump_json()]
+    logged = runtime.model_copy(update={"log_steps": 1})
+    command = [sys.executable, "-P", "-m", "tasks.pretrain.train", "--tokens", source]
+    command += ["--config", config.model_dump_json(), "--runtime", logged.model_dump_json()]
     cost = measure([*with_environment(settings), *command, "--out"], out)
     lines = (out / "log.txt").read_text().splitlines()
     metrics = next(json.loads(line)["metrics"] for line in reversed(lines) if line.startswith('{"metrics"'))

@@ -15,9 +15,10 @@ from lang_configs.schema import Quality, Release
 from tasks import ledger
 from tasks.cards import cards
 from tasks.cards.plots import PLOTS
-from tasks.cards.render import FAMILIES, block, cell, count, decimal, duration, percent, render, size
+from tasks.cards.render import block, cell, count, decimal, duration, percent, render, size
 from tasks.core.errors import StageError
 from tasks.core.stage import Work
+from tasks.pretrain import models
 from tests.cards.made_up_run import CONFIG, EVALUATION, TRAINING, Run, Settings, build, made_up
 
 
@@ -169,10 +170,12 @@ def test_the_card_of_a_masked_model_shows_no_measure_of_causal_ones(masked: Path
     assert "None" not in body
 
 
-def test_every_family_is_described_by_its_class() -> None:
-    from tasks.pretrain.models.convert import STOCK
-
-    assert {family: stock.architecture in FAMILIES[family] for family, stock in STOCK.items()} == dict.fromkeys(FAMILIES, True)
+def test_every_family_is_described_by_its_own_words(written: Path) -> None:
+    values = facts(written)
+    for name, family in models.families().items():
+        values["training"] = values["training"] | {"family": name}
+        body = render("model_card.md.j2", facts=values, plots=[], config=CONFIG)
+        assert f"| {family.title}, as `{family.architecture}`: {family.description} |" in body
 
 
 def test_a_licence_is_lower_case_for_the_hub(run: Run, tmp_path: Path) -> None:

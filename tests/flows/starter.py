@@ -13,7 +13,7 @@ from tests import REPOSITORY
 TINY = ["--preset", "starter"]
 for _key in (
     "pretrain.steps=6",
-    "pretrain.compile=false",
+    "runtime.compile=false",
     "pretrain.model.layers=1",
     "pretrain.model.width=64",
     "pretrain.model.heads=1",

@@ -27,6 +27,8 @@ MISTAKES = {
     MINIMAL + "crawl:\n  sources:\n    - type: web\n": ":6: crawl.sources[0].sites: missing",
     MINIMAL + "pretrain:\n  optimizer: mun\n": ":5: pretrain.optimizer: 'mun' is not possible, did you mean \"muon\"?",
     MINIMAL + "quality:\n  min_letters: 3\n": ":5: quality.min_letters: input should be less than or equal to 1, found 3",
+    MINIMAL + "pretrain:\n  model:\n    family: qwen2\n": ":6: pretrain.model.family: 'qwen2' is not possible, did you mean"
+    ' "qwen3"?; choose from qwen3, llama, nanochat, gpt2, bert, modernbert',
     MINIMAL + "pretrain:\n  model:\n    layers: many\n": ":6: pretrain.model.layers: input should be a valid integer",
     MINIMAL
     + "pretrain:\n  model: {width: 100, heads: 3}\n": ":5: pretrain.model: width 100 must be an even multiple of heads 3",

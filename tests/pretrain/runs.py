@@ -10,11 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+import pytest
 import torch
 
+from lang_configs.schema import Runtime
 from lang_configs.training import Pretrain
 from tasks.pretrain import CHECKPOINTS, checkpoint
-from tasks.pretrain.trainer import Trainer
+from tasks.pretrain.loop import train
+from tasks.pretrain.start import Run
+from tasks.pretrain.start import start as start_run
+from tasks.pretrain.state import State
 from tests import REPOSITORY
 
 TINY: dict[str, Any] = {
@@ -29,10 +34,18 @@ TINY: dict[str, Any] = {
 }
 
 
-def start(tokens: Path, out: Path, config: dict[str, Any], launcher: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+def sections(changes: dict[str, Any]) -> tuple[Pretrain, Runtime]:
+    """The sections `pretrain` and `runtime` of TINY with changes to either."""
+    values = TINY | changes
+    runtime = {name: values.pop(name) for name in Runtime.model_fields if name in values}
+    return Pretrain.model_validate(values), Runtime.model_validate(runtime)
+
+
+def start(tokens: Path, out: Path, changes: dict[str, Any], launcher: tuple[str, ...] = ()) -> subprocess.Popen[str]:
     out.mkdir(exist_ok=True)
+    config, runtime = sections(changes)
     command = [sys.executable, *launcher, "-m", "tasks.pretrain.train", "--tokens", str(tokens), "--out", str(out)]
-    command += ["--config", Pretrain.model_validate(config).model_dump_json()]
+    command += ["--config", config.model_dump_json(), "--runtime", runtime.model_dump_json()]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
@@ -47,12 +60,27 @@ def finish(process: subprocess.Popen[str]) -> dict[str, Any]:
     return metrics
 
 
-def run_here(tokens: Path, out: Path, config: dict[str, Any]) -> Trainer:
+def begin(tokens: Path, out: Path, changes: dict[str, Any]) -> Run:
+    """A run in this process, new or where an earlier one stopped, before its next step."""
+    return start_run(tokens, out, *sections(changes))
+
+
+def run_here(tokens: Path, out: Path, changes: dict[str, Any]) -> Run:
     """A whole run in this process: no signals, no second start."""
-    trainer = Trainer(tokens, out, Pretrain.model_validate(TINY | config))
-    trainer.start()
-    trainer.run(lambda state, used: None)
-    return trainer
+    run = begin(tokens, out, changes)
+    train(run)
+    return run
+
+
+def run_until(tokens: Path, out: Path, changes: dict[str, Any], step: int) -> None:
+    """A run that ends after so many steps, as far as its checkpoint tells."""
+
+    def interrupt(state: State, used: float) -> None:
+        if state.step == step:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(begin(tokens, out, changes), interrupt)
 
 
 def step_reached(out: Path) -> int:

@@ -63,8 +63,8 @@ def test_phases_keep_to_the_config_the_corpus_the_memory_and_the_vocabulary(
     phases = plan_phases(config, windows, most, vocab_size, ranks)
     assert [(phase.until, phase.half) for phase in phases] == [(0.6, True), (1.0, False)]
     for phase in phases:
-        assert 1 <= phase.each <= most
-        assert phase.count % ranks == 0
+        assert 1 <= phase.micro_batch <= most
+        assert phase.accumulation % ranks == 0
         assert phase.windows < max(1, min(batch_tokens // 64, windows // 32)) + ranks
         assert not phase.scored or 64 * phase.windows <= phase.scored <= vocab_size / 2
     assert bool(phases[0].scored) == (64 * phases[0].windows <= vocab_size / 2 and 64 * windows >= 1_000_000)
@@ -92,12 +92,12 @@ def test_narrow_layers_add_a_phase() -> None:
 @given(st.integers(1, 5), st.integers(4, 40), st.floats(0.05, 0.9), st.integers(0, 100))
 def test_masks_hide_what_is_to_be_predicted_and_nothing_else(count: int, length: int, share: float, key: int) -> None:
     windows = torch.arange(10, 10 + count * (length + 1)).view(count, -1)
-    ids, places, labels = mask(windows, share, 3, [key])
-    assert places.shape == labels.shape == (count, min(max(1, round(share * length)), length - 1))
-    assert places.min() > 0
-    assert torch.equal(ids == 3, torch.zeros_like(ids).scatter_(1, places, 1).bool())
-    assert torch.equal(ids.scatter(1, places, labels), windows[:, :-1])
-    assert all(torch.equal(a, b) for a, b in zip(mask(windows, share, 3, [key]), (ids, places, labels), strict=True))
+    ids, positions, labels = mask(windows, share, 3, [key])
+    assert positions.shape == labels.shape == (count, min(max(1, round(share * length)), length - 1))
+    assert positions.min() > 0
+    assert torch.equal(ids == 3, torch.zeros_like(ids).scatter_(1, positions, 1).bool())
+    assert torch.equal(ids.scatter(1, positions, labels), windows[:, :-1])
+    assert all(torch.equal(a, b) for a, b in zip(mask(windows, share, 3, [key]), (ids, positions, labels), strict=True))
 
 
 def test_a_corpus_smaller_than_a_window_is_refused(tmp_path: Path) -> None:

@@ -13,14 +13,15 @@ import pytest
 import torch
 
 from lang_configs.schema import Runtime
-from lang_configs.training import Model, Pretrain
-from tasks.pretrain import emissions, energy, utilization
-from tasks.pretrain import trainer as trainer_module
-from tasks.pretrain.energy import JOULES_PER_KWH, BusyCores, Meter, Nvml, Rapl
+from lang_configs.training import Model
+from tasks.pretrain import emissions
+from tasks.pretrain.machine import device, energy, utilization
+from tasks.pretrain.machine.energy import JOULES_PER_KWH, BusyCores, Meter, Nvml, Rapl
 from tasks.pretrain.models import build, shape_of
-from tests.pretrain import runs
+from tasks.pretrain.publish import publish
+from tests.pretrain.runs import begin, run_here
 
-TINY = runs.TINY | {"epochs": 1e9, "log_steps": 1, "checkpoint_steps": None}
+EVERY_STEP = {"epochs": 1e9, "log_steps": 1, "checkpoint_steps": None}
 
 
 def zone(root: Path, number: str, name: str, microjoules: int, largest: int = 1_000_000) -> Path:
@@ -36,7 +37,7 @@ class Counter:
     """So many joules more at every reading."""
 
     def __init__(self, joules: float, measured: bool = True) -> None:
-        self.each, self.measured, self.words, self.total = joules, measured, "a counter of the test", 0.0
+        self.each, self.measured, self.description, self.total = joules, measured, "a counter of the test", 0.0
 
     def joules(self) -> float:
         self.total += self.each
@@ -80,13 +81,13 @@ def test_a_processor_without_counters_is_estimated_and_says_so(tmp_path: Path, m
     (tmp_path / "cpuinfo").write_text("processor : 0\nmodel name\t: AMD EPYC 9654 96-Core Processor\n")
     monkeypatch.setattr(energy, "CPUINFO", tmp_path / "cpuinfo")
     meter = Meter("cpu")
-    assert meter.words.startswith("estimated from processor time at 3.75 W per core (AMD EPYC 9654")
+    assert meter.description.startswith("estimated from processor time at 3.75 W per core (AMD EPYC 9654")
     assert meter.measured_joules() is None
     before, busy = meter.joules(), time.process_time()
     while time.process_time() - busy < 0.05:
         pass
     assert meter.joules() - before >= 0.05 * 3.75
-    assert "12 W per core (Loongson, not in the table)" in BusyCores("Loongson").words
+    assert "12 W per core (Loongson, not in the table)" in BusyCores("Loongson").description
 
 
 def test_the_gpu_is_asked_of_its_driver(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,39 +106,34 @@ def test_measured_and_estimated_parts_add_up_and_both_are_named() -> None:
     meter = Meter("cuda", [Counter(2), Counter(3, measured=False)])
     assert meter.joules() == 5
     assert meter.measured_joules() == 4
-    assert meter.words == "measured by a counter of the test; estimated from a counter of the test"
-    assert Meter("cuda", [Counter(1)]).words.endswith("the GPU is not counted")
+    assert meter.description == "measured by a counter of the test; estimated from a counter of the test"
+    assert Meter("cuda", [Counter(1)]).description.endswith("the GPU is not counted")
 
 
 def test_a_budget_in_kwh_ends_a_run_and_the_rows_hold_watts_and_mfu(
     make_tokens: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trainer_module, "Meter", lambda device: Meter(device, [Counter(1.0)]))
-    config = Pretrain.model_validate(TINY | {"kwh": 30.5 / JOULES_PER_KWH})
-    trainer = trainer_module.Trainer(make_tokens(), tmp_path, config)
-    trainer.start()
-    trainer.run(lambda state, used: None)
-    assert 30.5 <= trainer.state.joules < 33
-    assert 5 < trainer.state.step < 31
-    metrics = trainer.publish()
-    assert metrics["kwh"] == pytest.approx(trainer.state.joules / JOULES_PER_KWH, abs=1e-9)
+    monkeypatch.setattr(device, "Meter", lambda name: Meter(name, [Counter(1.0)]))
+    config = EVERY_STEP | {"kwh": 30.5 / JOULES_PER_KWH}
+    run = run_here(make_tokens(), tmp_path, config)
+    assert 30.5 <= run.state.joules < 33
+    assert 5 < run.state.step < 31
+    metrics = publish(run)
+    assert metrics["kwh"] == pytest.approx(run.state.joules / JOULES_PER_KWH, abs=1e-9)
     assert metrics["energy"] == "measured by a counter of the test"
     rows = pq.read_table(tmp_path / "metrics.parquet").to_pylist()
     assert all(row["watts"] > 0 and row["mfu"] > 0 for row in rows)
-    again = trainer_module.Trainer(make_tokens(name="same"), tmp_path, config)
-    again.start()
-    assert again.used() == 1  # what an earlier part of the run has used counts
+    again = begin(make_tokens(name="same"), tmp_path, config)
+    assert again.budget.used() == 1  # what an earlier part of the run has used counts
 
 
 def test_a_budget_in_tokens_ends_a_run_and_estimated_watts_are_null(
     make_tokens: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trainer_module, "Meter", lambda device: Meter(device, [Counter(1.0, measured=False)]))
-    trainer = trainer_module.Trainer(make_tokens(), tmp_path, Pretrain.model_validate(TINY | {"tokens": 10_000}))
-    trainer.start()
-    trainer.run(lambda state, used: None)
-    assert 10_000 <= trainer.state.windows * 32 < 10_000 + 256
-    assert {row["watts"] for row in trainer.state.rows} == {None}
+    monkeypatch.setattr(device, "Meter", lambda name: Meter(name, [Counter(1.0, measured=False)]))
+    run = run_here(make_tokens(), tmp_path, EVERY_STEP | {"tokens": 10_000})
+    assert 10_000 <= run.state.windows * 32 < 10_000 + 256
+    assert {row["watts"] for row in run.state.rows} == {None}
 
 
 def test_flops_of_a_token_are_those_of_the_matrices() -> None:

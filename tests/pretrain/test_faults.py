@@ -14,35 +14,35 @@ import pytest
 import torch
 
 from lang_configs import load
-from lang_configs.training import Pretrain
 from tasks.core.errors import StageError
 from tasks.pretrain import CHECKPOINTS, batches, checkpoint
 from tasks.pretrain.data import TokenFiles
-from tasks.pretrain.hardware import most_windows, pick_dtype
+from tasks.pretrain.loop import train
+from tasks.pretrain.machine.compiling import Loss
+from tasks.pretrain.machine.device import pick_dtype
+from tasks.pretrain.machine.memory import most_windows
 from tasks.pretrain.models import shape_of
+from tasks.pretrain.publish import publish
+from tasks.pretrain.start import Run
+from tasks.pretrain.state import Stopped
 from tasks.pretrain.train import main
-from tasks.pretrain.trainer import Stopped, Trainer
-from tests.pretrain.runs import TINY, finish, result, run_here, start, step_reached
+from tests.pretrain.runs import TINY, begin, finish, result, run_here, run_until, sections, start, step_reached
 
 
-def run_with(trainer: Trainer, spoil: Callable[[int, torch.Tensor], torch.Tensor]) -> Trainer:
+def run_with(run: Run, spoil: Callable[[int, torch.Tensor], torch.Tensor]) -> Run:
     """A run whose losses (with their gradients) go through `spoil(step, loss)`."""
-    loss = trainer.loss
-    trainer.loss = lambda *batch, **options: spoil(trainer.state.step, loss(*batch, **options))
-    trainer.start()
-    trainer.run(lambda state, used: None)
-    return trainer
+    loss = run.model.loss
+    run.loss = Loss(lambda *batch, **options: spoil(run.state.step, loss(*batch, **options)))
+    train(run)
+    return run
 
 
 def test_nan_gradients_and_tenfold_losses_are_survived(make_tokens: Callable[..., Path], tmp_path: Path) -> None:
-    tokens, config = (
-        make_tokens(documents=100),
-        TINY | {"steps": 300, "batch_tokens": 1024, "half_context": 0.0, "checkpoint_steps": None},
-    )
+    tokens = make_tokens(documents=100)
+    config = {"steps": 300, "batch_tokens": 1024, "half_context": 0.0, "checkpoint_steps": None}
     calm = run_here(tokens, tmp_path / "calm", config)
     bad = {20: float("nan"), 60: float("inf"), 240: 10.0, 241: 10.0}
-    trainer = Trainer(tokens, tmp_path / "bad", Pretrain.model_validate(config))
-    spoiled = run_with(trainer, lambda step, loss: loss * bad.get(step, 1.0))
+    spoiled = run_with(begin(tokens, tmp_path / "bad", config), lambda step, loss: loss * bad.get(step, 1.0))
     assert (spoiled.guard.not_finite, spoiled.guard.spikes) == (2, 2)
     final, expected = spoiled.state.rows[-1]["loss"], calm.state.rows[-1]["loss"]
     assert final < 1.5 and abs(final - expected) < 0.15
@@ -50,17 +50,16 @@ def test_nan_gradients_and_tenfold_losses_are_survived(make_tokens: Callable[...
 
 
 def test_three_bad_steps_in_a_row_stop_and_keep_the_last_checkpoint(make_tokens: Callable[..., Path], tmp_path: Path) -> None:
-    trainer = Trainer(make_tokens(), tmp_path, Pretrain.model_validate(TINY | {"steps": 50}))
+    run = begin(make_tokens(), tmp_path, {"steps": 50})
     with pytest.raises(StageError, match=r"infinite or NaN 3 steps in a row; lower pretrain\.learning_rate"):
-        run_with(trainer, lambda step, loss: loss * (float("nan") if step >= 10 else 1.0))
+        run_with(run, lambda step, loss: loss * (float("nan") if step >= 10 else 1.0))
     assert step_reached(tmp_path) == 12  # the two that were skipped changed nothing
 
 
 def test_a_full_disk_costs_a_checkpoint_and_not_the_run(
     make_tokens: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    trainer = Trainer(make_tokens(), tmp_path, Pretrain.model_validate(TINY | {"steps": 30}))
-    trainer.start()
+    run = begin(make_tokens(), tmp_path, {"steps": 30})
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def fill(state: Any, used: float) -> None:  # from now on no file may grow beyond 4 KB
@@ -71,7 +70,7 @@ def test_a_full_disk_costs_a_checkpoint_and_not_the_run(
 
     try:
         with caplog.at_level(logging.WARNING):
-            trainer.run(fill)
+            train(run, fill)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert caplog.text.count("the checkpoint of step") == 10 == caplog.text.count("the one before is kept") - 3
@@ -97,31 +96,24 @@ def test_every_setting_learns_and_resumes_bit_for_bit(
     name: str, make_tokens: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batches, "LEAST_SAMPLED", 0)  # so that causal models score a sample, small as the corpus is
-    tokens, config = make_tokens(documents=100), TINY | {"steps": 40, "log_steps": 1} | SETTINGS[name]
+    tokens, config = make_tokens(documents=100), {"steps": 40, "log_steps": 1} | SETTINGS[name]
     straight = run_here(tokens, tmp_path / "straight", config)
-    straight.publish()
+    publish(straight)
     losses = [row["loss"] for row in straight.state.rows if row["loss"] is not None]  # hybrid: every other step
     assert sum(losses[-5:]) < sum(losses[:5]) - 1
-    for steps in (13, 29):  # a run that ends there, as far as its checkpoint tells
-        trainer = Trainer(tokens, tmp_path / "resumed", Pretrain.model_validate(config))
-        trainer.start()
-        with pytest.raises(KeyboardInterrupt):
-            trainer.run(lambda state, used, steps=steps: _interrupt() if state.step == steps else None)
-    run_here(tokens, tmp_path / "resumed", config).publish()
+    for step in (13, 29):
+        run_until(tokens, tmp_path / "resumed", config, step)
+    publish(run_here(tokens, tmp_path / "resumed", config))
     (weights, state, rows), (others, other_state, other_rows) = result(tmp_path / "straight"), result(tmp_path / "resumed")
     assert (state, rows) == (other_state, other_rows)
     assert all(torch.equal(tensor, others[key]) for key, tensor in weights.items())
-
-
-def _interrupt() -> None:
-    raise KeyboardInterrupt
 
 
 TWO_PROCESSES = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
 
 
 def test_two_processes_train_what_one_does(make_tokens: Callable[..., Path], tmp_path: Path) -> None:
-    config = TINY | {"steps": 30, "log_steps": 1, "checkpoint_steps": None, "average": 0.9}
+    config = {"steps": 30, "log_steps": 1, "checkpoint_steps": None, "average": 0.9}
     tokens = make_tokens(documents=4000, vocab_size=4200)
     assert TokenFiles.read(tokens).train_tokens > batches.LEAST_SAMPLED + 32  # so that a sample is scored at first
     two = start(tokens, tmp_path / "two", config, TWO_PROCESSES)
@@ -142,7 +134,7 @@ def test_two_processes_train_what_one_does(make_tokens: Callable[..., Path], tmp
 
 @pytest.mark.slow
 def test_what_two_processes_began_one_can_end(make_tokens: Callable[..., Path], tmp_path: Path) -> None:
-    config = TINY | {"steps": 150, "batch_tokens": 512}
+    config = {"steps": 150, "batch_tokens": 512}
     tokens = make_tokens(documents=200)
     two = start(tokens, tmp_path, config, TWO_PROCESSES)
     while two.poll() is None and step_reached(tmp_path) < 20:
@@ -168,17 +160,17 @@ def test_fp16_and_tf32_on_a_cpu_are_refused_with_the_reason() -> None:
 def test_a_gpu_whose_memory_runs_out_is_one_sentence(
     make_tokens: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def run(self: Trainer, report: object) -> None:
+    def run_out(run: Run, report: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 8 GiB.")
 
-    monkeypatch.setattr(Trainer, "run", run)
+    monkeypatch.setattr("tasks.pretrain.train.train", run_out)
     for name in ("signal.signal", "logging.basicConfig"):  # which are this process's own
         monkeypatch.setattr(f"tasks.pretrain.train.{name}", lambda *given, **settings: None)
-    config = Pretrain.model_validate(TINY).model_dump_json()
+    config = sections({})[0].model_dump_json()
     assert main(["--tokens", str(make_tokens()), "--out", str(tmp_path), "--config", config]) == 1
-    words = json.loads(capsys.readouterr().out)["error"]
-    assert words.startswith("the GPU's memory ran out; end other programs on it, set pretrain.checkpointing to true")
-    assert words.endswith("the last checkpoint is kept (CUDA out of memory)")
+    message = json.loads(capsys.readouterr().out)["error"]
+    assert message.startswith("the GPU's memory ran out; end other programs on it, set pretrain.checkpointing to true")
+    assert message.endswith("the last checkpoint is kept (CUDA out of memory)")
 
 
 def test_memory_that_runs_out_while_compiling_is_not_taken_for_a_missing_compiler(
@@ -195,21 +187,20 @@ def test_memory_that_runs_out_while_compiling_is_not_taken_for_a_missing_compile
 def test_a_signal_while_longer_windows_are_compiled_is_obeyed_at_once_and_costs_nothing(
     make_tokens: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trainer = Trainer(make_tokens(documents=300), tmp_path, Pretrain.model_validate(TINY | {"steps": 10, "compile": True}))
-    lengths = []
+    lengths: list[int] = []
 
     def compiled(windows: torch.Tensor, **options: Any) -> torch.Tensor:
         lengths.append(windows.shape[1])
         if lengths[-1] > lengths[0]:
-            trainer.on_signal(signal.SIGTERM, None)
+            run.stop.on_signal(signal.SIGTERM, None)
             pytest.fail("compiling went on")
-        return trainer.model.loss(windows, **options)
+        return run.model.loss(windows, **options)
 
     monkeypatch.setattr(torch, "compile", lambda function, dynamic: compiled)
-    trainer.start()
+    run = begin(make_tokens(documents=300), tmp_path, {"steps": 10, "compile": True})
     with pytest.raises(Stopped):
-        trainer.run(lambda state, used: None)
-    assert trainer.state.step == step_reached(tmp_path) == len(lengths) - 1 > 1
+        train(run)
+    assert run.state.step == step_reached(tmp_path) == len(lengths) - 1 > 1
 
 
 def test_a_micro_batch_fills_the_memory_that_there_is_and_no_more() -> None:
@@ -221,8 +212,10 @@ def test_a_micro_batch_fills_the_memory_that_there_is_and_no_more() -> None:
 def test_the_loss_scale_of_fp16_falls_and_stops_nothing(
     make_tokens: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tasks.pretrain.hardware.pick_dtype", lambda precision, device: torch.float16)
-    monkeypatch.setattr("tasks.pretrain.trainer.peak_flops", lambda device, dtype: None)  # to measure it takes half a minute
-    trainer = run_here(make_tokens(), tmp_path, {"steps": 30, "log_steps": 1})
-    assert 1 <= trainer.state.loss_scale <= 2.0**16
-    assert trainer.state.rows[-1]["loss"] < 4.5 < trainer.state.rows[0]["loss"]
+    monkeypatch.setattr("tasks.pretrain.machine.device.pick_dtype", lambda precision, device: torch.float16)
+    monkeypatch.setattr(
+        "tasks.pretrain.machine.device.peak_flops", lambda device, dtype: None
+    )  # to measure it takes half a minute
+    run = run_here(make_tokens(), tmp_path, {"steps": 30, "log_steps": 1})
+    assert 1 <= run.state.loss_scale <= 2.0**16
+    assert run.state.rows[-1]["loss"] < 4.5 < run.state.rows[0]["loss"]

@@ -16,7 +16,7 @@ from tasks.pretrain.models import (
     LanguageModel,
     MaskedLM,
     ModelShape,
-    Tokens,
+    SpecialTokens,
     Training,
     build,
     from_transformers,
@@ -27,8 +27,8 @@ from tasks.pretrain.models import (
     to_transformers,
 )
 
-CAUSAL, MASKED = ["qwen3", "llama", "nanochat", "gpt2"], ["bert", "modernbert"]
-FAMILIES = CAUSAL + MASKED
+FAMILIES = ["qwen3", "llama", "nanochat", "gpt2", "bert", "modernbert"]
+CAUSAL, MASKED = FAMILIES[:4], FAMILIES[4:]
 SEPARATOR = 1
 
 
@@ -71,7 +71,7 @@ def label(shape: ModelShape) -> str:
 def test_exported_model_gives_the_same_logits_and_comes_back(shape: ModelShape) -> None:
     model = random_model(shape)
     tokens = ids(shape, shape.context)
-    stock = to_transformers(model, Tokens(1, 2, 0, 3))
+    stock = to_transformers(model, SpecialTokens(1, 2, 0, 3))
     with torch.no_grad():
         expected = stock(tokens).logits
         torch.testing.assert_close(model.logits(tokens), expected, atol=1e-5, rtol=1e-5)
@@ -87,7 +87,7 @@ def test_a_saved_model_loads_as_stock_class_without_remote_code(family: str, tmp
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM
 
     model = random_model(shape(family))
-    save_transformers(model, tmp_path, Tokens(bos=1, eos=2, mask=3))
+    save_transformers(model, tmp_path, SpecialTokens(bos=1, eos=2, mask=3))
     files = {"config.json", "model.safetensors"} | ({"generation_config.json"} if family in CAUSAL else set())
     assert {path.name for path in tmp_path.iterdir()} == files
     config = AutoConfig.from_pretrained(tmp_path)
@@ -209,12 +209,12 @@ def test_dropout_is_for_training_only_and_a_function_of_the_seed(family: str) ->
 def test_the_masked_loss_is_that_of_the_stock_class(family: str) -> None:
     model = random_model(shape(family))
     windows = ids(model.shape, 33)
-    masked, places, labels = mask(windows, 0.25, 3, [0])
-    sparse = torch.full_like(masked, -100).scatter_(1, places, labels)
+    masked, positions, labels = mask(windows, 0.25, 3, [0])
+    sparse = torch.full_like(masked, -100).scatter_(1, positions, labels)
     with torch.no_grad():
         stock = to_transformers(model)(masked, labels=sparse).loss
         assert isinstance(model, MaskedLM)
-        torch.testing.assert_close(model.loss(masked, places, labels), stock, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(model.loss(masked, positions, labels), stock, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("family", CAUSAL)
@@ -222,17 +222,17 @@ def test_masked_next_tokens_are_predicted_from_both_sides(family: str) -> None:
     model = random_model(shape(family))
     assert isinstance(model, CausalLM)
     windows = ids(model.shape, 33)
-    masked, places, labels = mask(windows, 0.25, 3, [0])
+    masked, positions, labels = mask(windows, 0.25, 3, [0])
     with torch.no_grad():
         one_way = model.logits(masked)
-        model.attend_both_ways(True)
-        scores = model.logits(masked).gather(1, (places - 1)[:, :, None].expand(-1, -1, 300))
+        model.set_bidirectional(True)
+        scores = model.logits(masked).gather(1, (positions - 1)[:, :, None].expand(-1, -1, 300))
         expected = torch.nn.functional.cross_entropy(scores.flatten(0, 1), labels.flatten())
-        torch.testing.assert_close(model.loss(masked, places, labels), expected)
+        torch.testing.assert_close(model.loss(masked, positions, labels), expected)
         changed = masked.clone()
         changed[:, -1] = (changed[:, -1] + 1) % 250 + 4
         assert not torch.allclose(model.logits(masked)[:, 0], model.logits(changed)[:, 0], atol=1e-3)
-        model.attend_both_ways(False)
+        model.set_bidirectional(False)
         assert torch.equal(model.logits(masked), one_way)
 
 
@@ -241,14 +241,14 @@ def test_one_narrow_layer_computes_the_same_at_masked_positions(family: str) -> 
     # With one narrow layer the context it looks at is what a whole layer would see; with two it is older.
     model = random_model(shape(family))
     windows = ids(model.shape, 33)
-    masked, places, labels = mask(windows, 0.25, 3, [0])
+    masked, positions, labels = mask(windows, 0.25, 3, [0])
     assert isinstance(model, MaskedLM)
     with torch.no_grad():
-        whole = model.loss(masked, places, labels)
+        whole = model.loss(masked, positions, labels)
         model.training_only = Training(narrow_layers=1)
-        torch.testing.assert_close(model.loss(masked, places, labels), whole, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(model.loss(masked, positions, labels), whole, atol=1e-5, rtol=1e-5)
         model.training_only = Training(narrow_layers=2)
-        assert not torch.allclose(model.loss(masked, places, labels), whole, atol=1e-3)
+        assert not torch.allclose(model.loss(masked, positions, labels), whole, atol=1e-3)
 
 
 def test_the_default_feed_forward_is_a_multiple_of_64() -> None:

@@ -108,7 +108,7 @@ def test_gradients_of_many_micro_batches_are_summed_exactly_in_bf16_models() -> 
     model = model_with_gradients()
     optimizer = Optimizer(model, Pretrain())
     model.to(torch.bfloat16)
-    optimizer.drop()
+    optimizer.zero_grad()
     for _ in range(512):  # in bf16 a sum of 256ths stays at 1
         (model.embedding.weight.sum() / 256).backward()
     assert optimizer.gradient_norm() == pytest.approx(2 * model.embedding.weight.numel() ** 0.5)
@@ -149,7 +149,7 @@ def test_the_moving_average_follows_the_weights() -> None:
         give_gradients(model, seed)
         step(optimizer)
         expected.lerp_(optimizer.weights["embedding.weight"], 0.1)
-    torch.testing.assert_close(optimizer.published()["embedding.weight"], expected)
+    torch.testing.assert_close(optimizer.final_weights()["embedding.weight"], expected)
     assert not torch.allclose(expected, optimizer.weights["embedding.weight"], atol=1e-3)
 
 

@@ -21,8 +21,8 @@ def test_what_occurs_is_scored_and_the_rest_counts_for_all_that_is_not(
     labels = torch.from_numpy(np.random.default_rng(key).integers(vocab_size, size=(1, count)))
     found = sample(labels, vocab_size, size, (key,))
     assert len(found.pieces) == len(set(found.pieces.tolist())) == size
-    assert torch.equal(found.pieces[found.places[labels]], labels)
-    assert torch.equal(found.log_weights[found.places[labels]], torch.zeros(labels.shape))
+    assert torch.equal(found.pieces[found.positions[labels]], labels)
+    assert torch.equal(found.log_weights[found.positions[labels]], torch.zeros(labels.shape))
     assert found.log_weights.exp().sum().item() == pytest.approx(vocab_size, rel=1e-5)
     again = sample(labels, vocab_size, size, (key,))
     assert all(torch.equal(one, other) for one, other in zip(found, again, strict=True))

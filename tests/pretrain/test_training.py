@@ -18,15 +18,15 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from lang_configs.schema import Runtime
-from lang_configs.training import Pretrain
+import lang_configs
 from tasks.core.errors import StageError
 from tasks.core.stage import Work
-from tasks.pretrain import CHECKPOINTS, STOPPED, batches, checkpoint, hardware, pretrain
-from tasks.pretrain import trainer as trainer_module
-from tasks.pretrain.trainer import State, Trainer
+from tasks.pretrain import CHECKPOINTS, STOPPED, batches, checkpoint, pretrain, schedule
+from tasks.pretrain.loop import save, train
+from tasks.pretrain.machine import memory
+from tasks.pretrain.state import State
 from tests import REPOSITORY
-from tests.pretrain.runs import TINY, finish, result, run_here, start, step_reached
+from tests.pretrain.runs import begin, finish, result, run_here, run_until, sections, start, step_reached
 from tests.pretrain.token_files import FIRST_BYTE
 
 
@@ -36,7 +36,7 @@ def wait_for_step(process: "subprocess.Popen[str]", out: Path, step: int) -> Non
 
 
 def kill_and_compare(tokens: Path, folder: Path, kills: int, steps: int) -> None:
-    config = TINY | {"steps": steps}
+    config = {"steps": steps}
     finish(start(tokens, folder / "straight", config))
     draw = random.Random(kills)
     reached = 0
@@ -75,9 +75,9 @@ def test_the_stage_trains_publishes_and_cleans_up(make_tokens: Callable[..., Pat
     tokens, out = make_tokens(documents=100), tmp_path / "out"
     out.mkdir()
     seen: list[tuple[float, float, str]] = []
-    curves = Runtime(tensorboard=str(tmp_path / "curves"))
-    work = Work(progress=lambda done, total, unit: seen.append((done, total, unit)), runtime=curves)
-    config = Pretrain.model_validate(TINY | {"steps": 200, "batch_tokens": 1024, "precision": "bf16"})
+    changes = {"steps": 200, "batch_tokens": 1024, "precision": "bf16", "tensorboard": str(tmp_path / "curves")}
+    config, runtime = sections(changes)
+    work = Work(progress=lambda done, total, unit: seen.append((done, total, unit)), runtime=runtime)
     metrics = pretrain({"tokens": tokens, "tokenizer": tmp_path}, config, out, work)
     assert {path.name for path in out.iterdir()} == {"model", "metrics.parquet"}
     assert list((tmp_path / "curves" / "out").glob("events.*"))
@@ -94,16 +94,16 @@ def test_the_stage_trains_publishes_and_cleans_up(make_tokens: Callable[..., Pat
 
 
 def test_a_failing_child_is_one_clear_sentence(make_tokens: Callable[..., Path], tmp_path: Path) -> None:
-    config = Pretrain.model_validate(TINY | {"steps": 50, "optimizer": "adamw", "learning_rate": 1e30})
+    config, runtime = sections({"steps": 50, "optimizer": "adamw", "learning_rate": 1e30})
     with pytest.raises(StageError, match=r"^training failed: the loss or gradient was infinite or NaN 3 steps in a row; lower"):
-        pretrain({"tokens": make_tokens(), "tokenizer": tmp_path}, config, tmp_path, Work())
+        pretrain({"tokens": make_tokens(), "tokenizer": tmp_path}, config, tmp_path, Work(runtime=runtime))
 
 
 @pytest.fixture
 def slow_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock that goes on by 10 ms whenever training looks at it, so that no test depends on how busy the machine is."""
     ticks = itertools.count()
-    monkeypatch.setattr(trainer_module, "time", SimpleNamespace(monotonic=lambda: next(ticks) / 100))
+    monkeypatch.setattr(schedule, "time", SimpleNamespace(monotonic=lambda: next(ticks) / 100))
 
 
 @pytest.mark.usefixtures("slow_clock")
@@ -126,9 +126,9 @@ def test_a_resumed_run_has_only_the_minutes_that_are_left(make_tokens: Callable[
 
 
 def test_epochs_end_a_run_and_a_batch_may_exceed_the_corpus(make_tokens: Callable[..., Path], tmp_path: Path) -> None:
-    trainer = run_here(make_tokens(documents=2), tmp_path, {"epochs": 3, "batch_tokens": 10**6})
-    assert 3 <= trainer.state.windows / trainer.data.count < 3.1
-    assert trainer.state.step > 50
+    run = run_here(make_tokens(documents=2), tmp_path, {"epochs": 3, "batch_tokens": 10**6})
+    assert 3 <= run.state.windows / run.data.count < 3.1
+    assert run.state.step > 50
 
 
 @pytest.mark.parametrize(
@@ -151,9 +151,9 @@ def test_micro_batches_add_up_to_the_batch(
 ) -> None:
     config = {"steps": 3, "batch_tokens": 512, "half_context": 0, "log_steps": 1}
     whole = run_here(make_tokens(documents=300), tmp_path / "whole", config)
-    monkeypatch.setattr(hardware, "most_windows", lambda shape, available, checkpointing: 5)
+    monkeypatch.setattr(memory, "most_windows", lambda shape, available, checkpointing: 5)
     parts = run_here(make_tokens(documents=300), tmp_path / "parts", config)
-    assert [(phase.each, phase.count) for phase in (*whole.phases, *parts.phases)] == [(16, 1), (4, 4)]
+    assert [(phase.micro_batch, phase.accumulation) for phase in (*whole.phases, *parts.phases)] == [(16, 1), (4, 4)]
     for one, other in zip(whole.state.rows, parts.state.rows, strict=True):
         assert one["loss"] == pytest.approx(other["loss"], rel=1e-4)
         assert one["gradient_norm"] == pytest.approx(other["gradient_norm"], rel=1e-3)
@@ -161,7 +161,7 @@ def test_micro_batches_add_up_to_the_batch(
 
 def test_a_signal_saves_and_the_run_goes_on_from_there(make_tokens: Callable[..., Path], tmp_path: Path) -> None:
     tokens, out = make_tokens(), tmp_path / "out"
-    config = TINY | {"steps": 10**6, "epochs": 1e9, "checkpoint_steps": None}
+    config = {"steps": 10**6, "epochs": 1e9, "checkpoint_steps": None}
     process = start(tokens, out, config)
     assert process.stdout is not None
     first = json.loads(process.stdout.readline())
@@ -170,9 +170,7 @@ def test_a_signal_saves_and_the_run_goes_on_from_there(make_tokens: Callable[...
     assert process.returncode == STOPPED
     saved = step_reached(out)
     assert saved >= first["step"] > 0
-    resumed = Trainer(tokens, out, Pretrain.model_validate(config))
-    resumed.start()
-    assert resumed.state.step == saved
+    assert begin(tokens, out, config).state.step == saved
 
 
 def test_the_stage_passes_a_signal_on_and_gets_it_back_when_all_is_saved(
@@ -181,10 +179,11 @@ def test_the_stage_passes_a_signal_on_and_gets_it_back_when_all_is_saved(
     out = tmp_path / "out"
     out.mkdir()
     interrupt = threading.Timer(0, lambda: os.kill(os.getpid(), signal.SIGINT))
+    config, runtime = sections({"steps": 10**6, "epochs": 1e9, "checkpoint_steps": None})
     work = Work(
-        progress=lambda done, total, unit: None if interrupt.is_alive() or interrupt.finished.is_set() else interrupt.start()
+        progress=lambda done, total, unit: None if interrupt.is_alive() or interrupt.finished.is_set() else interrupt.start(),
+        runtime=runtime,
     )
-    config = Pretrain.model_validate(TINY | {"steps": 10**6, "epochs": 1e9, "checkpoint_steps": None})
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job inherits that it is ignored
     try:
         with pytest.raises(KeyboardInterrupt):
@@ -195,14 +194,17 @@ def test_the_stage_passes_a_signal_on_and_gets_it_back_when_all_is_saved(
 
 
 def test_training_saves_and_ends_when_the_parent_is_killed(make_tokens: Callable[..., Path], tmp_path: Path) -> None:
-    config = Pretrain.model_validate(TINY | {"steps": 10**6, "epochs": 1e9, "checkpoint_steps": None})
+    config, runtime = sections({"steps": 10**6, "epochs": 1e9, "checkpoint_steps": None})
     program = (
-        "import sys; from pathlib import Path; from lang_configs.training import Pretrain; from tasks.pretrain import pretrain;"
-        "from tasks.core.stage import Work; tokens, out, config = sys.argv[1:];"
-        "work = Work(progress=lambda done, total, unit: print(done, flush=True));"
+        "import sys; from pathlib import Path; from lang_configs.schema import Runtime; from tasks.core.stage import Work;"
+        "from lang_configs.training import Pretrain; from tasks.pretrain import pretrain;"
+        "tokens, out, config, runtime = sys.argv[1:];"
+        "report = lambda done, total, unit: print(done, flush=True);"
+        "work = Work(progress=report, runtime=Runtime.model_validate_json(runtime));"
         "pretrain({'tokens': Path(tokens)}, Pretrain.model_validate_json(config), Path(out), work)"
     )
-    command = [sys.executable, "-c", program, str(make_tokens()), str(tmp_path), config.model_dump_json()]
+    command = [sys.executable, "-c", program, str(make_tokens()), str(tmp_path)]
+    command += [config.model_dump_json(), runtime.model_dump_json()]
     with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         parent.stdout.readline()
@@ -217,9 +219,9 @@ def test_training_saves_and_ends_when_the_parent_is_killed(make_tokens: Callable
 @pytest.mark.slow
 def test_without_a_compiler_training_goes_on_with_a_warning(make_tokens: Callable[..., Path], tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-    config = Pretrain.model_validate(TINY | {"steps": 5, "compile": True})
+    config, runtime = sections({"steps": 5, "compile": True})
     command = [sys.executable, "-m", "tasks.pretrain.train", "--tokens", str(make_tokens()), "--out", str(tmp_path / "out")]
-    command += ["--config", config.model_dump_json()]
+    command += ["--config", config.model_dump_json(), "--runtime", runtime.model_dump_json()]
     environment = os.environ | {
         "CXX": "/nowhere/c++",
         "PATH": str(tmp_path),
@@ -235,13 +237,13 @@ def test_a_loss_is_one_graph_for_each_kind_of_batch(
     make_tokens: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
-    monkeypatch.setattr(hardware, "most_windows", lambda shape, available, checkpointing: 5)
+    monkeypatch.setattr(memory, "most_windows", lambda shape, available, checkpointing: 5)
     monkeypatch.setattr(batches, "LEAST_SAMPLED", 0)  # so that half windows are scored by a sample
     torch._dynamo.utils.counters.clear()
     config = {"steps": 10, "compile": True, "batch_tokens": 512, "precision": "bf16"}
-    trainer = run_here(make_tokens(documents=300, vocab_size=4200), tmp_path, config)
-    assert [(phase.half, phase.count, phase.scored) for phase in trainer.phases] == [(True, 2, 1050), (False, 4, 0)]
-    assert trainer.compiled and trainer.state.step == 10
+    run = run_here(make_tokens(documents=300, vocab_size=4200), tmp_path, config)
+    assert [(phase.half, phase.accumulation, phase.scored) for phase in run.phases] == [(True, 2, 1050), (False, 4, 0)]
+    assert run.loss.compiled and run.state.step == 10
     assert not torch._dynamo.utils.counters["graph_break"]
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 2
 
@@ -256,8 +258,8 @@ def test_a_model_that_cannot_be_compiled_is_trained_without(
         return fail
 
     monkeypatch.setattr(torch, "compile", compile_nothing)
-    trainer = run_here(make_tokens(), tmp_path, {"steps": 2, "compile": True})
-    assert (trainer.state.step, trainer.compiled) == (2, False)
+    run = run_here(make_tokens(), tmp_path, {"steps": 2, "compile": True})
+    assert (run.state.step, run.loss.compiled) == (2, False)
     assert "No working C++ compiler" in caplog.text
 
 
@@ -266,22 +268,19 @@ def test_tensorboard_shows_what_the_metrics_say_of_a_run_with_an_interruption(
 ) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    tokens, config = make_tokens(), TINY | {"steps": 30, "log_steps": 5, "checkpoint_steps": None}
+    tokens, out = make_tokens(), tmp_path / "out"
+    config = {"steps": 30, "log_steps": 5, "checkpoint_steps": None, "tensorboard": str(tmp_path / "curves")}
 
     def leave(state: State, used: float) -> None:
         if state.step == 12:
-            trainer.save()
+            save(run)
         elif state.step == 22:  # the curves of steps 15 and 20 were shown, and are to be drawn again
             raise KeyboardInterrupt
 
-    trainer = Trainer(tokens, tmp_path / "out", Pretrain.model_validate(config), tmp_path / "curves")
-    trainer.start()
+    run = begin(tokens, out, config)
     with pytest.raises(KeyboardInterrupt):
-        trainer.run(leave)
-    out = tmp_path / "out"
-    command = [sys.executable, "-m", "tasks.pretrain.train", "--tokens", str(tokens), "--out", str(out)]
-    command += ["--config", Pretrain.model_validate(config).model_dump_json(), "--tensorboard", str(tmp_path / "curves")]
-    subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True)
+        train(run, leave)
+    finish(start(tokens, out, config))
     rows = pq.read_table(out / "metrics.parquet").to_pylist()
     curves = EventAccumulator(str(tmp_path / "curves")).Reload()
     assert set(curves.Tags()["scalars"]) == {name for row in rows for name, value in row.items() if value is not None}
@@ -295,10 +294,56 @@ def test_tensorboard_that_is_not_installed_is_one_sentence(
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(StageError, match=r"^runtime\.tensorboard needs a package that is not here: pip install tensorboard$"):
-        Trainer(make_tokens(), tmp_path, Pretrain.model_validate(TINY), tmp_path / "curves").start()
+        run_here(make_tokens(), tmp_path, {"tensorboard": str(tmp_path / "curves")})
 
 
 def test_another_config_does_not_resume(make_tokens: Callable[..., Path], tmp_path: Path) -> None:
     run_here(make_tokens(), tmp_path, {"steps": 2})
     with pytest.raises(StageError, match="another config"):
         run_here(make_tokens(), tmp_path, {"steps": 2, "seed": 7})
+
+
+@pytest.mark.parametrize("change", [{"log_steps": 1}, {"checkpoint_steps": None, "checkpoint_minutes": 1e-6}])
+def test_what_is_said_of_the_machine_may_change_in_the_middle_of_a_run(
+    change: dict[str, object], make_tokens: Callable[..., Path], tmp_path: Path
+) -> None:
+    tokens, steps = make_tokens(), {"steps": 40}
+    run_here(tokens, tmp_path / "straight", steps)
+    run_until(tokens, tmp_path / "changed", steps, 13)
+    run = begin(tokens, tmp_path / "changed", steps | change)
+    assert run.state.step == 13
+    train(run)
+    straight, changed = (checkpoint.load_latest(tmp_path / name / CHECKPOINTS) for name in ("straight", "changed"))
+    assert straight and changed
+    assert all(torch.equal(weight, changed[0][name]) for name, weight in straight[0].items())
+
+
+def test_a_run_goes_on_compiled(make_tokens: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+    run_until(make_tokens(), tmp_path, {"steps": 20}, 13)
+    run = begin(make_tokens(), tmp_path, {"steps": 20, "compile": True})
+    assert (run.state.step, run.loss.compiled) == (13, True)
+    train(run)
+    assert (run.state.step, run.loss.compiled) == (20, True)
+
+
+def test_a_run_goes_on_in_more_processes(make_tokens: Callable[..., Path], tmp_path: Path) -> None:
+    tokens, out = make_tokens(documents=100), tmp_path / "out"
+    run_until(tokens, out, {"steps": 40, "batch_tokens": 512}, 13)
+    before = begin(tokens, out, {"steps": 40, "batch_tokens": 512}).state
+    seen: list[float] = []
+    config, runtime = sections({"steps": 40, "batch_tokens": 512, "processes": 2, "log_steps": 1, "checkpoint_steps": None})
+    metrics = pretrain({"tokens": tokens}, config, out, Work(progress=lambda done, *_: seen.append(done), runtime=runtime))
+    assert (metrics["steps"], metrics["processes"]) == (40, 2)
+    assert seen[0] > before.windows * 32
+    steps = [row["step"] for row in pq.read_table(out / "metrics.parquet").to_pylist()]
+    assert steps == [4, 5, 8, 10, 12, *range(14, 41)]  # a row at each tenth, and every fifth, then every step
+
+
+def test_the_machine_is_no_part_of_what_a_training_is() -> None:
+    settings = ["processes=2", "compile=false", "checkpoint_minutes=1", "checkpoint_steps=7", "log_steps=3", "country=KE"]
+    changed = lang_configs.load("swahili", "starter", [f"runtime.{setting}" for setting in settings])
+    assert changed.pretrain == lang_configs.load("swahili", "starter").pretrain
+    assert (changed.runtime.processes, changed.runtime.log_steps) == (2, 3)
+    with pytest.raises(lang_configs.ConfigError, match=r"pretrain\.log_steps: unknown key"):
+        lang_configs.load("swahili", overrides=["pretrain.log_steps=3"])

@@ -37,16 +37,15 @@ SPEED = Speed(
     data_bytes=1000,
     watts=36,
     energy="estimated from something",
-    compiles=False,
     measured_seconds=5,
     start_seconds=4,
 )
 ONLY_EPOCHS = {"minutes": None, "half_context": 0.5}
-HERE = Runtime(country="KE", price_per_kwh=2, currency="KES")
+HERE = Runtime(country="KE", price_per_kwh=2, currency="KES", compile=False)
 
 
-def said(speed: Speed = SPEED, text: int | None = 256_001, **config: object) -> Estimate:
-    return estimate(Pretrain.model_validate(ONLY_EPOCHS | config), speed, text, HERE)
+def said(speed: Speed = SPEED, text: int | None = 256_001, runtime: Runtime = HERE, **config: object) -> Estimate:
+    return estimate(Pretrain.model_validate(ONLY_EPOCHS | config), speed, text, runtime)
 
 
 def test_epochs_and_tokens_are_read_at_the_speed_of_their_windows() -> None:
@@ -81,7 +80,9 @@ def test_energy_co2_and_price_follow_the_time() -> None:
 
 
 def test_compiling_costs_time_gains_speed_and_is_said() -> None:
-    plain, compiled = said(epochs=1e9, steps=10**5), said(replace(SPEED, compiles=True), epochs=1e9, steps=10**5)
+    compiling = HERE.model_copy(update={"compile": "auto"})  # which a run of so many steps does
+    plain, compiled = said(epochs=1e9, steps=10**5), said(epochs=1e9, steps=10**5, runtime=compiling)
+    assert said(epochs=1e9, steps=10, runtime=compiling) == said(epochs=1e9, steps=10)
     assert compiled.seconds == pytest.approx(4 + COMPILE_SECONDS + (plain.seconds - 4) / COMPILED_SPEEDUP["cpu"])
     assert "measured without compiling" in compiled.notes[0]
 
@@ -106,10 +107,10 @@ def test_a_measurement_is_made_once_for_a_model_and_trains_like_the_real_thing(
     monkeypatch.setattr("tasks.pretrain.estimate.MEASURE_SECONDS", 0.5)
     monkeypatch.setattr("tasks.pretrain.estimate.LIMIT_SECONDS", 120)  # what is tested is not how busy the machine is
     model = {"layers": 1, "width": 32, "heads": 2, "feed_forward": 64, "context": 32}
-    config = Pretrain.model_validate({"model": model, "batch_tokens": 256, "compile": False, "precision": "fp32"})
+    config = Pretrain.model_validate({"model": model, "batch_tokens": 256, "precision": "fp32"})
     assert known_speed(config, 5000, 300) is None
     speed = measured_speed(config, 5000, 300)
-    assert (speed.device, speed.precision, speed.compiles) == ("cpu", "float32", False) or speed.device == "cuda"
+    assert speed.precision == "float32"
     # 300 pieces twice, 4 matrices of attention, 3 of the feed-forward, gains; 156 windows make 32 steps of 4
     assert speed.parameters == 2 * 300 * 32 + 4 * 32 * 32 + 3 * 32 * 64 + 3 * 32 + 2 * 16
     assert (speed.full_tokens, speed.half_tokens) == (4 * 32, 2 * 32)
@@ -135,11 +136,11 @@ def test_a_real_run_uses_what_was_said(
     monkeypatch.setattr("tasks.pretrain.estimate.LIMIT_SECONDS", 120)
     tokens = make_tokens(documents=2000)
     meta = json.loads((tokens / "meta.json").read_text())
-    config = Pretrain.model_validate({"model": {"layers": 4, "width": 128, "heads": 2}, "compile": False, "minutes": 0.4})
+    config = Pretrain.model_validate({"model": {"layers": 4, "width": 128, "heads": 2}, "minutes": 0.4})
     speed = measured_speed(config, meta["train_tokens"], meta["vocab_size"])
-    expected = estimate(config, speed, meta["train_tokens"], Runtime())
+    expected = estimate(config, speed, meta["train_tokens"], Runtime(compile=False))
     (tmp_path / "out").mkdir()
-    metrics = pretrain({"tokens": tokens}, config, tmp_path / "out", Work())
+    metrics = pretrain({"tokens": tokens}, config, tmp_path / "out", Work(runtime=Runtime(compile=False)))
     import pyarrow.parquet as pq
 
     memory = max(pq.read_table(tmp_path / "out" / "metrics.parquet")["memory_bytes"].to_pylist())

@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM
 
 from tasks.pretrain import CHECKPOINTS, checkpoint
 from tasks.pretrain.data import TokenFiles, validation_windows
+from tasks.pretrain.publish import publish
 from tests.pretrain.runs import TINY, run_here
 
 OVERFITTING = {"steps": 600, "learning_rate": 0.1, "checkpoint_steps": None}
@@ -26,9 +27,9 @@ def test_the_held_out_loss_is_that_of_the_published_model_at_each_tenth(
     make_tokens: Callable[..., Path], tmp_path: Path
 ) -> None:
     tokens = make_tokens(documents=100)
-    trainer = run_here(tokens, tmp_path, {"steps": 50, "average": 0.5, "isolate_documents": False})
-    metrics = trainer.publish()
-    found = looks(trainer.state.rows)
+    run = run_here(tokens, tmp_path, {"steps": 50, "average": 0.5, "isolate_documents": False})
+    metrics = publish(run)
+    found = looks(run.state.rows)
     assert [step for step, _ in found] == list(range(5, 51, 5))
     assert found[-1][1] < found[0][1]
     assert (metrics["published_step"], metrics["validation_loss"]) == (50, found[-1][1])
@@ -44,10 +45,10 @@ def test_the_held_out_loss_is_that_of_the_published_model_at_each_tenth(
 def test_a_run_that_overfits_publishes_its_best_weights(
     make_tokens: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    trainer = run_here(make_tokens(documents=1, held_out=8), tmp_path, OVERFITTING)
+    run = run_here(make_tokens(documents=1, held_out=8), tmp_path, OVERFITTING)
     with caplog.at_level(logging.WARNING):
-        metrics = trainer.publish()
-    found = looks(trainer.state.rows)
+        metrics = publish(run)
+    found = looks(run.state.rows)
     best_step, best_loss = min(found, key=lambda look: look[1])
     assert best_step < 600 and best_loss < found[-1][1] - 0.1
     assert (metrics["published_step"], metrics["validation_loss"]) == (best_step, best_loss)
@@ -56,19 +57,19 @@ def test_a_run_that_overfits_publishes_its_best_weights(
     assert best is not None
     published = load_file(tmp_path / "model" / "model.safetensors")
     assert torch.equal(published["model.embed_tokens.weight"], best[0]["embedding.weight"])
-    assert not torch.equal(published["model.embed_tokens.weight"], trainer.optimizer.weights["embedding.weight"])
+    assert not torch.equal(published["model.embed_tokens.weight"], run.optimizer.weights["embedding.weight"])
 
 
 def test_damaged_best_weights_are_not_published(
     make_tokens: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    trainer = run_here(make_tokens(documents=1, held_out=8), tmp_path, OVERFITTING)
+    run = run_here(make_tokens(documents=1, held_out=8), tmp_path, OVERFITTING)
     (folder,) = (tmp_path / CHECKPOINTS).glob("best-*")
     data = bytearray((folder / "model.safetensors").read_bytes())
     data[-5] ^= 1
     (folder / "model.safetensors").write_bytes(data)
     with caplog.at_level(logging.WARNING):
-        assert trainer.publish()["published_step"] == 600
+        assert publish(run)["published_step"] == 600
     assert f"{folder.name} is damaged" in caplog.text
 
 
@@ -76,6 +77,6 @@ def test_damaged_best_weights_are_not_published(
 def test_a_run_with_little_or_no_held_out_text_goes_without(
     make_tokens: Callable[..., Path], tmp_path: Path, held_out: int
 ) -> None:
-    trainer = run_here(make_tokens(held_out=held_out), tmp_path, {"steps": 10, "model": TINY["model"] | {"context": 512}})
-    assert looks(trainer.state.rows) == []
-    assert trainer.publish()["published_step"] == 10
+    run = run_here(make_tokens(held_out=held_out), tmp_path, {"steps": 10, "model": TINY["model"] | {"context": 512}})
+    assert looks(run.state.rows) == []
+    assert publish(run)["published_step"] == 10

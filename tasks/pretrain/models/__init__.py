@@ -1,30 +1,27 @@
-"""Models that can be trained, by family: `base` says what they share, `layers` holds their parts, `convert` their exports."""
+"""Models that can be trained, one family a file: the model, its map to the stock class of `transformers`, its words in a card.
+
+`base` says what they share, `layers` holds their parts, `family` says what a family declares, `convert` exports and imports.
+"""
 
 from __future__ import annotations
 
 from lang_configs.training import Model, Pretrain
 from tasks.pretrain.models.base import CausalLM, LanguageModel, MaskedLM, ModelShape, Training, initialise
-from tasks.pretrain.models.bert import Bert
-from tasks.pretrain.models.convert import Tokens, from_transformers, save_transformers, to_transformers
-from tasks.pretrain.models.decoder import Decoder
-from tasks.pretrain.models.gpt2 import GPT2
-from tasks.pretrain.models.modernbert import ModernBert
-from tasks.pretrain.models.nanochat import NanoChat
+from tasks.pretrain.models.convert import from_transformers, save_transformers, to_transformers
+from tasks.pretrain.models.family import Family, SpecialTokens, families, find, register, register_from
 
 __all__ = [
-    "CausalLM", "LanguageModel", "MaskedLM", "ModelShape", "Tokens", "Training", "build", "from_transformers", "initialise",
-    "new", "save_transformers", "shape_of", "to_transformers",
+    "CausalLM", "Family", "LanguageModel", "MaskedLM", "ModelShape", "SpecialTokens", "Training", "build", "families", "find",
+    "from_transformers", "initialise", "new", "register", "register_from", "save_transformers", "shape_of", "to_transformers",
 ]  # fmt: skip
-
-EPSILON = {"qwen3": 1e-6, "llama": 1e-6, "nanochat": 1e-6, "gpt2": 1e-5, "bert": 1e-12, "modernbert": 1e-5}
-GATED = ("qwen3", "llama", "modernbert")
 
 
 def shape_of(model: Model, vocab_size: int) -> ModelShape:
     """The shape that a config asks for; by default a gated feed-forward's three matrices hold as much as two of four widths."""
-    usual = -(-8 * model.width // (3 * 64)) * 64 if model.family in GATED else 4 * model.width
+    family = find(model.family)
+    usual = -(-8 * model.width // (3 * 64)) * 64 if family.gated else 4 * model.width
     return ModelShape(
-        family=model.family,
+        family=family.name,
         vocab_size=vocab_size,
         layers=model.layers,
         width=model.width,
@@ -33,24 +30,14 @@ def shape_of(model: Model, vocab_size: int) -> ModelShape:
         context=model.context,
         key_value_heads=model.key_value_heads or model.heads,
         head_width=model.width // model.heads,
-        tied=model.tied or model.family == "bert",  # the stock class ties the bias along with the matrix
-        epsilon=EPSILON[model.family],
+        tied=model.tied or family.always_tied,
+        epsilon=family.epsilon,
     )
 
 
 def build(shape: ModelShape) -> LanguageModel:
     """A model of this shape, its weights not yet drawn."""
-    match shape.family:
-        case "qwen3" | "llama":
-            return Decoder(shape)
-        case "nanochat":
-            return NanoChat(shape)
-        case "gpt2":
-            return GPT2(shape)
-        case "bert":
-            return Bert(shape)
-        case "modernbert":
-            return ModernBert(shape)
+    return find(shape.family).build(shape)
 
 
 def new(config: Pretrain, vocab_size: int, separator: int) -> LanguageModel:

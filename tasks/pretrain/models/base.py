@@ -1,6 +1,6 @@
 """What all families of models have in common: sizes, initialisation, and how a causal or a masked model is trained.
 
-A family (decoder, nanochat, gpt2, bert, modernbert) is a file that puts `layers` together and says which class of
+A family (llama, qwen3, nanochat, gpt2, bert, modernbert) is a file that puts `layers` together and says which class of
 `transformers` it is, number for number. What differs from the stock classes is only what makes training fast: fused matrices,
 no padding, and a masked model that computes its output at masked positions only.
 """
@@ -18,7 +18,6 @@ from torch.utils.checkpoint import checkpoint
 from tasks.pretrain.models.layers import cross_entropy, soft_cap
 from tasks.pretrain.sampled import Sample
 
-Family = Literal["qwen3", "llama", "nanochat", "gpt2", "bert", "modernbert"]
 FINAL_GAIN = 0.02
 """Where the gain of the last norm starts with unit embeddings: small, so that the first logits are."""
 NORMAL = 0.02
@@ -29,7 +28,7 @@ NORMAL = 0.02
 class ModelShape:
     """Sizes of a model: `width` is the residual stream's, `context` the longest window in tokens."""
 
-    family: Family
+    family: str
     vocab_size: int
     layers: int
     width: int
@@ -84,7 +83,7 @@ class LanguageModel(nn.Module):
         return self.embedding.weight if self.output is None else self.output.weight
 
     @property
-    def multiplied(self) -> int:
+    def matmul_parameters(self) -> int:
         """Parameters that each token is multiplied with: all of them, less an embedding that is only looked up."""
         return sum(weight.numel() for weight in self.parameters()) - (0 if self.shape.tied else self.embedding.weight.numel())
 
@@ -92,18 +91,18 @@ class LanguageModel(nn.Module):
         """Mean cross-entropy in nats of what is to be predicted in a batch, as the objective has it."""
         raise NotImplementedError
 
-    def drop(self, x: Tensor) -> Tensor:
+    def dropout(self, x: Tensor) -> Tensor:
         """Dropout (JMLR 15, 1929), in training only."""
         rate = self.training_only.dropout
         return F.dropout(x, rate) if rate and self.training else x
 
-    def through(self, block: nn.Module, x: Tensor, *others: Any) -> Tensor:
+    def run_block(self, block: nn.Module, x: Tensor, *others: Any) -> Tensor:
         """What a block makes of the stream, with or without keeping its activations."""
         if self.training_only.checkpointing and self.training:
-            return checkpoint(block, x, *others, self.drop, use_reentrant=False)
-        return block(x, *others, self.drop)
+            return checkpoint(block, x, *others, self.dropout, use_reentrant=False)
+        return block(x, *others, self.dropout)
 
-    def documents(self, ids: Tensor) -> Tensor | None:
+    def document_mask(self, ids: Tensor) -> Tensor | None:
         """Which tokens `[batch, 1, length, length]` lie in one document, if models are to tell documents apart."""
         if self.training_only.separator is None:
             return None
@@ -120,28 +119,28 @@ class CausalLM(LanguageModel):
         """Scores of every next token, `[batch, length, vocab_size]`."""
         return soft_cap(F.linear(self(ids), self.output_weight), self.cap)
 
-    def attend_both_ways(self, both: bool) -> None:
-        """Let tokens look at those after them, for `loss` with places; a model is used and exported as one that does not."""
+    def set_bidirectional(self, both: bool) -> None:
+        """Let tokens look at those after them, for `loss` with positions; a model is used and exported as one that does not."""
         for block in self.blocks:
             block.attention.causal = not both  # type: ignore[union-attr]
 
     def loss(  # type: ignore[override]
-        self, windows: Tensor, places: Tensor | None = None, labels: Tensor | None = None, sample: Sample | None = None
+        self, windows: Tensor, positions: Tensor | None = None, labels: Tensor | None = None, sample: Sample | None = None
     ) -> Tensor:
         """Mean cross-entropy in nats per token of windows `[batch, length + 1]`: each token from those before it.
 
         With a `sample`, which all tokens of the windows are in, it is estimated from the scores of its pieces.
 
-        With `places` and `labels` `[batch, masked]`, `windows` are masked ids `[batch, length]` and each label is predicted at
-        the position before its place, as if it were a next token (masked next-token prediction; GPT-BERT, arXiv 2410.24159).
+        With `positions` and `labels` `[batch, masked]`, `windows` are masked ids `[batch, length]` and each label is predicted
+        at the position before its own, as if it were a next token (masked next-token prediction; GPT-BERT, arXiv 2410.24159).
         """
-        if places is not None and labels is not None:
-            hidden = take(self(windows), places - 1).flatten(0, 1)
+        if positions is not None and labels is not None:
+            hidden = gather_positions(self(windows), positions - 1).flatten(0, 1)
             return cross_entropy(hidden, self.output_weight, labels.flatten(), cap=self.cap)
         labels, weight, log_weights = windows[:, 1:], self.output_weight, None
         targets = labels
         if sample is not None:
-            targets, log_weights = sample.places[labels], sample.log_weights
+            targets, log_weights = sample.positions[labels], sample.log_weights
             weight = F.embedding(sample.pieces, weight)
         if self.training_only.separator is not None:  # the first token of a document cannot be known from the one before
             targets = targets.masked_fill(labels == self.training_only.separator, -100)
@@ -160,19 +159,20 @@ class MaskedLM(LanguageModel):
         """Scores of the token at every position, `[batch, length, vocab_size]`."""
         return F.linear(self.head(self(ids)), self.output_weight, self.output_bias)
 
-    def loss(self, ids: Tensor, places: Tensor, labels: Tensor) -> Tensor:  # type: ignore[override]
-        """Mean cross-entropy in nats of `labels` `[batch, masked]`, the tokens at `places` of masked `ids` `[batch, length]`.
+    def loss(self, ids: Tensor, positions: Tensor, labels: Tensor) -> Tensor:  # type: ignore[override]
+        """Mean cross-entropy in nats of `labels`, the tokens at `positions`, both `[batch, masked]`, of masked `ids`
+        `[batch, length]`.
 
         The output matrix sees only these positions (sparse prediction; cramming, arXiv 2212.14034), whose number is the
         same in every window so that shapes never change.
         """
-        hidden = self.head(self(ids, places)).flatten(0, 1)
+        hidden = self.head(self(ids, positions)).flatten(0, 1)
         return cross_entropy(hidden, self.output_weight, labels.flatten(), self.output_bias)
 
 
-def take(x: Tensor, places: Tensor) -> Tensor:
-    """The vectors `[batch, masked, width]` of `x` `[batch, length, width]` at `places` `[batch, masked]`."""
-    return x.gather(1, places[:, :, None].expand(-1, -1, x.shape[2]))
+def gather_positions(x: Tensor, positions: Tensor) -> Tensor:
+    """The vectors `[batch, masked, width]` of `x` `[batch, length, width]` at `positions` `[batch, masked]`."""
+    return x.gather(1, positions[:, :, None].expand(-1, -1, x.shape[2]))
 
 
 def initialise(model: LanguageModel, kind: Literal["unit", "normal"]) -> None:

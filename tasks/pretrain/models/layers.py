@@ -61,27 +61,27 @@ class Attention(nn.Module):
         """Mix `x` `[batch, length, width]`; `mask` `[batch, 1, length, length]` is true where a token may look."""
         parts = self.query_key_value(x).split(self.query_key_value.sizes, dim=-1)
         query, key, value = (self._heads(part) for part in parts)
-        query, key = self._place(self.query_norm, query, rotation), self._place(self.key_norm, key, rotation)
-        return self._mix(query, key, value, self.causal, mask)
+        query, key = self._rotated(self.query_norm, query, rotation), self._rotated(self.key_norm, key, rotation)
+        return self._attend(query, key, value, self.causal, mask)
 
-    def look_back(self, queries: Tensor, x: Tensor, at: Rotation | None, rotation: Rotation | None) -> Tensor:
+    def attend_from(self, queries: Tensor, x: Tensor, at: Rotation | None, rotation: Rotation | None) -> Tensor:
         """Mix at `queries` `[batch, masked, width]` only, whose rotation is `at`, over all of `x` (NarrowBERT)."""
         inner = self.query_key_value.sizes[0]
         weight, bias = self.query_key_value.weight, self.query_key_value.bias
         query = self._heads(F.linear(queries, weight[:inner], None if bias is None else bias[:inner]))
         key, value = F.linear(x, weight[inner:], None if bias is None else bias[inner:]).chunk(2, dim=-1)
-        query = self._place(self.query_norm, query, at)
-        return self._mix(query, self._place(self.key_norm, self._heads(key), rotation), self._heads(value), False, None)
+        query = self._rotated(self.query_norm, query, at)
+        return self._attend(query, self._rotated(self.key_norm, self._heads(key), rotation), self._heads(value), False, None)
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (-1, self.head_width)).transpose(1, 2)
 
-    def _place(self, norm: nn.Module, x: Tensor, rotation: Rotation | None) -> Tensor:
+    def _rotated(self, norm: nn.Module, x: Tensor, rotation: Rotation | None) -> Tensor:
         if self.norm_last:
             return norm(x if rotation is None else rotate(x, *rotation))
         return norm(x) if rotation is None else rotate(norm(x), *rotation)
 
-    def _mix(self, query: Tensor, key: Tensor, value: Tensor, causal: bool, mask: Tensor | None) -> Tensor:
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor, causal: bool, mask: Tensor | None) -> Tensor:
         if self.key_value_heads != self.heads:
             key, value = (x.repeat_interleave(self.heads // self.key_value_heads, dim=1) for x in (key, value))
         return self.out(attend(query, key, value, causal, mask).transpose(1, 2).flatten(2))

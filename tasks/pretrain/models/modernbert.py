@@ -6,14 +6,18 @@ These are the changes that Crammed-BERT (arXiv 2212.14034) found to pay in a sho
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from tasks.pretrain.models.base import MaskedLM, ModelShape, take
+from tasks.pretrain.models.base import MaskedLM, ModelShape, gather_positions
 from tasks.pretrain.models.bert import Head
+from tasks.pretrain.models.family import Family, SpecialTokens, layer_sizes, rope, sizes, stated_shape
 from tasks.pretrain.models.layers import Attention, GatedFeedForward, Rotation, rotary
+
+if TYPE_CHECKING:
+    from transformers import ModernBertConfig
 
 
 class ModernBert(MaskedLM):
@@ -32,24 +36,24 @@ class ModernBert(MaskedLM):
         self.register_buffer("cos", torch.stack(cos), persistent=False)
         self.register_buffer("sin", torch.stack(sin), persistent=False)
 
-    def forward(self, ids: Tensor, places: Tensor | None = None) -> Tensor:
-        """Final hidden states `[batch, length, width]` of `ids` `[batch, length]`, or only those at `places` `[batch, masked]`.
+    def forward(self, ids: Tensor, positions: Tensor | None = None) -> Tensor:
+        """Final hidden states `[batch, length, width]` of `ids` `[batch, length]`, or those `[batch, masked]` at `positions`.
 
         With `narrow_layers`, masked positions look, in the last layers, at the stream as the layers before them left it
         (NarrowBERT's ContextFirst). No other position is computed there.
         """
-        x = self.drop(self.embedding_norm(self.embedding(ids)))
-        documents, length = self.documents(ids), ids.shape[1]
-        full = len(self.blocks) - (0 if places is None else self.training_only.narrow_layers)
+        x = self.dropout(self.embedding_norm(self.embedding(ids)))
+        documents, length = self.document_mask(ids), ids.shape[1]
+        full = len(self.blocks) - (0 if positions is None else self.training_only.narrow_layers)
         for layer, block in enumerate(self.blocks[:full]):
-            x = self.through(block, x, self._rotation(layer, length), self._mask(layer, length, documents))
-        if places is None:
+            x = self.run_block(block, x, self._rotation(layer, length), self._mask(layer, length, documents))
+        if positions is None:
             return self.norm(x)
-        narrow = take(x, places)
+        narrow = gather_positions(x, positions)
         for layer, block in enumerate(self.blocks[full:], full):
             cos, sin = self._rotation(layer, length)
-            at = (cos[places][:, None], sin[places][:, None])
-            narrow = cast(Block, block).narrow(narrow, x, at, (cos, sin), self.drop)
+            at = (cos[positions][:, None], sin[positions][:, None])
+            narrow = cast(Block, block).narrow(narrow, x, at, (cos, sin), self.dropout)
         return self.norm(narrow)
 
     def _rotation(self, layer: int, length: int) -> Rotation:
@@ -77,12 +81,69 @@ class Block(nn.Module):
         self.feed_forward_norm = nn.LayerNorm(shape.width, shape.epsilon, bias=False)
         self.feed_forward = GatedFeedForward(shape.width, shape.feed_forward, "gelu")
 
-    def forward(self, x: Tensor, rotation: Rotation, mask: Tensor | None, drop: Callable[[Tensor], Tensor]) -> Tensor:
-        x = x + drop(self.attention(self.attention_norm(x), rotation, mask))
-        return x + drop(self.feed_forward(self.feed_forward_norm(x)))
+    def forward(self, x: Tensor, rotation: Rotation, mask: Tensor | None, dropout: Callable[[Tensor], Tensor]) -> Tensor:
+        x = x + dropout(self.attention(self.attention_norm(x), rotation, mask))
+        return x + dropout(self.feed_forward(self.feed_forward_norm(x)))
 
-    def narrow(self, x: Tensor, context: Tensor, at: Rotation, rotation: Rotation, drop: Callable[[Tensor], Tensor]) -> Tensor:
+    def narrow(
+        self, x: Tensor, context: Tensor, at: Rotation, rotation: Rotation, dropout: Callable[[Tensor], Tensor]
+    ) -> Tensor:
         """The same at masked positions only, which look at a `context` that no longer changes."""
-        mixed = self.attention.look_back(self.attention_norm(x), self.attention_norm(context), at, rotation)
-        x = x + drop(mixed)
-        return x + drop(self.feed_forward(self.feed_forward_norm(x)))
+        mixed = self.attention.attend_from(self.attention_norm(x), self.attention_norm(context), at, rotation)
+        x = x + dropout(mixed)
+        return x + dropout(self.feed_forward(self.feed_forward_norm(x)))
+
+
+def _config(shape: ModelShape, tokens: SpecialTokens) -> ModernBertConfig:
+    from transformers import ModernBertConfig
+
+    local: dict[str, Any] = {"global_attn_every_n_layers": shape.global_every if shape.local_attention else 1}
+    return ModernBertConfig(
+        **sizes(shape, tokens), **layer_sizes(shape), norm_eps=shape.epsilon, cls_token_id=tokens.bos, sep_token_id=tokens.eos,
+        **local, local_attention=2 * shape.local_attention,
+        rope_parameters={"full_attention": rope(shape.rope_base), "sliding_attention": rope(shape.local_rope_base)},
+    )  # fmt: skip
+
+
+def _shape(config: Any) -> ModelShape:
+    layers, positions = config.num_hidden_layers, config.rope_parameters
+    full = [layer for layer, kind in enumerate(config.layer_types) if kind == "full_attention"]
+    local = len(full) < layers
+    return stated_shape(
+        "modernbert",
+        config,
+        epsilon=config.norm_eps,
+        local_attention=config.local_attention // 2 if local else 0,
+        global_every=full[1] if local and len(full) > 1 else layers if local else 1,
+        rope_base=positions["full_attention"]["rope_theta"],
+        local_rope_base=positions["sliding_attention"]["rope_theta"] if local else 10_000.0,
+    )
+
+
+FAMILY = Family(
+    name="modernbert",
+    model=ModernBert,
+    architecture="ModernBertForMaskedLM",
+    title="ModernBERT",
+    description="rotary positions, norms before each part, GeGLU",
+    layers="model.layers",
+    weights={
+        "embedding.weight": ["model.embeddings.tok_embeddings.weight"],
+        "embedding_norm.weight": ["model.embeddings.norm.weight"],
+        "norm.weight": ["model.final_norm.weight"],
+        "head.dense.weight": ["head.dense.weight"],
+        "head.norm.weight": ["head.norm.weight"],
+        "output.weight": ["decoder.weight"],
+        "output_bias": ["decoder.bias"],
+        "attention_norm": ["attn_norm"],
+        "attention.query_key_value": ["attn.Wqkv"],
+        "attention.out": ["attn.Wo"],
+        "feed_forward_norm": ["mlp_norm"],
+        "feed_forward.gate_up": ["mlp.Wi"],
+        "feed_forward.down": ["mlp.Wo"],
+    },
+    config=_config,
+    shape=_shape,
+    epsilon=1e-5,
+    gated=True,
+)

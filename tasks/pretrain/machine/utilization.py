@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
+    from tasks.pretrain.batches import Phase
+    from tasks.pretrain.models import LanguageModel
+
 MATRIX = 1024
 REPEATS = 10
 """Size and number of the products that measure a CPU: its peak within 5 % (against 2048), in a tenth of a second."""
@@ -52,6 +55,15 @@ def flops_per_token(parameters: int, layers: int, width: int, length: int) -> fl
     `length` is that of the window. As there, attention counts in full, though half of it is masked.
     """
     return 6 * parameters + 12 * layers * width * length
+
+
+def step_flops(model: LanguageModel, phase: Phase, context: int) -> float:
+    """FLOPs of the products of one step, those with pieces that are not scored left out."""
+    shape = model.shape
+    not_scored = (shape.vocab_size - phase.scored) * shape.width if phase.scored else 0
+    length = context // (2 if phase.half else 1)
+    token = flops_per_token(model.matmul_parameters - not_scored, shape.layers, shape.width, length)
+    return phase.windows * context * token
 
 
 def peak_flops(device: str, dtype: torch.dtype) -> float | None:

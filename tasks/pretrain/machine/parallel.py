@@ -2,7 +2,7 @@
 
 `torchrun` starts them and tells each its rank; they meet over NCCL on GPUs and gloo on CPUs. Every process holds the whole
 model in the type that it computes in. The fp32 weights and the optimizer's state, which are most of the memory, are shared out:
-each process updates the parameters that it owns and sends them to the others (ZeRO stage 1, arXiv 1910.02054). Only the first
+each process updates the parameters that it owns and broadcasts them (ZeRO stage 1, arXiv 1910.02054). Only the first
 process writes.
 """
 
@@ -23,74 +23,74 @@ class Ranks:
     """The processes of a run: one, or as many as torchrun started."""
 
     def __init__(self) -> None:
-        self.count = int(os.environ.get("WORLD_SIZE", "1"))
+        self.world_size = int(os.environ.get("WORLD_SIZE", "1"))
         self.rank = int(os.environ.get("RANK", "0"))
-        if self.count > 1:
+        if self.world_size > 1:
             if torch.cuda.is_available():
                 torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
             distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
 
     @property
-    def first(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process is the one that writes and speaks."""
         return self.rank == 0
 
-    def mean(self, gradients: Iterable[Tensor], *numbers: float) -> list[float]:
+    def all_reduce_mean(self, gradients: Iterable[Tensor], *numbers: float) -> list[float]:
         """Replace gradients by their mean over all processes, in place; returns the means of some numbers likewise."""
-        if self.count == 1:
+        if self.world_size == 1:
             return list(numbers)
         means = torch.tensor(numbers, device=self._device)
         for bucket in _buckets([*gradients, means]):
             flat = torch.cat([gradient.flatten() for gradient in bucket])
             distributed.all_reduce(flat)
-            flat /= self.count
+            flat /= self.world_size
             for gradient, part in zip(bucket, flat.split([gradient.numel() for gradient in bucket]), strict=True):
                 gradient.copy_(part.view_as(gradient))
         return means.tolist()
 
-    def owners(self, sizes: Mapping[str, int]) -> dict[str, int]:
+    def partition(self, sizes: Mapping[str, int]) -> dict[str, int]:
         """Which process owns each name, so that sizes add up to about the same everywhere."""
-        owners, loads = {}, [0] * self.count
+        owners, loads = {}, [0] * self.world_size
         for name in sorted(sizes, key=lambda name: -sizes[name]):
             owners[name] = loads.index(min(loads))
             loads[owners[name]] += sizes[name]
         return owners
 
-    def send_around(self, tensors: Mapping[str, Tensor], owners: Mapping[str, int]) -> None:
+    def broadcast(self, tensors: Mapping[str, Tensor], owners: Mapping[str, int]) -> None:
         """Fill each tensor of every process with what its owner has."""
-        if self.count > 1:
-            sent = [distributed.broadcast(tensors[name], owners[name], async_op=True) for name in owners]
-            for message in sent:
-                message.wait()
+        if self.world_size > 1:
+            pending = [distributed.broadcast(tensors[name], owners[name], async_op=True) for name in owners]
+            for work in pending:
+                work.wait()
 
     def gather(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """The tensors of all processes by name, in the first one, those of others in its main memory; the others get none."""
-        if self.count == 1:
+        if self.world_size == 1:
             return tensors
-        described: list[Any] = [None] * self.count
+        described: list[Any] = [None] * self.world_size
         distributed.all_gather_object(described, {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()})
-        gathered = dict(tensors) if self.first else {}
-        for rank in range(1, self.count):
+        gathered = dict(tensors) if self.is_main else {}
+        for rank in range(1, self.world_size):
             for name, (shape, dtype) in described[rank].items():
                 if self.rank == rank:
                     distributed.send(tensors[name].to(self._device).contiguous(), 0)
-                elif self.first:
+                elif self.is_main:
                     buffer = torch.empty(shape, dtype=dtype, device=self._device)
                     distributed.recv(buffer, rank)
                     gathered[name] = buffer.cpu()
         return gathered
 
-    def largest(self, *numbers: float) -> list[float]:
+    def all_reduce_max(self, *numbers: float) -> list[float]:
         """The largest of each number over all processes."""
-        if self.count == 1:
+        if self.world_size == 1:
             return list(numbers)
-        largest = torch.tensor(numbers, dtype=torch.float64, device=self._device)
-        distributed.all_reduce(largest, distributed.ReduceOp.MAX)
-        return largest.tolist()
+        values = torch.tensor(numbers, dtype=torch.float64, device=self._device)
+        distributed.all_reduce(values, distributed.ReduceOp.MAX)
+        return values.tolist()
 
     def close(self) -> None:
         """Leave the group."""
-        if self.count > 1:
+        if self.world_size > 1:
             distributed.destroy_process_group()
 
     @property

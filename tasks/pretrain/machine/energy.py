@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tasks.core.memory import peak_memory
-from tasks.pretrain.utilization import this_gpu
+from tasks.pretrain.machine.utilization import this_gpu
 
 JOULES_PER_KWH = 3.6e6
 POWERCAP = Path("/sys/class/powercap")
@@ -34,7 +34,7 @@ class Counter(Protocol):
     """Joules since it was made."""
 
     measured: bool
-    words: str
+    description: str
     """How they are known, to be read after `measured by` or `estimated from`."""
 
     def joules(self) -> float: ...
@@ -48,7 +48,7 @@ class Rapl:
     """
 
     measured = True
-    words = "RAPL, the whole processor"
+    description = "RAPL, the whole processor"
 
     def __init__(self, root: Path = POWERCAP) -> None:
         zones = [zone for zone in sorted(root.glob("intel-rapl:*")) if _is_counted((zone / "name").read_text().strip())]
@@ -77,7 +77,7 @@ class Nvml:
     """The current GPU by the driver's own library, which needs no package; raises OSError where it counts no energy."""
 
     measured = True
-    words = "NVML, the GPU"
+    description = "NVML, the GPU"
 
     def __init__(self, library: Any, uuid: str) -> None:
         self._library, self._device = library, ctypes.c_void_p()
@@ -112,7 +112,7 @@ class BusyCores:
         self._watts = known or WATTS_PER_OTHER_CORE
         self._begun, self._busy = time.monotonic(), time.process_time()
         name = processor if known else f"{processor or 'the processor'}, not in the table"
-        self.words = f"processor time at {self._watts:g} W per core ({name}) and {WATTS_PER_GIGABYTE} W per GB of memory"
+        self.description = f"processor time at {self._watts:g} W per core ({name}) and {WATTS_PER_GIGABYTE} W per GB of memory"
 
     def joules(self) -> float:
         cores = self._watts * (time.process_time() - self._busy)
@@ -126,7 +126,7 @@ class FullPower:
 
     def __init__(self, watts: float) -> None:
         self._watts, self._begun = watts, time.monotonic()
-        self.words = f"a GPU at its board power of {watts:g} W"
+        self.description = f"a GPU at its board power of {watts:g} W"
 
     def joules(self) -> float:
         return self._watts * (time.monotonic() - self._begun)
@@ -137,7 +137,8 @@ class Meter:
 
     def __init__(self, device: str, counters: list[Counter] | None = None) -> None:
         self.counters = _counters(device) if counters is None else counters
-        self.words = _words(self.counters) + ("" if device != "cuda" or len(self.counters) > 1 else "; the GPU is not counted")
+        uncounted = device == "cuda" and len(self.counters) == 1
+        self.description = _description(self.counters) + ("; the GPU is not counted" if uncounted else "")
 
     def joules(self) -> float:
         """Measured and estimated energy so far."""
@@ -185,8 +186,8 @@ def _gpu_counter() -> Counter | None:
         return FullPower(gpu.watts) if gpu else None
 
 
-def _words(counters: list[Counter]) -> str:
-    measured = [counter.words for counter in counters if counter.measured]
-    estimated = [counter.words for counter in counters if not counter.measured]
+def _description(counters: list[Counter]) -> str:
+    measured = [counter.description for counter in counters if counter.measured]
+    estimated = [counter.description for counter in counters if not counter.measured]
     parts = [f"measured by {' and '.join(measured)}"] * bool(measured)
     return "; ".join(parts + [f"estimated from {' and '.join(estimated)}"] * bool(estimated))
