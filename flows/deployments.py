@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,10 @@ from prefect.settings import get_current_settings
 from flows.run.request import Request
 from lang_configs import ConfigError, LanguageConfig, find, stem
 from lang_configs import languages as packaged_languages
+from tasks.core.paths import child_environment
+
+ENTRYPOINT = "lugha.deployed.build_lm"
+"""What a run imports. Prefect looks first in the folder where the run starts, which may hold another `flows` or `tasks`."""
 
 START_SECONDS = 60
 """How long a server may take to answer: a new database needs ten seconds on a slow machine."""
@@ -50,6 +55,7 @@ def serve(
         f"start one with `prefect deployment run {build_lm.name}/{deployments[0].name} --watch`; stop serving with Ctrl-C",
         flush=True,
     )
+    os.environ.update(child_environment())  # a run is a child of this process, in the same folder
     # Prefect's own message comes before the deployments are registered: a run asked for at once is told "not found"
     prefect.serve(*deployments, pause_on_shutdown=False, print_starting_message=False, limit=limit)
 
@@ -101,6 +107,7 @@ def _deployments(
             work_pool_name=work_pool,
             entrypoint_type=EntrypointType.MODULE_PATH,
         )
+        deployment.entrypoint = ENTRYPOINT
         made.append(deployment)
     return made
 

@@ -22,6 +22,7 @@ from typing import Any
 from lang_configs.training import Pretrain
 from tasks.core.artifacts import Model, TokenFiles, Tokenizer
 from tasks.core.errors import StageError
+from tasks.core.paths import child_environment
 from tasks.core.stage import Stage, Work
 from tasks.pretrain.emissions import footprint
 from tasks.pretrain.hardware import environment, process_count
@@ -50,8 +51,7 @@ def pretrain(inputs: Mapping[str, Path], config: Pretrain, out: Path, work: Work
     """
     processes = process_count(config)
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
-    command = [sys.executable, "-P", *launcher]  # -P: not whatever the current folder holds
-    command += ["-m", "tasks.pretrain.train", "--watch-stdin"]
+    command = [sys.executable, *launcher, "-m", "tasks.pretrain.train", "--watch-stdin"]
     command += ["--tokens", str(inputs["tokens"].resolve()), "--out", str(out.resolve()), "--config", config.model_dump_json()]
     if work.runtime.tensorboard:
         command += ["--tensorboard", str(Path(work.runtime.tensorboard).resolve() / out.stem.lstrip("."))]
@@ -86,8 +86,6 @@ def pretrain(inputs: Mapping[str, Path], config: Pretrain, out: Path, work: Work
 @contextlib.contextmanager
 def _child(command: list[str], processes: int) -> Iterator[subprocess.Popen[str]]:
     """Run a command in a session of its own, which ends with the block: by itself, by SIGTERM, at last by SIGKILL."""
-    root = str(Path(__file__).parents[2])
-    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     child = subprocess.Popen(
         command,
         stdin=subprocess.PIPE,  # its end tells the child that this process is gone
@@ -95,7 +93,7 @@ def _child(command: list[str], processes: int) -> Iterator[subprocess.Popen[str]
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        env=os.environ | environment(processes) | {"PYTHONPATH": path},
+        env=child_environment() | environment(processes),
         start_new_session=True,
     )
     try:

@@ -19,6 +19,7 @@ from lang_configs.training import Pretrain
 from tasks.core.engines import available_cores
 from tasks.core.errors import StageError
 from tasks.core.files import write_atomically
+from tasks.core.paths import child_environment
 from tasks.pretrain.batches import enough_tokens
 from tasks.pretrain.emissions import footprint
 from tasks.pretrain.energy import JOULES_PER_KWH, processor_name
@@ -166,11 +167,10 @@ def measured_speed(config: Pretrain, train_tokens: int | None, vocab_size: int) 
 
     Raises StageError when that takes longer than LIMIT_SECONDS, or fails.
     """
-    command = [sys.executable, "-P", "-m", "tasks.pretrain.measure", "--config", config.model_dump_json()]
+    command = [sys.executable, "-m", "tasks.pretrain.measure", "--config", config.model_dump_json()]
     command += ["--vocab-size", str(vocab_size), "--seconds", str(MEASURE_SECONDS)]
     command += ["--until", str(time.time() + 0.8 * LIMIT_SECONDS)]
     command += ["--tokens", str(train_tokens)] if train_tokens is not None else []
-    path = os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")]))
     begun = time.monotonic()
     try:
         done = subprocess.run(
@@ -179,7 +179,7 @@ def measured_speed(config: Pretrain, train_tokens: int | None, vocab_size: int) 
             capture_output=True,
             text=True,
             errors="replace",
-            env=os.environ | environment() | {"PYTHONPATH": path},
+            env=child_environment() | environment(),
             timeout=LIMIT_SECONDS,
         )
     except subprocess.TimeoutExpired:
