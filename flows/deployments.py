@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,8 +20,13 @@ from prefect.exceptions import ObjectNotFound
 from prefect.schedules import Cron
 from prefect.settings import get_current_settings
 
-from lang_configs import ConfigError, find, load, stem
+from flows.run.request import Request
+from lang_configs import ConfigError, LanguageConfig, find, stem
 from lang_configs import languages as packaged_languages
+from tasks.core.paths import child_environment
+
+ENTRYPOINT = "lugha.deployed.build_lm"
+"""What a run imports. Prefect looks first in the folder where the run starts, which may hold another `flows` or `tasks`."""
 
 START_SECONDS = 60
 """How long a server may take to answer: a new database needs ten seconds on a slow machine."""
@@ -35,12 +41,13 @@ def serve(
 ) -> None:
     """Register the deployments and run what is due or asked for, until SIGTERM or Ctrl-C; schedules stay active after it.
 
-    `languages` are packaged names or YAML files (default: all packaged ones), `preset` and `overrides` the default
-    parameters of their runs, `limit` the runs at the same time. Raises ConfigError when no server answers.
+    `languages` are packaged names or YAML files (default: all packaged ones that the preset can build; the others are
+    named), `preset` and `overrides` the default parameters of their runs, `limit` the runs at the same time. Raises
+    ConfigError when a language cannot be built or no server answers.
     """
+    deployments = _deployments(workspace, languages, preset, overrides)
     _wait_for_server()
     _create_gpu_limit()
-    deployments = _deployments(workspace, languages, preset, overrides)
     for deployment in deployments:
         deployment.apply()
         print(f"serving {build_lm.name}/{deployment.name}", flush=True)
@@ -48,6 +55,7 @@ def serve(
         f"start one with `prefect deployment run {build_lm.name}/{deployments[0].name} --watch`; stop serving with Ctrl-C",
         flush=True,
     )
+    os.environ.update(child_environment())  # a run is a child of this process, in the same folder
     # Prefect's own message comes before the deployments are registered: a run asked for at once is told "not found"
     prefect.serve(*deployments, pause_on_shutdown=False, print_starting_message=False, limit=limit)
 
@@ -61,8 +69,10 @@ def deploy(
 ) -> None:
     """Register the deployments with `work_pool`, whose workers have this package installed and see `workspace`.
 
-    Raises ConfigError when no server answers or the pool does not exist.
+    Languages are chosen as by `serve`. Raises ConfigError when a language cannot be built, no server answers or the pool
+    does not exist.
     """
+    deployments = _deployments(workspace, languages, preset, overrides, work_pool)
     _wait_for_server()
     _create_gpu_limit()
     with get_client(sync_client=True) as client:
@@ -71,7 +81,7 @@ def deploy(
         except ObjectNotFound:
             make = f"prefect work-pool create {work_pool} --type process"
             raise ConfigError(f"--work-pool {work_pool}: there is no such pool; make it with `{make}`") from None
-    for deployment in _deployments(workspace, languages, preset, overrides, work_pool):
+    for deployment in deployments:
         deployment.apply()
         print(f"{build_lm.name}/{deployment.name} -> {work_pool}")
 
@@ -80,8 +90,7 @@ def _deployments(
     workspace: Path, languages: Sequence[str] | None, preset: str | None, overrides: Sequence[str], work_pool: str | None = None
 ) -> list[RunnerDeployment]:
     made = []
-    for language in packaged_languages() if languages is None else languages:
-        config = load(language, preset, overrides)
+    for language, config in _configs(workspace, languages, preset, overrides).items():
         # runs start in a temporary folder: every path must be absolute
         file = str(find(language).resolve()) if language.endswith((".yaml", ".yml")) else language
         parameters: dict[str, Any] = {"language": file, "workspace": str(workspace.resolve())}
@@ -98,8 +107,27 @@ def _deployments(
             work_pool_name=work_pool,
             entrypoint_type=EntrypointType.MODULE_PATH,
         )
+        deployment.entrypoint = ENTRYPOINT
         made.append(deployment)
     return made
+
+
+def _configs(
+    workspace: Path, languages: Sequence[str] | None, preset: str | None, overrides: Sequence[str]
+) -> dict[str, LanguageConfig]:
+    """The config of each language; of those that nobody named, the ones that can be built at all."""
+    found: dict[str, LanguageConfig] = {}
+    refused: dict[str, ConfigError] = {}
+    for language in languages or packaged_languages():
+        try:
+            found[language], _ = Request(language, preset, overrides=list(overrides), workspace=workspace).resolve()
+        except ConfigError as error:
+            refused[language] = error
+    if refused and (languages or not found):
+        raise next(iter(refused.values()))
+    for reason in refused.values():
+        print(f"left out: {reason}", flush=True)
+    return found
 
 
 def _wait_for_server() -> None:

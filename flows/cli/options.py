@@ -41,6 +41,10 @@ def folder(value: str | Path) -> Path:
 Language = Annotated[
     str, typer.Argument(metavar="LANGUAGE|FILE.yaml", help="A packaged language, or the YAML file of yours.", callback=given)
 ]
+Languages = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="LANGUAGE|FILE.yaml", help="Packaged languages, or YAML files of yours.", callback=given),
+]
 Preset = Annotated[str | None, typer.Option(help=f"Sizes: {', '.join(presets())}.", callback=given)]
 Documents = Annotated[
     list[str] | None, typer.Option(help="Use these files, folders or globs in place of the sources.", callback=given)

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from importlib.util import find_spec
 from multiprocessing import active_children, get_context, parent_process, resource_tracker
 from typing import Any, Protocol
@@ -126,7 +127,10 @@ def _end_with_parent() -> None:
 
 
 class Dask:
-    """A Dask cluster: a local one, or the scheduler at `address` (a cluster needs a shared file system)."""
+    """A Dask cluster: a local one, or the scheduler at `address`.
+
+    A cluster's machines share a file system, and have the same versions of this project and of what it needs installed.
+    """
 
     def __init__(self, workers: int = 0, address: str | None = None) -> None:
         if find_spec("distributed") is None:
@@ -141,9 +145,14 @@ class Dask:
         return sum(self._connected().nthreads().values()) or self._asked
 
     def map(self, function: Callable[[Any], Any], items: Sequence[Any], done: Done) -> list[Any]:
+        from cloudpickle import dumps
         from distributed import as_completed as dask_completed
 
-        futures = {future: i for i, future in enumerate(self._connected().map(function, items, pure=False))}
+        from lugha import call
+
+        # a worker started by hand may find another's `tasks` before ours: it gets bytes, and lugha.call sees to its path first
+        calls = [dumps(partial(function, item)) for item in items]
+        futures = {future: i for i, future in enumerate(self._connected().map(call, calls, pure=False))}
         return _gather(futures, done, dask_completed)
 
     def _connected(self) -> Any:

@@ -12,27 +12,26 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lang_configs.training import FAMILIES, Pretrain
+from tasks.core.paths import child_environment
 from tasks.pretrain.machine.threads import environment
 from tasks.pretrain.state import STOP_SECONDS
-
-ROOT = Path(__file__).parents[2]
 
 
 def command(module: str, config: Pretrain, processes: int = 1) -> list[str]:
     """What runs one of our modules with a config, in one process or in several that torchrun starts."""
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
-    python = [sys.executable, "-P", *launcher, "-m", module]  # -P: not whatever the current folder holds
+    python = [sys.executable, *launcher, "-m", module]
     family = FAMILIES[config.model.family].module
     return [*python, "--config", config.model_dump_json(), *(["--family-module", family] if family else [])]
 
 
 def variables(config: Pretrain, processes: int = 1) -> dict[str, str]:
     """The environment of such a process: it finds our modules, and at last the one that declares the model's family."""
-    paths = [str(ROOT), os.environ.get("PYTHONPATH")]
+    found = child_environment() | environment(processes)
     if module := FAMILIES[config.model.family].module:
         file = Path(str(sys.modules[module].__file__)).resolve()
-        paths.append(str(file.parents[module.count(".") + (file.name == "__init__.py")]))
-    return os.environ | environment(processes) | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+        found["PYTHONPATH"] += os.pathsep + str(file.parents[module.count(".") + (file.name == "__init__.py")])
+    return found
 
 
 @contextlib.contextmanager

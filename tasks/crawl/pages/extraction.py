@@ -20,6 +20,7 @@ from typing import TypeVar
 
 from tasks.core.engines import available_cores
 from tasks.core.errors import StageError
+from tasks.core.paths import child_environment
 from tasks.crawl.pages.html import Page
 
 Item = TypeVar("Item")
@@ -80,8 +81,10 @@ class _Worker:
     def __init__(self) -> None:
         self._connection, theirs = Pipe()
         with theirs:
-            command = [sys.executable, "-c", _CHILD, repr(sys.path), str(theirs.fileno())]
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])
+            command = [sys.executable, "-c", _CHILD, str(theirs.fileno())]
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], env=child_environment()
+            )
         self.pages = 0
         try:
             if not self._connection.poll(START_SECONDS):
@@ -153,9 +156,7 @@ class _Workers:
 _WORKERS = _Workers()
 atexit.register(_WORKERS.end)
 
-_CHILD = (
-    "import ast, sys; sys.path[:] = ast.literal_eval(sys.argv[1]); from tasks.crawl.pages.extraction import _serve; _serve()"
-)
+_CHILD = "from tasks.crawl.pages.extraction import _serve; _serve()"
 
 
 def _serve() -> None:
@@ -165,7 +166,7 @@ def _serve() -> None:
     from tasks.crawl.pages import html
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks
-    connection = Connection(int(sys.argv[2]))
+    connection = Connection(int(sys.argv[1]))
     html.page(b"<p>Habari za leo</p>", "about:blank", None, ("swh_Latn",))  # what is loaded late counts for no page's time
     connection.send_bytes(b"ready")
     with contextlib.suppress(EOFError, OSError):

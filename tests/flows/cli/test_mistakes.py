@@ -102,6 +102,8 @@ ARGUMENTS = [  # exit code 2
     (["train-lid", "{file}", "--out", "{folder}/a.ftz", "--test", "{folder}"], "is a directory"),
     (["serve", "--limit", "0"], "'--limit': Input should be greater than or equal to 1"),
     (["serve", "--workspace", "{file}"], "is a file; name a folder"),
+    (["serve", "hausa", "--preset", "starter"], "hausa: this language has no starter site"),
+    (["deploy", "swahilli", "--work-pool", "shamba"], 'did you mean "swahili"?'),
     (["deploy"], "Missing option '--work-pool'"),
     (["deploy", "--work-pool", ""], "it is empty; give it a value"),
     (["ledger", "rebuild", "--workspace", "{file}"], "is a file; name a folder"),
