@@ -127,7 +127,7 @@ def run(name: str, source: Path, budget: Mapping[str, float], settings: Mapping[
         return Result(**found["result"])
     read = subset(source, size, scratch / "subset") if size else source
     done = train_ours(read, config, runtime, out, scratch / "inductor", environment)
-    result = Result(statistics.median(done.speeds), done.memory, done.tokens, score(done.model, source).bits)
+    result = Result(statistics.median(done.speeds), done.memory, done.tokens, score(done.model, source, "validation").bits)
     record.write_text(json.dumps({"asked": asked, "result": asdict(result)}))
     return result
 

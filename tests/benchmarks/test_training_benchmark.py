@@ -32,8 +32,8 @@ SMALL = {f"pretrain.model.{name}": value for name, value in TINY.items()} | {
 
 @pytest.fixture(scope="module")
 def tokens(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    train, validation = documents("swahili", 300), documents("swahili", 20, seed=2)
-    return prepare(train, validation, tmp_path_factory.mktemp("training") / "data", Tokenizer(vocab_size=512))
+    train, validation, test = documents("swahili", 300), documents("swahili", 20, seed=2), documents("swahili", 20, seed=3)
+    return prepare(train, validation, test, tmp_path_factory.mktemp("training") / "data", Tokenizer(vocab_size=512))
 
 
 def job(monkeypatch: pytest.MonkeyPatch, tokens: Path, out: Path, *budget: str) -> peer_nanogpt.Job:
@@ -53,7 +53,7 @@ def test_ours_is_trained_and_scored_as_a_whole_process(tokens: Path, tmp_path: P
     assert len(done.step_speeds) == 4
     assert 0 < done.first < done.seconds < done.wall
     assert 0 < done.memory <= done.memory_with_children
-    found = score(done.model, tokens)
+    found = score(done.model, tokens, "validation")
     validation = read_documents(tokens, "validation")
     uniform = math.log2(512) * validation.offsets[-1] / validation.bytes.sum()
     assert found.low is not None and found.high is not None
@@ -76,7 +76,7 @@ def test_nanogpt_is_the_same_function_once_it_is_a_stock_gpt2(
     record = json.loads((tmp_path / "result.json").read_text())
     assert record["tokens_per_step"] == 512
     assert len(record["step_seconds"]) == 3
-    assert score(tmp_path / "model", tokens).bits < 9 * 512  # finite: the saved folder is one that the scorer reads
+    assert score(tmp_path / "model", tokens, "test").bits < 9 * 512  # finite: the saved folder is one that the scorer reads
 
 
 def test_a_clock_ends_with_its_steps_or_its_seconds(tokens: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,7 +61,7 @@ class Speed:
 
 def main() -> None:
     given = _arguments()
-    texts, held_out = corpus(given.bundle)
+    texts, _, held_out = corpus(given.bundle)
     print(f"training text {_size(texts) / 1e6:.2f} MB in {len(texts):,} documents, held out {_size(held_out) / 1e6:.2f} MB")
     print(f"load before: {' '.join(f'{load:.2f}' for load in os.getloadavg())}", flush=True)
     with tempfile.TemporaryDirectory(dir=given.scratch) as scratch:
@@ -99,7 +99,7 @@ def compare(
 def write_corpus(folder: Path, texts: Sequence[str], held_out: Sequence[str]) -> None:
     """The documents as the stages read them, the training text in one shard for each thread."""
     folder.mkdir(parents=True)
-    parts = {f"train-{part:05d}": texts[part::THREADS] for part in range(THREADS)} | {"validation-00000": held_out}
+    parts = {f"train-{part:05d}": texts[part::THREADS] for part in range(THREADS)} | {"test-00000": held_out}
     for name, documents in parts.items():
         rows = [
             {"id": document_id("", None, text), "text": text, "source": "", "weight": 1.0, "bytes": len(text.encode())}

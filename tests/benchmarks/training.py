@@ -79,9 +79,9 @@ class Row:
 
 def main() -> None:
     given = _arguments()
-    train, validation = corpus(given.bundle)
-    source = prepare(train, validation, given.scratch / "data", Tokenizer(vocab_size=8192))
-    print(f"training text {_bytes(train):,} bytes, held out {len(validation)} documents of {_bytes(validation):,} bytes")
+    train, validation, test = corpus(given.bundle)
+    source = prepare(train, validation, test, given.scratch / "data", Tokenizer(vocab_size=8192))
+    print(f"training text {_bytes(train):,} bytes, reported on {len(test)} test documents of {_bytes(test):,} bytes")
     print(f"load before: {_load()}", flush=True)
     run = _runner(source, given)
     if given.speed:
@@ -93,7 +93,7 @@ def main() -> None:
         rows = []
         for name in known(given.systems or QUALITY):
             done = run(name, {"seconds": seconds})
-            rows.append(Row(SYSTEMS[name], (done,), score(done.model, source)))
+            rows.append(Row(SYSTEMS[name], (done,), score(done.model, source, "test")))
         print(f"\n{seconds:g} s of training each\n{table(rows)}", flush=True)
     print(f"load after: {_load()}")
 

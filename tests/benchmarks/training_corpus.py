@@ -1,4 +1,4 @@
-"""8 MB of Swahili news and scripture on which tokenizers and models are compared, split into training and validation text."""
+"""8 MB of Swahili news and scripture on which tokenizers and models are compared, split for training, validation and test."""
 
 from __future__ import annotations
 
@@ -18,23 +18,24 @@ ARTICLES = ("masakhanews_fewshot_train", "CONTAMINATED_masakhanews_dev_test", "b
 BLOCK_LINES = 40
 """Lines of `TRANSLATED` that make one document."""
 HELD_OUT = 0.05
+"""Share of the documents held out: half for validation, on which recipes are chosen, half for test, which figures are of."""
 SENTENCE_WORDS = 8
 """A sentence of so many words that stands in two documents was copied; a shorter one may be a phrase of the language."""
 
 
-def corpus(bundle: Path) -> tuple[list[str], list[str]]:
-    """Training documents (about 8.1 MB) and validation documents (about 0.45 MB), always in the same order.
+def corpus(bundle: Path) -> tuple[list[str], list[str], list[str]]:
+    """Documents for training (about 8.1 MB), validation and test (about .22 MB each), always in the same order.
 
     `bundle` holds raw/swahili/*.jsonl.zst. The text is NFC, white space is single blanks and line breaks; no line of the
     translated news, no headline and no whole text is there twice. A hash of a document decides whether it is held out
-    (5 %), and a training line that holds a sentence of a validation document is left out, so that none is learned from.
+    (5 %), and a training line that holds a sentence of a held-out document is left out, so that none is learned from.
     Raises `FileNotFoundError` where the bundle lacks a file.
     """
     documents = dict.fromkeys(_documents(bundle / "raw" / "swahili"))
-    validation = [text for text in documents if _held_out(text)]
-    held_out = {sentence for text in validation for sentence in _sentences(text)}
-    cleared = (_without(text, held_out) for text in documents if not _held_out(text))
-    return [text for text in cleared if text], validation
+    validation, test = ([text for text in documents if low <= _lot(text) < low + HELD_OUT / 2] for low in (0, HELD_OUT / 2))
+    held_out = {sentence for text in validation + test for sentence in _sentences(text)}
+    cleared = (_without(text, held_out) for text in documents if _lot(text) >= HELD_OUT)
+    return [text for text in cleared if text], validation, test
 
 
 def _documents(folder: Path) -> Iterator[str]:
@@ -56,8 +57,9 @@ def _texts(folder: Path, name: str) -> Iterator[str]:
                 yield text
 
 
-def _held_out(text: str) -> bool:
-    return int.from_bytes(hashlib.md5(text.encode(), usedforsecurity=False).digest()[:8], "big") < HELD_OUT * 2**64
+def _lot(text: str) -> float:
+    """A number from 0 to 1 that a text always draws."""
+    return int.from_bytes(hashlib.md5(text.encode(), usedforsecurity=False).digest()[:8], "big") / 2**64
 
 
 def _sentences(text: str) -> Iterator[str]:

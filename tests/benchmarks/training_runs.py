@@ -21,6 +21,7 @@ from data import measure
 
 from lang_configs.schema import Runtime
 from lang_configs.training import Pretrain, Tokenizer, Tokens
+from tasks.core.artifacts import SPLITS
 from tasks.core.documents import document_id, write_table
 from tasks.core.stage import Work
 from tasks.evaluate.causal import bits_per_byte
@@ -78,13 +79,13 @@ class Score:
     high: float | None = None
 
 
-def prepare(train: Sequence[str], validation: Sequence[str], folder: Path, config: Tokenizer) -> Path:
+def prepare(train: Sequence[str], validation: Sequence[str], test: Sequence[str], folder: Path, config: Tokenizer) -> Path:
     """The folder of token files that our own stages make of these documents, under `folder`."""
     shutil.rmtree(folder, ignore_errors=True)
     parts = {name: folder / name for name in ("corpus", "tokenizer", "tokens")}
     for part in parts.values():
         part.mkdir(parents=True)
-    for split, texts in (("train", train), ("validation", validation)):
+    for split, texts in zip(SPLITS, (train, validation, test), strict=True):
         table = {
             "id": pa.array([document_id("benchmark", None, text) for text in texts], pa.binary(16)),
             "text": pa.array(texts, pa.string()),
@@ -99,14 +100,14 @@ def prepare(train: Sequence[str], validation: Sequence[str], folder: Path, confi
 
 
 def subset(source: Path, size: int, out: Path) -> Path:
-    """Token files with only so many bytes of the training documents, drawn at random, and all of the validation."""
+    """Token files with only so many bytes of the training documents, drawn at random, and all that is held out."""
     meta = json.loads((source / "meta.json").read_text())
     offsets, sizes = np.load(source / "train.offsets.npy"), np.load(source / "train.bytes.npy")
     drawn = np.random.default_rng(1).permutation(len(sizes))
     chosen = np.sort(drawn[np.cumsum(sizes[drawn]) <= size])
     stream = np.fromfile(source / "train.bin", np.dtype(meta["dtype"]).newbyteorder("<"))
     out.mkdir(parents=True, exist_ok=True)
-    for file in source.glob("validation.*"):
+    for file in (*source.glob("validation.*"), *source.glob("test.*")):
         shutil.copy(file, out)
     np.concatenate([stream[offsets[i] : offsets[i + 1]] for i in chosen]).tofile(out / "train.bin")
     lengths = np.diff(offsets)[chosen]
@@ -185,18 +186,18 @@ def install(folder: Path) -> Path:
     return python
 
 
-def score(model: Path, source: Path) -> Score:
-    """How well the model in a folder predicts all validation documents of the token files `source`."""
-    validation = read_documents(source, "validation")
+def score(model: Path, source: Path, split: str) -> Score:
+    """How well the model in a folder predicts all documents of a held-out split of the token files `source`."""
+    held_out = read_documents(source, split)
     architecture = json.loads((model / "config.json").read_text())["architectures"][0]
     if architecture.endswith("ForMaskedLM"):
-        return Score(masked_bits(_load_masked(model), validation))
-    found = bits_per_byte(load_model(model), validation, 1, BOOTSTRAP, lambda done, total, unit: None)
+        return Score(masked_bits(_load_masked(model), held_out))
+    found = bits_per_byte(load_model(model), held_out, 1, BOOTSTRAP, lambda done, total, unit: None)
     return Score(found["bits_per_byte"], found["bits_per_byte_low"], found["bits_per_byte_high"])
 
 
-def masked_bits(model: Any, validation: TokenizedDocuments) -> float:
-    """Mean of -log2 p over the masked tokens of the validation documents, in windows that do not overlap.
+def masked_bits(model: Any, held_out: TokenizedDocuments) -> float:
+    """Mean of -log2 p over the masked tokens of held-out documents, in windows that do not overlap.
 
     The same tokens are masked for every model with the same window: 15 % of each window, at least one.
     """
@@ -205,8 +206,8 @@ def masked_bits(model: Any, validation: TokenizedDocuments) -> float:
 
     draw, length = np.random.default_rng(1), context_length(model)
     shown, hidden = [], []
-    for start, end in zip(validation.offsets[:-1], validation.offsets[1:], strict=True):
-        document = np.asarray(validation.tokens[start:end], np.int64)
+    for start, end in zip(held_out.offsets[:-1], held_out.offsets[1:], strict=True):
+        document = np.asarray(held_out.tokens[start:end], np.int64)
         for ids in (document[first : first + length] for first in range(0, len(document), length)):
             ordinary = np.flatnonzero(ids >= FIRST_ORDINARY)
             places = draw.choice(ordinary, max(1, round(MASKED * len(ordinary))), replace=False) if len(ordinary) else ordinary
