@@ -34,8 +34,8 @@ UNITS = 1 << 16
 class Encoder:
     """Encodes texts with the model in `model_file`: the tokens of each stand between BOS and EOS, as a model reads them.
 
-    Remembers at most `entries` words of `bytes_per_entry` on average, and begins anew when there are more. At its fullest the
-    table takes about 60 bytes for an entry beside the word; a word longer than the whole table makes room for itself.
+    Caches at most `entries` words of `bytes_per_entry` on average, and empties the cache where there are more. At its fullest
+    it takes about 60 bytes for an entry beside the word; a word longer than the whole cache makes room for itself.
 
     A unigram model is left to SentencePiece: it adds up float32 scores along a whole text, and their last digit chooses between
     segmentations that are as likely; word by word, 3 of 1,963 news articles got other ids.
@@ -53,7 +53,7 @@ class Encoder:
             self._keys = np.empty((entries, 3), np.int64)
             self._text = np.empty(entries * bytes_per_entry, np.uint8)
             self._places = np.empty((entries, 2), np.int64)
-            self._forget()
+            self._clear()
 
     def encode(self, texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
         """Ids (int32) of a column of strings without nulls, and offsets (int64, one more than texts): text i is
@@ -75,7 +75,7 @@ class Encoder:
         while cursor[DOCUMENT] < len(texts):
             known, used = cursor[[ENTRIES, USED]].tolist()
             found = find_words(data, starts, cursor, self._slots, self._keys, self._text, self._units)
-            self._learn(known, used)
+            self._encode_new(known, used)
             units = self._units[:found]
             out = np.empty(self._places[units, 1].sum(), np.int32)
             copy_ids(units, self._places, self._ids, out)
@@ -83,16 +83,16 @@ class Encoder:
             if cursor[FULL]:
                 if used == cursor[USED] == 0:
                     self._text = np.empty(2 * len(self._text), np.uint8)
-                self._forget()
+                self._clear()
         return parts
 
-    def _forget(self) -> None:
+    def _clear(self) -> None:
         self._slots.fill(-1)
         self._cursor[[ENTRIES, USED, FULL]] = NEWLINE + 1, 0, 0
         self._ids = self._marks
         self._places[: NEWLINE + 1] = [[BOS, 1], [EOS, 1], [NEWLINE, 1]]
 
-    def _learn(self, known: int, used: int) -> None:
+    def _encode_new(self, known: int, used: int) -> None:
         """Encode the words stored after the first `known` entries, which take up `used` bytes."""
         new = slice(known, self._cursor[ENTRIES])
         ids = np.empty(3 * (self._cursor[USED] - used), np.int32)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from lang_configs.schema import Duplicates
 from tasks.annotate.duplicates import duplicates
-from tasks.annotate.duplicates.kernel import components, sign, similarities
+from tasks.annotate.duplicates.kernel import components, minhash, similarities
 from tasks.core.engines import Processes
 from tasks.core.stage import Work
 from tests.pipeline import rows, run, texts
@@ -57,14 +57,14 @@ def decided(
 def test_signatures_are_those_of_datasketch() -> None:
     items = ["Paka mweupe alilala juu ya paa la nyumba jirani usiku kucha.", "moja mbili", "", "አንድ ሁለት ሦስት አራት አምስት ስድስት"]
     column = pa.array(items)
-    found = sign(column, 5, 100, 7)
+    found = minhash(column, 5, 100, 7)
     assert found.words.tolist() == [11, 2, 0, 6]
     assert found.counts.tolist() == [7, 1, 0, 2]
     for row, hashes in zip(found.signatures, np.split(found.shingles, np.cumsum(found.counts)[:-1]), strict=True):
-        minhash = MinHash(100, seed=7, scheme="affine32", hashfunc=lambda value: value)
+        theirs = MinHash(100, seed=7, scheme="affine32", hashfunc=lambda value: value)
         for value in hashes.tolist():
-            minhash.update(value)
-        assert (row == minhash.hashvalues).all()
+            theirs.update(value)
+        assert (row == theirs.hashvalues).all()
 
 
 @settings(max_examples=50, deadline=None)
@@ -74,9 +74,9 @@ def test_signatures_are_those_of_datasketch() -> None:
 )
 def test_the_similarity_is_the_jaccard_index_of_the_word_shingles(first: list[str], second: list[str]) -> None:
     one, two = " ".join(first), ", ".join(second).upper()
-    signed = sign(pa.array([one, two]), 5, 4, 1)
-    starts = np.cumsum([0, *signed.counts])
-    assert similarities(signed.shingles, starts, np.array([0]), np.array([1]))[0] == pytest.approx(jaccard(one, two))
+    hashed = minhash(pa.array([one, two]), 5, 4, 1)
+    starts = np.cumsum([0, *hashed.counts])
+    assert similarities(hashed.shingles, starts, np.array([0]), np.array([1]))[0] == pytest.approx(jaccard(one, two))
 
 
 @settings(deadline=None)
@@ -192,7 +192,7 @@ def test_a_refresh_gives_what_all_at_once_gives(tmp_path: Path, seed: int) -> No
             ).read_bytes()
     again = run(duplicates, tmp_path / "again", Duplicates(bands=4, rows=2), {"clean": documents}, cached)
     assert again == metrics
-    assert not list((tmp_path / "again" / ".signatures").iterdir())  # nothing was signed a second time
+    assert not list((tmp_path / "again" / ".signatures").iterdir())  # nothing was hashed a second time
     assert metrics["near"] > 5
 
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 from lang_configs.schema import Duplicates
 from tasks.annotate.annotator import Annotator
 from tasks.annotate.duplicates.index import BandIndex, Known
-from tasks.annotate.duplicates.kernel import components, sign, similarities
+from tasks.annotate.duplicates.kernel import components, minhash, similarities
 from tasks.core.artifacts import Annotations, Documents
 from tasks.core.documents import SCHEMA, batches, column, save_array, shards, strings, write_table
 from tasks.core.files import checksums, replacing
@@ -48,15 +48,15 @@ def duplicates(inputs: Mapping[str, Path], config: Duplicates, out: Path, work: 
     """
     paths = shards(inputs["clean"])
     digests = checksums(inputs["clean"])
-    signed = out / ".signatures"
-    signed.mkdir(exist_ok=True)
+    signatures = out / ".signatures"
+    signatures.mkdir(exist_ok=True)
     with _index(work, config) as index:
         stated = [digests[path.name] for path in paths]
         if stated[: len(index.digests)] != index.digests:
             index.clear()
         fresh = paths[len(index.digests) :]
-        work.units(_sign, {path.stem: (str(path), config.model_dump()) for path in fresh}, out)
-        new = _Signed(signed, fresh, int(index.starts[-1]))
+        work.units(_hash_shard, {path.stem: (str(path), config.model_dump()) for path in fresh}, out)
+        new = _NewDocuments(signatures, fresh, int(index.starts[-1]))
         known, alone = _decide(index, new, config)
         if fresh:
             index.extend(stated[-len(fresh) :], new.sizes, new.files(), known, _buckets(new, alone, config.bands))
@@ -83,17 +83,17 @@ def _index(work: Work, config: Duplicates) -> Iterator[BandIndex]:
         yield index
 
 
-def _sign(unit: tuple[str, dict[str, int]], out: Path) -> Metrics:
+def _hash_shard(unit: tuple[str, dict[str, int]], out: Path) -> Metrics:
     path, settings = Path(unit[0]), Duplicates.model_validate(unit[1])
     texts, keys = [np.zeros(0, _TEXT)], [np.zeros((0, settings.bands), np.uint64)]
     with replacing(out / ".signatures" / f"{path.stem}.shingles") as temporary, open(temporary, "wb") as file:
         for batch in batches(path, ["text"]):
-            signed = sign(batch.column("text"), settings.shingle_words, settings.bands * settings.rows, settings.seed)
-            signed.shingles.tofile(file)
+            hashed = minhash(batch.column("text"), settings.shingle_words, settings.bands * settings.rows, settings.seed)
+            hashed.shingles.tofile(file)
             of_batch = np.empty(len(batch), _TEXT)
-            of_batch["whole"], of_batch["words"], of_batch["shingles"] = signed.whole, signed.words, signed.counts
+            of_batch["whole"], of_batch["words"], of_batch["shingles"] = hashed.whole, hashed.words, hashed.counts
             texts.append(of_batch)
-            keys.append(_band_keys(signed.signatures, settings.bands, settings.rows))
+            keys.append(_band_keys(hashed.signatures, settings.bands, settings.rows))
     save_array(out / ".signatures" / f"{path.stem}.texts", np.concatenate(texts))
     save_array(out / ".signatures" / f"{path.stem}.keys", np.ascontiguousarray(np.concatenate(keys).T))
     return {}
@@ -109,8 +109,8 @@ def _band_keys(signatures: np.ndarray, bands: int, rows: int) -> np.ndarray:
     return keys
 
 
-class _Signed:
-    """The new documents, as `_sign` left them on disk; numbers count on from those of the index."""
+class _NewDocuments:
+    """The new documents, as `_hash_shard` left them on disk; numbers count on from those of the index."""
 
     def __init__(self, folder: Path, paths: Sequence[Path], first: int) -> None:
         self._folder, self._paths, self.first = folder, paths, first
@@ -133,7 +133,7 @@ class _Signed:
         return array
 
 
-def _decide(index: BandIndex, new: _Signed, config: Duplicates) -> tuple[Known, np.ndarray]:
+def _decide(index: BandIndex, new: _NewDocuments, config: Duplicates) -> tuple[Known, np.ndarray]:
     """What is known of all documents, and which of the new ones can be found in the bands."""
     size = len(new.texts)
     own = np.arange(new.first, new.first + size)
@@ -157,7 +157,7 @@ def _decide(index: BandIndex, new: _Signed, config: Duplicates) -> tuple[Known, 
     return known, alone
 
 
-def _buckets(new: _Signed, alone: np.ndarray, bands: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _buckets(new: _NewDocuments, alone: np.ndarray, bands: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Band keys of the new documents, and the documents' numbers, band by band."""
     documents = np.flatnonzero(alone) + new.first
     for band in range(bands):
@@ -175,7 +175,7 @@ def _first_with_same(whole: np.ndarray, words: np.ndarray) -> np.ndarray:
     return np.where(words > 0, first, np.arange(len(whole)))
 
 
-def _candidates(index: BandIndex, new: _Signed, alone: np.ndarray, bands: int) -> tuple[np.ndarray, np.ndarray]:
+def _candidates(index: BandIndex, new: _NewDocuments, alone: np.ndarray, bands: int) -> tuple[np.ndarray, np.ndarray]:
     """Pairs (earlier, later), sorted: each new document with the first LEADERS documents of each of its buckets."""
     documents = np.flatnonzero(alone) + new.first
     found = [np.zeros(0, np.int64)]
@@ -214,7 +214,7 @@ def _pairs(keys: np.ndarray, documents: np.ndarray, first: int) -> np.ndarray:
     return np.concatenate([np.zeros(0, np.int64), *found])
 
 
-def _similarities(index: BandIndex, new: _Signed, counts: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+def _similarities(index: BandIndex, new: _NewDocuments, counts: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Exact Jaccard similarity of each pair of document numbers."""
     files = [index.shingle_file(shard) for shard in range(len(index.digests))] + new.files()
     firsts = np.concatenate([index.starts, new.first + np.cumsum(new.sizes, dtype=np.int64)])

@@ -30,8 +30,8 @@ def permutations(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @dataclass(frozen=True)
-class Signed:
-    """What the texts of a batch look like to this stage."""
+class MinHashes:
+    """Signatures and shingles of the texts of a batch."""
 
     signatures: np.ndarray
     """uint32[texts, permutations]; all ones for a text without words."""
@@ -45,7 +45,7 @@ class Signed:
     """Shingles of each text: int32[texts]."""
 
 
-def sign(texts: pa.Array, k: int, count: int, seed: int) -> Signed:
+def minhash(texts: pa.Array, k: int, count: int, seed: int) -> MinHashes:
     """Signatures of `count` permutations and shingles of `k` words; a text with fewer words has one shingle, all of them."""
     data, offsets = buffers(texts)
     a, b = permutations(count, seed)
@@ -55,8 +55,8 @@ def sign(texts: pa.Array, k: int, count: int, seed: int) -> Signed:
     sizes = np.diff(offsets)
     longest = int(sizes.max(initial=0)) // 2 + 2
     shingles = np.empty(int(sizes.sum()) // 2 + 2 * documents, np.uint32)
-    used = _sign(data, offsets, classes(), lower_case(), k, a, b, out, whole, words, shingles, counts, longest)
-    return Signed(out, whole, words, shingles[:used], counts)
+    used = _minhash(data, offsets, classes(), lower_case(), k, a, b, out, whole, words, shingles, counts, longest)
+    return MinHashes(out, whole, words, shingles[:used], counts)
 
 
 def similarities(shingles: np.ndarray, starts: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -110,7 +110,7 @@ def _shingles(data: Any, start: int, end: int, table: Any, lower: Any, k: int, o
 
 
 @numba.njit(cache=True, nogil=True)
-def _sign(
+def _minhash(
     data: Any, offsets: Any, table: Any, lower: Any, k: int, a: Any, b: Any, out: Any, whole: Any, words: Any, kept: Any,
     counts: Any, longest: int,
 ) -> int:  # fmt: skip

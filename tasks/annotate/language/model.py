@@ -26,8 +26,8 @@ PRIME_64, BASIS_64 = 1099511628211, 14695981039346656037
 """Of FNV-1a (Fowler, Noll, Vo)."""
 WORDS, MINN, MAXN, WORD_NGRAMS, LOSS, END = range(6)
 """Places in the array of settings; END is the number of the word </s>, -1 if the model has none."""
-MEMORY = 1 << 14
-"""Words whose sums are kept while a batch is classified."""
+CACHED_WORDS = 1 << 14
+"""Slots for words whose sums are kept while a batch is classified."""
 END_HASH = 3617362777
 """FNV-1a, 32 bits, of </s>, the end of every text."""
 
@@ -235,10 +235,10 @@ def _word(data: Any, start: int, end: int, settings: Any, tables: Any, marked: A
 
 
 @numba.njit(cache=True, nogil=True)
-def _hidden(data: Any, start: int, end: int, settings: Any, tables: Any, memory: Any, marked: Any, hidden: Any) -> int:
+def _hidden(data: Any, start: int, end: int, settings: Any, tables: Any, cache: Any, marked: Any, hidden: Any) -> int:
     """Sum in `hidden` the rows of the words and n-grams of one text; how many they are."""
     _, _, buckets, rows = tables
-    known, sums, counts = memory
+    known, sums, counts = cache
     hidden[:] = 0
     added, at, tokens = 0, start, 0
     hashes = np.empty((end - start) // 2 + 2, np.uint64)
@@ -248,7 +248,7 @@ def _hidden(data: Any, start: int, end: int, settings: Any, tables: Any, memory:
             stop += 1
         if stop > at:
             key = word_hash(data, at, stop)
-            slot = key & np.uint64(MEMORY - 1)
+            slot = key & np.uint64(CACHED_WORDS - 1)
             if known[slot] != key:
                 known[slot] = key
                 counts[slot] = _word(data, at, stop, settings, tables, marked, sums[slot])
@@ -296,10 +296,14 @@ def _predict(data: Any, ends: Any, settings: Any, tables: Any, columns: Any, tre
     dimensions = columns.shape[0]
     hidden, out = np.empty(dimensions, np.float32), np.empty(columns.shape[1], np.float32)
     # most words of a text are frequent ones: their sums are kept
-    memory = (np.zeros(MEMORY, np.uint64), np.empty((MEMORY, dimensions), np.float32), np.empty(MEMORY, np.int64))
+    cache = (
+        np.zeros(CACHED_WORDS, np.uint64),
+        np.empty((CACHED_WORDS, dimensions), np.float32),
+        np.empty(CACHED_WORDS, np.int64),
+    )
     start = 0
     for number in range(len(ends)):
-        added = _hidden(data, start, ends[number], settings, tables, memory, marked, hidden)
+        added = _hidden(data, start, ends[number], settings, tables, cache, marked, hidden)
         start = ends[number]
         if not added:
             continue
@@ -314,7 +318,7 @@ def _predict(data: Any, ends: Any, settings: Any, tables: Any, columns: Any, tre
         else:
             out[:] = 1 / (1 + np.exp(-out))
         if loss == 1:
-            out[:] = _leaves(out, tree)
+            out[:] = _label_probabilities(out, tree)
         _best(out, labels[number], scores[number])
 
 
@@ -329,7 +333,7 @@ def _softmax(out: Any) -> None:
 
 
 @numba.njit(cache=True, nogil=True)
-def _leaves(nodes: Any, tree: Any) -> Any:
+def _label_probabilities(nodes: Any, tree: Any) -> Any:
     """Probability of each label from that of the right branch at each inner node."""
     paths, codes, depths = tree
     out = np.ones(len(depths), np.float32)
