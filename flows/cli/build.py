@@ -57,7 +57,7 @@ def build(
     if as_json:
         print_json(results(request.name, made))
     else:
-        print_result(made)
+        print_result(made, run.config.runtime)
 
 
 def plan(

@@ -30,6 +30,7 @@ TABLES = (
     ),
     ("corpus", "Corpus by source", "SELECT * FROM corpus {} ORDER BY language, split, bytes DESC LIMIT 40"),
     ("scores", "Scores", "SELECT * FROM scores {} ORDER BY ALL"),
+    ("energy", "Energy of training", "SELECT * FROM footprint {} ORDER BY ALL"),
     ("timing", "Time and memory", "SELECT * FROM timing {} ORDER BY language, position"),
 )
 """Of `lugha stats`: key of the JSON, title, query."""

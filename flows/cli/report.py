@@ -12,6 +12,7 @@ from tasks.core import artifacts
 from tasks.core.stage import Metrics, Result
 
 if TYPE_CHECKING:
+    from lang_configs.schema import Runtime
     from tasks.pretrain.estimate import Estimate
 
 
@@ -65,13 +66,26 @@ def results(language: str, made: Mapping[str, Result]) -> dict[str, Any]:
     }
 
 
-def print_result(made: Mapping[str, Result]) -> None:
-    """Where the cards, the corpus, the model and the samples are, and the headline numbers; of what the run made of them."""
+def print_result(made: Mapping[str, Result], place: Runtime) -> None:
+    """Where the cards, the corpus, the model and the samples are, and the headline numbers; of what the run made of them.
+
+    `place` says where the energy of the training was used, and at what price.
+    """
     print()
     for name, path in _places(made).items():
         print(f"{name:<14} {path}")
+    if (kwh := made["pretrain"].metrics.get("kwh") if "pretrain" in made else None) is not None:
+        print(f"energy         {_energy(kwh, place)}")
     if "evaluate" in made:
         _print_scores(made["evaluate"].metrics)
+
+
+def _energy(kwh: float, place: Runtime) -> str:
+    from tasks.pretrain.emissions import footprint
+
+    used = footprint(kwh, place)
+    cost = "" if used["cost"] is None else f", {used['cost']:,.3g} {used['currency']}"
+    return f"{1000 * kwh:,.3g} Wh, {used['co2_grams']:,.3g} g CO2 ({used['grid']}){cost}"
 
 
 def _places(made: Mapping[str, Result]) -> dict[str, Path]:

@@ -39,7 +39,7 @@ class Build:
         self.on_result: Callable[[Result], None] = lambda result: None
         runtime = self.config.runtime
         self._engine = make_engine(runtime.engine, runtime.workers, runtime.address)
-        self._record = Record(self.folder, request.name, request.preset, self.given.snapshot)
+        self._record = Record(self.folder, request.name, request.preset, self.given.snapshot, runtime)
 
     def __call__(self, step: Step) -> Result:
         runs = describe(step, self.request.workspace, self.request.name).manifest() is None

@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from lang_configs.schema import Runtime
 from tasks import ledger
 from tasks.core.files import write_atomically
 from tasks.core.stage import Result
@@ -25,7 +26,8 @@ _KEYS = {"run", "language", "preset", "snapshot", "started", "seconds", "status"
 class Record:
     """One JSON file in the folder of a language, written anew when the run begins, when a stage does, and at the end."""
 
-    def __init__(self, folder: Path, language: str, preset: str | None, snapshot: str) -> None:
+    def __init__(self, folder: Path, language: str, preset: str | None, snapshot: str, place: Runtime) -> None:
+        """`place`: where the run's energy is used and at what price, which is all that is kept of it."""
         now = datetime.now(UTC)
         run = f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
         self.path = folder / ledger.RUNS / f"{run}.json"
@@ -34,6 +36,7 @@ class Record:
         self._facts: dict[str, Any] = {"run": run, "language": language, "preset": preset, "snapshot": snapshot}
         self._facts |= {"started": now.isoformat(timespec="seconds"), "seconds": 0.0, "status": "running", "message": ""}
         self._facts |= {"stage": None, "stage_started": None, "process": this_process()}
+        self._facts["place"] = place.model_dump(include={"country", "price_per_kwh", "currency"})
 
     def begin(self, label: str | None = None) -> None:
         """The run begins, or the stage of this label in it."""

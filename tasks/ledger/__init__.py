@@ -94,7 +94,7 @@ def in_memory(folders: Mapping[str, Path]) -> Iterator[Any]:
             values = [position, label, manifest["stage"], manifest["fingerprint"]]
             database.execute("INSERT INTO run_stages VALUES ('this', ?, ?, ?, ?, false)", values)
             if position == 0:
-                statement = "INSERT INTO runs VALUES ('this', ?, NULL, NULL, now()::TIMESTAMP, 0, 'completed', NULL, 0, 0)"
+                statement = "INSERT INTO runs BY NAME SELECT 'this' AS run, ? AS language, 'completed' AS status"
                 database.execute(statement, [manifest["language"]])
         yield database
 
@@ -207,11 +207,12 @@ def _add_run(database: Any, path: Path) -> None:
     stages = run["stages"]
     reused = sum(entry["reused"] for entry in stages)
     database.execute(
-        "INSERT INTO runs VALUES (?, ?, ?, ?, ?::TIMESTAMPTZ AT TIME ZONE 'UTC', ?, ?, ?, ?, ?)",
+        "INSERT INTO runs VALUES (?, ?, ?, ?, ?::TIMESTAMPTZ AT TIME ZONE 'UTC', ?, ?, ?, ?, ?, ?, ?, ?)",
         [
             *(run[key] for key in ("run", "language", "preset", "snapshot", "started", "seconds", "status", "message")),
             len(stages) - reused,
             reused,
+            *(run.get("place", {}).get(key) for key in ("country", "price_per_kwh", "currency")),
         ],
     )
     for position, entry in enumerate(stages):

@@ -3,7 +3,8 @@
 
 CREATE TABLE runs (
     run VARCHAR, language VARCHAR, preset VARCHAR, snapshot VARCHAR, started TIMESTAMP, seconds DOUBLE,
-    status VARCHAR, message VARCHAR, stages_run INTEGER, stages_reused INTEGER
+    status VARCHAR, message VARCHAR, stages_run INTEGER, stages_reused INTEGER,
+    country VARCHAR, price_per_kwh DOUBLE, currency VARCHAR
 );
 CREATE TABLE run_stages (run VARCHAR, position INTEGER, label VARCHAR, stage VARCHAR, fingerprint VARCHAR, reused BOOLEAN);
 CREATE TABLE stages (
@@ -60,7 +61,7 @@ CREATE VIEW releases AS
 -- Views for people.
 
 CREATE VIEW latest AS  -- the stages of each language's last run that reached its end, by their labels in it
-    SELECT r.language, s.position, s.label, s.stage, s.fingerprint
+    SELECT r.language, r.run, s.position, s.label, s.stage, s.fingerprint
     FROM run_stages s JOIN runs r USING (run)
     WHERE r.run IN (SELECT max_by(run, started) FROM runs WHERE status = 'completed' GROUP BY language);
 CREATE VIEW funnel AS  -- where did the corpus go: rows in = kept + sum of dropped by reason
@@ -77,3 +78,8 @@ CREATE VIEW scores AS
 CREATE VIEW timing AS  -- what each stage of the last complete run cost
     SELECT l.language, l.position, l.label, s.seconds, s.peak_memory_bytes, s.rows, s.bytes
     FROM latest l JOIN stages s USING (fingerprint);
+CREATE VIEW footprint AS  -- CO2 and price of the energy of each training, where and at what price the last run says it was used
+    SELECT l.language, l.label, e.kwh, e.kwh * g.grams_per_kwh AS co2_grams, g.name AS grid, e.kwh * r.price_per_kwh AS cost,
+           CASE WHEN r.price_per_kwh IS NOT NULL THEN r.currency END AS currency, e.source
+    FROM energy e JOIN latest l USING (fingerprint) JOIN runs r ON r.run = l.run
+    JOIN grids g ON g.country IS NOT DISTINCT FROM CASE WHEN r.country IN (SELECT country FROM grids) THEN r.country END;

@@ -7,7 +7,7 @@ import pytest
 
 from flows.cli.model import generate
 from flows.cli.report import print_result, stage_line
-from lang_configs.schema import Evaluate
+from lang_configs.schema import Evaluate, Runtime
 from tasks.core.errors import StageError
 from tasks.core.stage import Output, Step, result
 from tasks.evaluate import EVALUATE
@@ -27,7 +27,7 @@ RESULT = result(
 
 def test_the_line_and_the_result_name_the_pseudo_perplexity(capsys: pytest.CaptureFixture[str]) -> None:
     assert stage_line(RESULT).endswith("21.52 pseudo-perplexity on held-out text")
-    print_result({"evaluate": RESULT})
+    print_result({"evaluate": RESULT}, Runtime())
     text = capsys.readouterr().out
     assert "pseudo-perplexity 21.5 on 1,024 tokens of 22 test documents" in text
     assert "Rais wa <mask>.\n  nchi" in text

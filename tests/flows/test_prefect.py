@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -24,6 +25,21 @@ import sys
 from pathlib import Path
 from flows.deployments import serve
 serve(Path(sys.argv[1]), sys.argv[2:], overrides=["pretrain.steps=3"])
+"""
+
+TWO_MODELS = """
+import sys
+from pathlib import Path
+from prefect import flow
+from flows.build_lm import run
+from flows.run.request import Request
+from tests.flows.test_labels import two_models
+
+@flow(name="two-models")
+def two():
+    return run(Request(sys.argv[1], workspace=Path(sys.argv[2]), overrides=["pretrain.steps=2"]), two_models)
+
+two()
 """
 
 
@@ -107,3 +123,21 @@ def test_a_mistake_fails_the_run_with_its_sentence(served: Prefect) -> None:
     state = served.latest_run()["state"]
     assert state["type"] == "FAILED"
     assert state["message"].startswith("--preset huge: unknown preset")
+
+
+@pytest.mark.prefect
+@pytest.mark.slow
+def test_the_graph_of_a_run_with_two_models_shows_which_reads_which(prefect: Prefect, tmp_path: Path) -> None:
+    tiny = tiny_language(tmp_path)
+    command = [prefect.python, "-c", TWO_MODELS, str(tiny), str(tmp_path / "w")]
+    done = subprocess.run(command, env=prefect.environment, cwd=tmp_path, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    run = prefect.latest_run()["id"]
+    graph = httpx.get(f"{prefect.api}/flow_runs/{run}/graph-v2").raise_for_status().json()
+    nodes = dict(graph["nodes"])
+    labels = {identity: node["label"] for identity, node in nodes.items()}
+    reads = {labels[i]: {labels[parent["id"]] for parent in node["parents"]} for i, node in nodes.items()}
+    assert reads["pretrain.teacher"] == {"tokens", "tokenizer"}
+    assert reads["evaluate.teacher"] == {"pretrain.teacher", "tokenizer", "tokens", "corpus"}
+    assert reads["evaluate"] == {"pretrain", "tokenizer", "tokens", "corpus"}
+    assert reads["cards"] == set(labels.values()) - {"cards"}

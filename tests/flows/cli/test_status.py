@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from flows.run.record import Record, latest, settle
+from lang_configs.schema import Runtime
 from tasks import ledger
 from tasks.core.artifacts import Artifact
 from tasks.core.stage import Result
@@ -23,7 +24,8 @@ RUNNING = """
 import sys
 from pathlib import Path
 from flows.run.record import Record
-record = Record(Path(sys.argv[1]), "swahili", "starter", "2026-11")
+from lang_configs.schema import Runtime
+record = Record(Path(sys.argv[1]), "swahili", "starter", "2026-11", Runtime())
 record.begin()
 record.begin("pretrain.teacher")
 print("begun", flush=True)
@@ -66,7 +68,7 @@ def test_a_run_is_running_in_its_stage_until_its_process_is_gone(
 
 
 def test_a_later_process_of_the_same_number_is_another_one(tmp_path: Path) -> None:
-    record = Record(tmp_path / "swahili", "swahili", None, "2026-11")
+    record = Record(tmp_path / "swahili", "swahili", None, "2026-11", Runtime())
     record.begin("clean")
     content = json.loads(record.path.read_text())
     boot, _, ticks = content["process"]["born"].partition(" ")
@@ -96,7 +98,7 @@ def test_how_a_run_ended_is_told_and_damaged_records_are_left_out(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for number, (status, message) in enumerate((("completed", ""), ("failed", "select: all 50 dropped."), ("interrupted", ""))):
-        record = Record(tmp_path / f"language{number}", f"language{number}", None, "2026-11")
+        record = Record(tmp_path / f"language{number}", f"language{number}", None, "2026-11", Runtime())
         record.begin("select")
         record.add(ended("clean", True))
         record.end(status, message)
