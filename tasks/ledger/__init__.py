@@ -94,8 +94,8 @@ def in_memory(folders: Mapping[str, Path]) -> Iterator[Any]:
             values = [position, label, manifest["stage"], manifest["fingerprint"]]
             database.execute("INSERT INTO run_stages VALUES ('this', ?, ?, ?, ?, false)", values)
             if position == 0:
-                statement = "INSERT INTO runs BY NAME SELECT 'this' AS run, ? AS language, 'completed' AS status"
-                database.execute(statement, [manifest["language"]])
+                run = "'this' AS run, ? AS language, now()::TIMESTAMP AS started, 'completed' AS status"
+                database.execute(f"INSERT INTO runs BY NAME SELECT {run}", [manifest["language"]])
         yield database
 
 
