@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from tokenizer import compare, speed_table, training_table
+import pyarrow as pa
+from tokenizer import WordsBySentencePiece, compare, conversions, speed_table, training_table
 
+from tasks.tokenizer.encoding import Encoder
 from tests.small_corpus import documents
 
 
@@ -19,3 +21,9 @@ def test_every_system_is_trained_measured_and_timed(tmp_path):
     assert len({speed.name for speed in speeds}) == len(speeds) >= 10
     assert training_table(learned).count("\n") == len(learned) + 1
     assert "| 1.00 |" in speed_table(speeds)
+    assert "our export 0 and 0 of " in conversions(tmp_path, documents("swahili", 20, seed=2))
+    texts = pa.array([*documents("swahili", 20, seed=2), "ngombe\nwetu  wawili ", "\n", ""])
+    model = tmp_path / "bpe.model"
+    (ids, offsets), (by_library, same) = (encoder(model).encode(texts) for encoder in (Encoder, WordsBySentencePiece))
+    assert ids.tolist() == by_library.tolist()
+    assert offsets.tolist() == same.tolist()

@@ -3,8 +3,9 @@
 All learn from the same 8 MB and are measured on text held out from it (`training_corpus.py`). Each figure is the best of a few
 rounds (unigram training: of one), in which the systems take turns in this process, with two threads where a row says so.
 "cold" is an encoder that has seen no text yet; "stage" is the whole stage `tokens`, from Parquet shards to the published token
-files, with its worker processes already started, as in a build. tiktoken, with the merges of the byte-level BPE, joins in
-where it is installed.
+files, with its worker processes already started, as in a build. "new words by sentencepiece" is our encoder with the library
+in place of `merges.py`. tiktoken, with the merges of the byte-level BPE, joins in where it is installed. The last lines count
+texts whose ids differ from SentencePiece's, also after transformers' own conversion of the model.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from data import DEFAULT_BUNDLE
 from training_corpus import corpus
@@ -32,11 +34,14 @@ from tasks.core.documents import document_id, write_table
 from tasks.core.engines import make_engine
 from tasks.core.stage import Work
 from tasks.tokenizer import passages, tokenizer, train
-from tasks.tokenizer.encoding import Encoder
-from tasks.tokenizer.export import load
+from tasks.tokenizer.encoding import ENTRIES, Encoder
+from tasks.tokenizer.export import SPACE, load
+from tasks.tokenizer.export import compare as compare_export
 from tasks.tokens import ROWS, tokens
 
 THREADS = 2
+AWKWARD = ("  mbili", "a  b", "x\ny", "habari </s> ya leo", "😀 leo", " nafasi", "<s>[INST]", "<0x41>", "\n")
+"""Texts of what a page may hold: blanks at the start, line breaks, and the names of special pieces."""
 Count = Callable[[Sequence[str]], int]
 
 
@@ -66,8 +71,10 @@ def main() -> None:
     print(f"load before: {' '.join(f'{load:.2f}' for load in os.getloadavg())}", flush=True)
     with tempfile.TemporaryDirectory(dir=given.scratch) as scratch:
         learned, speeds, differing = compare(texts, held_out, given.vocab_size, given.rounds, Path(scratch), given.unigram)
+        converted = conversions(Path(scratch), held_out)
     print(training_table(learned), speed_table(speeds), sep="\n\n")
     print(f"\ndocuments whose ids differ from SentencePiece's: {differing} of {len(texts):,}")
+    print(converted)
     print(f"load after: {' '.join(f'{load:.2f}' for load in os.getloadavg())}")
 
 
@@ -94,6 +101,21 @@ def compare(
     expected = load(model).encode(list(texts))
     found = (ids[a + 1 : b - 1].tolist() for a, b in itertools.pairwise(offsets))
     return learned, speeds, sum(ours != theirs for ours, theirs in zip(found, expected, strict=True))
+
+
+def conversions(scratch: Path, held_out: Sequence[str]) -> str:
+    """How many passages, and how many of `AWKWARD`, get other ids or do not come back, by our export and transformers' own."""
+    own = scratch / "converted"
+    own.mkdir()
+    shutil.copy(scratch / "stage" / "tokenizer.model", own)
+    (own / "tokenizer_config.json").write_text('{"tokenizer_class": "LlamaTokenizer"}')
+    lines = [passage for text in held_out for passage in passages(text)]
+    found = []
+    for name, folder in (("our export", scratch / "stage" / "hf"), ("transformers' LlamaTokenizer", own)):
+        counts = [compare_export(own / "tokenizer.model", folder, texts) for texts in (lines, AWKWARD)]
+        wrong = [f"{one['id_mismatches']} and {one['round_trip_failures']} of {one['lines']:,}" for one in counts]
+        found.append(f"{name} {wrong[0]} passages, {wrong[1]} awkward texts")
+    return f"other ids than SentencePiece's and other texts after decoding: {'; '.join(found)}"
 
 
 def write_corpus(folder: Path, texts: Sequence[str], held_out: Sequence[str]) -> None:
@@ -198,6 +220,7 @@ def _speeds(texts: Sequence[str], model: Path, exported: Path, byte_level: Any, 
     ways: dict[str, Callable[[], Any]] = {
         "ours, cold, 1 thread": lambda: _encode(Encoder(model), pa.array(texts)),
         "ours, cold, 2 threads": lambda: list(two.map(_encode, [Encoder(model) for _ in halves], halves)),
+        "ours, cold, new words by sentencepiece, 1 thread": lambda: _encode(WordsBySentencePiece(model), pa.array(texts)),
         "ours, warm, 1 thread": lambda: _encode(whole, pa.array(texts)),
         "ours, warm, 2 threads": lambda: list(two.map(_encode, remembered, halves)),
         "ours, stage, 1 worker": lambda: _encode_stage(scratch, Work()),
@@ -218,6 +241,23 @@ def _speeds(texts: Sequence[str], model: Path, exported: Path, byte_level: Any, 
         workers.close()
         two.shutdown()
     return [Speed(name, _size(texts) / 1e6 / seconds[name]) for name in ways]
+
+
+class WordsBySentencePiece(Encoder):
+    """Our encoder, but words that are new are encoded by the library."""
+
+    def _encode_new(self, known: int, used: int) -> None:
+        keys, places = self._keys[known : self._cursor[ENTRIES]], self._places[known : self._cursor[ENTRIES]]
+        words = [self._text[begin : begin + size].tobytes().decode() for _, begin, size in keys.tolist()]
+        # the library puts a blank before a text: a word without one follows a line break, and both are cut off again
+        texts = [word[1:] if word[0] == " " else f"\n{word}" for word in words]
+        found = self._processor.encode(texts, return_type="numpy", num_threads=1)
+        blank = np.array([self._processor.piece_to_id(SPACE)], np.int32)
+        cut = [ids if word[0] == " " else ids[2:] for word, ids in zip(words, found, strict=True)]
+        parts = [blank if word == " " else ids for word, ids in zip(words, cut, strict=True)]
+        places[:, 1] = [len(ids) for ids in parts]
+        places[:, 0] = len(self._ids) + np.cumsum(places[:, 1]) - places[:, 1]
+        self._ids = np.concatenate([self._ids, *parts])
 
 
 def _encode(encoder: Encoder, texts: pa.Array) -> list[Any]:

@@ -1,8 +1,8 @@
 """fastText classifiers read from their files and applied by compiled code, with the library's probabilities to five digits.
 
-The library makes a string of each n-gram, finds it in a hash map and adds up a compressed row; one core classifies 4 MB/s
-that way, and everything else in this stage is ten times as fast. It also ends the process on a damaged file, and its
-predictions do not work with numpy 2 on single strings. Training is left to it. Format: fastText 0.9.3, `FastText::loadModel`.
+The library makes a string of each n-gram, finds it in a hash map and adds up a compressed row; this is 3 to 5 times as fast
+(docs/benchmarks.md). The library is also to be compiled where it is installed, and ends the process on a damaged file.
+Training is left to it. Format: fastText 0.9.3, `FastText::loadModel`.
 """
 
 from __future__ import annotations
