@@ -46,9 +46,10 @@ def silent_stages(message: str, patch: str) -> list[str]:
 
 def main(arguments: list[str]) -> int:
     """Look at the commits of a range; returns the exit code."""
-    commits = (
-        arguments[0] if arguments else f"{_git('log', '--diff-filter=A', '--format=%H', '--', __file__).split()[-1]}..HEAD"
-    )
+    came = _git("log", "--diff-filter=A", "--format=%H", "--", __file__).split()
+    if not arguments and not came:  # not committed yet, or a clone without its history
+        return 0
+    commits = arguments[0] if arguments else f"{came[-1]}..HEAD"
     wrong = 0
     for commit in _git("rev-list", "--no-merges", commits).split():
         subject, message = _git("log", "-1", "--format=%s", commit).strip(), _git("log", "-1", "--format=%B", commit)
