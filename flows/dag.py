@@ -72,7 +72,7 @@ def build_lm(
     made = dict(build_corpus(config, given, run, annotators))
     made |= tokenize(config, run, made)
     made |= train(config.pretrain, config, given, run, made)
-    made["cards"] = describe(config, given, run, made)
+    made["cards"] = write_cards(config, given, run, made)
     parts = {role: made[role] for role in RELEASE.inputs}
     return made | {"release": run(Step(RELEASE, config.release, parts))}
 
@@ -115,7 +115,7 @@ def train(settings: Pretrain, config: LanguageConfig, given: Given, run: Run, ma
     return {model.label: model, measured.label: measured}
 
 
-def describe(config: LanguageConfig, given: Given, run: Run, made: Made) -> Result:
+def write_cards(config: LanguageConfig, given: Given, run: Run, made: Made) -> Result:
     """The cards of what there is: of the data alone where no model was trained."""
     facts = {name: getattr(config, name) for name in ("name", "autonym", "code", "script", "hub_code")}
     return run(Step(CARDS, CardsConfig(language=facts, release=config.release, command=given.command), made))
@@ -152,7 +152,7 @@ def complete(dag: Dag, config: LanguageConfig, given: Given, run: Run) -> Made:
         dag(config, given, watched)
     except _ReachedError:
         if "corpus" in made and "cards" not in made:
-            made["cards"] = describe(config, given, run, made)
+            made["cards"] = write_cards(config, given, run, made)
     return made
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.dag import Given, Made, Run, build_corpus, describe, tokenize, train
+from flows.dag import Given, Made, Run, build_corpus, tokenize, train, write_cards
 from flows.run.build import Build
 from flows.run.plan import Plan
 from flows.run.request import Request
@@ -26,7 +26,7 @@ def two_models(config: LanguageConfig, given: Given, run: Run) -> Made:
     made |= tokenize(config, run, made)
     made |= train(config.pretrain, config, given, run, made)
     made |= train(config.pretrain.model_copy(update={"seed": 2}), config, given, run, made, "teacher")
-    return made | {"cards": describe(config, given, run, made)}
+    return made | {"cards": write_cards(config, given, run, made)}
 
 
 def request(workspace: Path, **more: str) -> Request:
