@@ -52,13 +52,13 @@ def test_the_country_and_the_price_run_nothing_again(built: Path) -> None:
 
 
 def test_the_energy_of_a_training_is_in_the_ledger_and_on_the_card(built: Path) -> None:
-    (row,) = query(built, "SELECT kwh, source, mfu, country, grid, co2_grams FROM energy")
+    (row,) = query(built, "SELECT kwh, source, co2_grams, grid, cost FROM footprint")
     assert row["kwh"] > 0
     assert row["source"].startswith(("measured by", "estimated from"))
-    assert row["country"] is None
-    assert "runtime.country is not set" in row["grid"]
+    (world,) = query(built, "SELECT grams_per_kwh FROM grids WHERE country IS NULL")
+    assert row["co2_grams"] == pytest.approx(row["kwh"] * world["grams_per_kwh"])
+    assert (row["grid"], row["cost"]) == ("world average", None)
     assert query(built, "SELECT count(*) AS n FROM training WHERE mfu > 0")[0]["n"] > 0
     card = next(built.glob("swahili/release/*/model/README.md")).read_text()
     assert row["source"][:60] in card
-    assert "| CO2 equivalent |" in card
-    assert "world average 2023; runtime.country is not set" in card
+    assert f"| CO2 equivalent | {row['co2_grams']:.2f} g at the world average of {world['grams_per_kwh']:.0f} g per kWh" in card
