@@ -16,6 +16,7 @@ from flows.run.plan import Plan
 from flows.run.progress import watch
 from flows.run.reading import LastRun
 from flows.run.request import Request
+from lang_configs.evaluation import TASKS
 from lang_configs.training import FAMILIES
 from tasks import ledger
 from tasks.core.artifacts import Release
@@ -71,6 +72,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Request, Mad
     assert planned == list(made)
     yield request, made
     del FAMILIES[FAMILY.name]
+    TASKS.remove("word_order")
 
 
 def test_they_run_in_the_dag_and_are_planned(run: tuple[Request, Made]) -> None:
