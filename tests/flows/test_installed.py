@@ -122,13 +122,18 @@ def test_a_foreign_module_that_is_loaded_already_is_named(tmp_path: Path, found:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("where", ["an empty folder", "a folder with modules of its own"])
-def test_build(place: Place, tmp_path: Path, where: str) -> None:
-    folder = tmp_path if where == "an empty folder" else place.folder
-    command = ["lugha", "build", "swahili", *TINY, "--set", "pretrain.processes=2", "--workspace", str(tmp_path / "built")]
-    done = place.run(*command, folder=folder)
+def test_build_in_an_empty_folder(place: Place, tiny: Path, tmp_path: Path) -> None:
+    done = place.run("lugha", "build", str(tiny), "--set", "pretrain.steps=3", folder=tmp_path)
     assert not done.returncode, done.stdout + done.stderr
-    assert list(tmp_path.glob("built/swahili/release/*/manifest.json"))
+    assert list(tmp_path.glob("workspace/tiny/release/*/manifest.json"))
+
+
+@pytest.mark.slow
+def test_build_in_a_folder_with_modules_of_its_own(place: Place, tmp_path: Path) -> None:
+    command = ["lugha", "build", "swahili", *TINY, "--set", "runtime.processes=2", "--workspace", str(tmp_path)]
+    done = place.run(*command)
+    assert not done.returncode, done.stdout + done.stderr
+    assert list(tmp_path.glob("swahili/release/*/manifest.json"))
 
 
 @pytest.mark.slow
