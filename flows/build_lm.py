@@ -6,7 +6,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -79,6 +79,8 @@ class StagesAsTasks(Build):
         self._states: dict[str, State[Any]] = {}
 
     def __call__(self, step: Step) -> Result:
+        made: list[Result] = []
+
         @task(name=step.label, task_run_name=step.label, cache_policy=NO_CACHE, persist_result=False)
         def stage_task(inputs: Mapping[str, Output]) -> State[Any]:
             with _logged_in_run():
@@ -88,15 +90,17 @@ class StagesAsTasks(Build):
                     return Failed(message=str(error), data=error)
             with only_a_view():
                 show_counts(f"{artifact_key(self.request.name)}-{artifact_key(step.label)}", result)
+            made.append(result)
             message = " ".join(stage_line(result).split())
-            return Completed(name="Reused" if result.reused else "Completed", message=message, data=result)
+            # a text of its own: Prefect draws an edge to whatever returned an object last, and results share objects
+            return Completed(name="Reused" if result.reused else "Completed", message=message, data=str(result.folder))
 
         # Prefect draws the edges of the run's graph from the states among a task's arguments
         inputs = {name: self._states[upstream.fingerprint] for name, upstream in step.inputs.items()}
         state = stage_task(inputs, return_state=True)
-        result = cast(Result, state.result())
-        self._states[result.fingerprint] = state
-        return result
+        state.result()  # raises what the step raised
+        self._states[made[0].fingerprint] = state
+        return made[0]
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
