@@ -116,7 +116,8 @@ def test_a_foreign_module_that_is_loaded_already_is_named(tmp_path: Path, found:
     (tmp_path / found).parent.mkdir(exist_ok=True)
     (tmp_path / found).mkdir() if found.endswith("/") else (tmp_path / found).touch()
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY / "tools" / "installed")}
-    command = [sys.executable, "-c", f"import {name}, lugha"]
+    # -S: without the editable install of the tests' environment, whose package goes before a mere folder
+    command = [sys.executable, "-S", "-c", f"import {name}, lugha"]
     last = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True).stderr.splitlines()[-1]
     assert last.startswith(f"ImportError: {tmp_path / found} was imported as `{name}`, the name of a package of lugha: import")
 

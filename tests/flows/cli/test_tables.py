@@ -97,7 +97,7 @@ def test_json_holds_what_json_has_a_word_for(capsys: pytest.CaptureFixture[str])
 def test_every_command_prints_one_document(built: Path, capsys: pytest.CaptureFixture[str]) -> None:
     here = ("--workspace", built)
     tables = document(capsys, "stats", "swahili", *here)
-    assert list(tables) == ["decisions", "corpus", "scores", "timing"]
+    assert list(tables) == ["decisions", "corpus", "scores", "energy", "timing"]
     assert {row["language"] for rows in tables.values() for row in rows} == {"swahili"}
     assert document(capsys, "stats", "--sql", "SELECT 1 AS n UNION SELECT 2 ORDER BY n", *here) == [{"n": 1}, {"n": 2}]
     assert document(capsys, "status", *here)[-1]["status"] == "completed"
