@@ -23,7 +23,7 @@ from tasks.clean.personal import TYPES, Masks
 from tasks.clean.signs import ALL, signs
 from tasks.clean.text import tidy
 from tasks.core.artifacts import Documents
-from tasks.core.documents import SCHEMA, batches, shards, write_table
+from tasks.core.documents import SCHEMA, batches, write_table
 from tasks.core.stage import ANY, Metrics, Stage, Work
 
 UNBROKEN = 5000
@@ -55,7 +55,7 @@ def clean(inputs: Mapping[str, Path], config: Clean, out: Path, work: Work) -> M
     Metrics: documents and bytes before and after; `changed`, `empty`, `repeated`, `repaired` (encoding), `unbroken`
     documents; tags and templates removed (`markup`); `masked` personal data by type; `boilerplate` lines.
     """
-    raw = {f"{name}-{shard.stem}": shard for name, folder in sorted(inputs.items()) for shard in shards(folder)}
+    raw = {f"{name}-{shard.stem}": shard for name, folder in sorted(inputs.items()) for shard in Documents(folder).shards()}
     repeated = _repeated_rows(list(raw.values()))
     counted = out / ".lines"
     counted.mkdir(exist_ok=True)

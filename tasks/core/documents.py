@@ -151,11 +151,6 @@ def save_array(path: Path, array: np.ndarray) -> None:
         np.save(file, array, allow_pickle=False)
 
 
-def shards(folder: Path) -> list[Path]:
-    """The Parquet shards of a published folder, in order."""
-    return sorted(folder.glob("*.parquet"))
-
-
 def batches(shard: Path, columns: list[str] | None = None, rows: int = 4096) -> Iterator[pa.RecordBatch]:
     """Record batches of a shard; never more than `rows` documents in memory at once."""
     with pq.ParquetFile(shard) as file:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from tasks.core.artifacts import Model
 from tasks.core.documents import write_table
 from tasks.core.files import replacing
 from tasks.pretrain import models
@@ -27,11 +28,12 @@ def publish(run: Run) -> dict[str, Any]:
     files = run.files
     model = models.build(run.model.shape)
     model.load_state_dict(weights)
-    for earlier in [run.out / "model", *run.out.glob(".model.*.tmp")]:
+    published = Model(run.out)
+    for earlier in [published.transformers, *run.out.glob(".model.*.tmp")]:
         shutil.rmtree(earlier, ignore_errors=True)
-    with replacing(run.out / "model") as temporary:
+    with replacing(published.transformers) as temporary:
         models.save_transformers(model, temporary, models.SpecialTokens(files.bos, files.eos, files.pad, files.mask))
-    write_table(pa.Table.from_pylist(run.state.rows, METRICS), run.out / "metrics.parquet")
+    write_table(pa.Table.from_pylist(run.state.rows, METRICS), published.curves)
     return _metrics(run) | {"published_step": step, "validation_loss": validation_loss}
 
 

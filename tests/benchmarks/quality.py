@@ -24,7 +24,8 @@ from data import DEFAULT_BUNDLE, HERE, Cost, install, measure
 from data_corpus import build
 
 from tasks.clean import clean_text
-from tasks.core.documents import Document, ShardWriter, shards
+from tasks.core.artifacts import Documents
+from tasks.core.documents import Document, ShardWriter
 
 PART = 500
 """Most documents of one source among the real ones."""
@@ -131,7 +132,7 @@ def _prepared(given: argparse.Namespace, documents: int) -> Texts:
 def _labels(folder: Path) -> Path:
     """All documents of `folder/shards` called Swahili."""
     (folder / "language").mkdir(exist_ok=True)
-    for shard in shards(folder / "shards"):
+    for shard in Documents(folder / "shards").shards():
         ids = pq.read_table(shard, columns=["id"])
         ids = ids.append_column("label", pa.array(["swh_Latn"] * len(ids)))
         pq.write_table(ids.append_column("score", pa.array([1.0] * len(ids), pa.float32())), folder / "language" / shard.name)

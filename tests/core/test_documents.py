@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.core.documents import SCHEMA, Document, batches, shards
+from tasks.core.artifacts import Documents
+from tasks.core.documents import SCHEMA, Document, batches
 from tests.pipeline import rows, write_documents
 
 any_text = st.text(alphabet=st.characters(exclude_categories=[]), max_size=50)
@@ -26,16 +27,19 @@ def test_the_id_is_a_function_of_source_url_and_text(source: str, url: str | Non
 def test_shards_hold_every_document_once_in_order(tmp_path: Path) -> None:
     documents = [Document(f"hati namba {n} " * 20, "test", f"https://example.org/{n}") for n in range(100)]
     folder = write_documents(tmp_path / "a", [*documents, *documents[:5]], shard_bytes=4000)
-    assert len(shards(folder)) > 3
+    assert len(Documents(folder).shards()) > 3
     assert [row["text"] for row in rows(folder)] == [document.text for document in documents]
-    assert all(pq.read_schema(path).equals(SCHEMA) for path in shards(folder))
-    assert sum(len(batch) for path in shards(folder) for batch in batches(path, ["id"], rows=7)) == 100
+    assert all(pq.read_schema(path).equals(SCHEMA) for path in Documents(folder).shards())
+    assert sum(len(batch) for path in Documents(folder).shards() for batch in batches(path, ["id"], rows=7)) == 100
 
 
 def test_the_same_documents_give_the_same_bytes(tmp_path: Path) -> None:
     documents = [Document(f"neno {n}", "test", published_at=datetime(2026, 1, 1, tzinfo=UTC)) for n in range(50)]
     digests = [
-        [hashlib.sha256(path.read_bytes()).hexdigest() for path in shards(write_documents(tmp_path / name, documents))]
+        [
+            hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in Documents(write_documents(tmp_path / name, documents)).shards()
+        ]
         for name in "ab"
     ]
     assert digests[0] == digests[1]

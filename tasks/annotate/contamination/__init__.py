@@ -23,7 +23,7 @@ from tasks.annotate.annotator import Annotator, Rule
 from tasks.annotate.contamination.kernel import judge, letter_grams, match
 from tasks.core.artifacts import Annotations, Documents
 from tasks.core.characters import buffers, classes, lower_case
-from tasks.core.documents import batches, save_array, shards, write_table
+from tasks.core.documents import batches, save_array, write_table
 from tasks.core.errors import StageError
 from tasks.core.files import replacing
 from tasks.core.stage import Metrics, Stage, Work
@@ -55,7 +55,7 @@ def contamination(inputs: Mapping[str, Path], config: ContaminationConfig, out: 
     index = out / ".index"
     index.mkdir(exist_ok=True)
     sizes = _build_index([item.text for item in items], config.rule.characters, index)
-    paths = shards(inputs["clean"])
+    paths = Documents(inputs["clean"]).shards()
     settings = config.rule.model_dump()
     parts = work.units(_match, {f"match-{path.stem}": (str(path), settings, str(index)) for path in paths}, out)
     total = sum(part["documents"] for part in parts.values())

@@ -21,7 +21,7 @@ from tasks.annotate.annotator import Annotator
 from tasks.annotate.duplicates.index import BandIndex, Known
 from tasks.annotate.duplicates.kernel import components, minhash, similarities
 from tasks.core.artifacts import Annotations, Documents
-from tasks.core.documents import SCHEMA, batches, column, save_array, shards, strings, write_table
+from tasks.core.documents import SCHEMA, batches, column, save_array, strings, write_table
 from tasks.core.files import checksums, replacing
 from tasks.core.locks import exclusive
 from tasks.core.stage import Metrics, Stage, Work
@@ -46,7 +46,7 @@ def duplicates(inputs: Mapping[str, Path], config: Duplicates, out: Path, work: 
 
     Documents that an earlier run has seen are taken from the index that it left; the result is the same without it.
     """
-    paths = shards(inputs["clean"])
+    paths = Documents(inputs["clean"]).shards()
     digests = checksums(inputs["clean"])
     signatures = out / ".signatures"
     signatures.mkdir(exist_ok=True)

@@ -25,7 +25,7 @@ from tasks.annotate.language.model import Classifier, classifier
 from tasks.annotate.language.pieces import WINDOW, Pieces, as_column, normalise, pieces, script_name, script_of, windows
 from tasks.annotate.language.words import affinity, lists_beside
 from tasks.core.artifacts import Annotations, Documents
-from tasks.core.documents import batches, shards, write_table
+from tasks.core.documents import batches, write_table
 from tasks.core.errors import StageError
 from tasks.core.files import sha256
 from tasks.core.stage import Metrics, Stage, Work
@@ -90,7 +90,9 @@ def language(inputs: Mapping[str, Path], config: LanguageId, out: Path, work: Wo
     """
     model = _model_file(config)
     classifier(str(model))  # a model that cannot be used is one error, not one for each shard
-    found = work.units(partial(_annotate, str(model)), {shard.stem: str(shard) for shard in shards(inputs["clean"])}, out)
+    found = work.units(
+        partial(_annotate, str(model)), {shard.stem: str(shard) for shard in Documents(inputs["clean"]).shards()}, out
+    )
     labels: Counter[str] = Counter()
     for unit in found.values():
         labels.update(unit["labels"])

@@ -22,7 +22,7 @@ from tasks.annotate.quality.kernel import SIGNALS
 from tasks.annotate.quality.usage import FUNCTION_WORDS, NOTHING, Usage, learn, sample
 from tasks.core.artifacts import Annotations, Documents
 from tasks.core.characters import buffers, classes, lower_case
-from tasks.core.documents import batches, shards, write_table
+from tasks.core.documents import batches, write_table
 from tasks.core.stage import Metrics, Stage, Work
 
 __all__ = ["QUALITY", "SIGNALS", "QualitySignals", "measure", "quality"]
@@ -60,7 +60,7 @@ def quality(inputs: Mapping[str, Path], config: QualitySignals, out: Path, work:
     """
     learned = learn(sample(inputs["clean"], inputs["language"], config.label))
     learned.save(out / USAGE)
-    paths = {shard.stem: str(shard) for shard in shards(inputs["clean"])}
+    paths = {shard.stem: str(shard) for shard in Documents(inputs["clean"]).shards()}
     found = work.units(partial(_annotate, str(out / USAGE)), paths, out)
     documents = sum(unit["documents"] for unit in found.values())
     return {"documents": documents, "function_words": learned.frequent[:FUNCTION_WORDS]}

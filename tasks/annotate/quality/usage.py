@@ -18,8 +18,9 @@ import pyarrow.compute as pc
 
 from tasks.annotate.quality.kernel import word_class
 from tasks.annotate.quality.scan import COUNTERS, HEADS, WORDS, Words, room_for_lines, scan
+from tasks.core.artifacts import Documents
 from tasks.core.characters import buffers, classes, lower_case
-from tasks.core.documents import batches, shards
+from tasks.core.documents import batches
 
 SAMPLE_BYTES = 12 << 20
 """Text to learn from, taken in equal parts from the beginnings of all shards, so that no large source outweighs the others."""
@@ -64,7 +65,7 @@ NOTHING = Usage([], np.zeros((0, 0), np.float32), np.zeros(1, np.uint64), np.ful
 
 def sample(documents: Path, language: Path, label: str, size: int = SAMPLE_BYTES) -> pa.Array:
     """About `size` bytes of different texts that are surely in the language."""
-    paths = shards(documents)
+    paths = Documents(documents).shards()
     share = -(-size // max(1, len(paths)))
     texts = [text for path in paths for text in _beginning(path, language / path.name, label, share)]
     return pa.concat_arrays(texts).unique() if texts else pa.array([], pa.string())
