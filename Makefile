@@ -1,6 +1,6 @@
 # make swahili   install everything, crawl the packaged site, train a small model, write its cards (no network after the install)
-# make test      install everything, run the fast tests
-# make test-all  the slow tests too (minutes)
+# make test      install everything, run the fast tests (WORKERS=2 processes)
+# make test-all  the slow tests too (half an hour)
 # make lint      ruff, mypy, import-linter; make format repairs what can be repaired
 # make install   the environment alone: .venv, by uv; TORCH=cuda or TORCH=cpu chooses torch's build, PYTHON=python3.12 the Python of a new one
 # make lock      requirements.lock from pyproject.toml: keeps what is pinned; delete lines of it first to renew those packages
@@ -8,7 +8,11 @@
 # make clean     delete the environment and caches; what you built, in workspace, stays
 PYTHON ?= python3
 VENV ?= .venv
+WORKERS ?= 2
 BIN = $(VENV)/bin
+
+# uv leaves bytecode to the first import; where nothing may be written, every process would compile torch anew: 5 s in place of 2.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: swahili test test-all lint format schema lock install clean again
 
@@ -16,10 +20,10 @@ swahili: install
 	$(BIN)/lugha build swahili --preset starter
 
 test: install
-	$(BIN)/python -m pytest -m "not slow" --durations=10
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow" --durations=10
 
 test-all: install
-	$(BIN)/python -m pytest --durations=10
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --durations=10
 
 lint: install
 	$(BIN)/ruff check .

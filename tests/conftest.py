@@ -10,6 +10,7 @@ from hypothesis import settings
 
 from tests import REPOSITORY
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # models this small are no faster on more threads, and two tests run at a time
 settings.register_profile("thorough", max_examples=5_000, deadline=None)  # a search by hand, not for every run
 
 BUNDLE = Path(os.environ.get("LUGHA_BUNDLE", REPOSITORY.parent / "shared" / "data"))

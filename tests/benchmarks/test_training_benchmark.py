@@ -45,6 +45,7 @@ def a_run(speed: float, parameters: int = 5_000_000) -> Run:
     return Run(parameters, (100,) * 5, (1.0, 1.0, 1.0, speed, speed + 2), 1.3, 10.4, 12.2, 2 * 10**6, 3 * 10**6, Path("model"))
 
 
+@pytest.mark.slow
 def test_ours_is_trained_and_scored_as_a_whole_process(tokens: Path, tmp_path: Path) -> None:
     config = configure({"steps": 4, "minutes": None, "half_context": 0.5, "batch_tokens": 128, "model": TINY})
     done = train_ours(tokens, config, Runtime(compile=False), tmp_path / "out", None, {})
@@ -195,6 +196,7 @@ def test_differences_are_run_by_run() -> None:
     assert lines[3] == "| adamw | 50 | 0.50 | 2 | 640 | 2.5000 ± 2.4841 | +0.5000 ± 0.0000 | base |"
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_not_repeated(tokens: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = ablations.run(BASE, tokens, {"tokens": 896}, SMALL, 1, tmp_path)
     assert (first.tokens, first.bits > 0) == (896, True)

@@ -19,6 +19,7 @@ def training(workspace: Path, *arguments: str) -> tuple[dict[str, Any], str]:
     return next(step for step in json.loads(result.stdout) if step["label"] == "pretrain"), result.stderr
 
 
+@pytest.mark.slow
 def test_the_plan_measures_once_and_says_what_the_training_takes(
     built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,14 +10,6 @@ import pytest
 from tests.pretrain.token_files import sentences, write_tokens
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> None:
-    """Models this small are no faster on more, and much slower on a machine with other work."""
-    import torch
-
-    torch.set_num_threads(1)
-
-
 @pytest.fixture
 def make_tokens(tmp_path: Path) -> Callable[..., Path]:
     """Give `make_tokens(documents=40)`: writes that many documents of ten sentences, and as long ones that are held out."""

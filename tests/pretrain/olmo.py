@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from tasks.pretrain.models import CausalLM, Family, ModelShape, SpecialTokens, register
+from tasks.pretrain.models import CausalLM, Family, ModelShape, SpecialTokens
 from tasks.pretrain.models.family import layer_sizes, rope, sizes, stated_shape
 from tasks.pretrain.models.layers import Attention, GatedFeedForward, Rotation, rotary
 
@@ -85,4 +85,3 @@ FAMILY = Family(
     gated=True,
     grouped_queries=True,
 )
-register(FAMILY)

@@ -112,6 +112,7 @@ def test_every_setting_learns_and_resumes_bit_for_bit(
 TWO_PROCESSES = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
 
 
+@pytest.mark.slow
 def test_two_processes_train_what_one_does(make_tokens: Callable[..., Path], tmp_path: Path) -> None:
     config = {"steps": 30, "log_steps": 1, "checkpoint_steps": None, "average": 0.9}
     tokens = make_tokens(documents=4000, vocab_size=4200)

@@ -263,6 +263,7 @@ def test_a_model_that_cannot_be_compiled_is_trained_without(
     assert "No working C++ compiler" in caplog.text
 
 
+@pytest.mark.slow
 def test_tensorboard_shows_what_the_metrics_say_of_a_run_with_an_interruption(
     make_tokens: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -327,6 +328,7 @@ def test_a_run_goes_on_compiled(make_tokens: Callable[..., Path], tmp_path: Path
     assert (run.state.step, run.loss.compiled) == (20, True)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_in_more_processes(make_tokens: Callable[..., Path], tmp_path: Path) -> None:
     tokens, out = make_tokens(documents=100), tmp_path / "out"
     run_until(tokens, out, {"steps": 40, "batch_tokens": 512}, 13)

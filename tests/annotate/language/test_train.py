@@ -73,6 +73,7 @@ def test_another_table_of_aliases_is_one_clear_sentence(tmp_path: Path) -> None:
         train_own(tmp_path, tmp_path / "mine.ftz")
 
 
+@pytest.mark.slow
 def test_a_model_of_ones_own_from_fasttext_lines(tmp_path: Path) -> None:
     (tmp_path / "train.txt").write_text("\n".join(windows_of_words(500)), "utf-8")
     (tmp_path / "test.txt").write_text("\n".join(windows_of_words(700)[500:]), "utf-8")

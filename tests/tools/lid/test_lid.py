@@ -93,6 +93,7 @@ def _shuffled(label: str, number: int) -> list[str]:
     return [" ".join(chance.sample(words, 8)) for _ in range(number)]
 
 
+@pytest.mark.slow
 def test_the_program_makes_a_model_its_tables_and_a_card_that_describes_it(tmp_path: Path) -> None:
     lid, raw, out = tmp_path / "lid", tmp_path / "raw", tmp_path / "out"
     lid.mkdir()
