@@ -16,6 +16,7 @@ from lang_configs.schema import Corpus
 from tasks.core import artifacts
 from tasks.core.artifacts import SPLITS, Decisions, Documents
 from tasks.core.documents import SCHEMA, batches, save_array, write_table
+from tasks.core.parquet import exact, scan
 from tasks.core.stage import Metrics, Stage, Work
 
 PARAGRAPH = 100
@@ -54,12 +55,12 @@ def _dates(written: artifacts.Corpus) -> list[Metrics]:
     """
     import duckdb
 
-    files = [str(path) for split in SPLITS for path in written.shards(split)]
+    files = [exact(path) for split in SPLITS for path in written.shards(split)]
     with duckdb.connect() as database:
         rows: pa.Table = database.sql(
             "SELECT source, count(*) AS documents, min(fetched_at) AS fetched_first, max(fetched_at) AS fetched_last,"
             " count(published_at) AS published, quantile_disc(published_at, 0.01) AS published_first,"
-            " quantile_disc(published_at, 0.99) AS published_last FROM read_parquet($files) GROUP BY source ORDER BY source",
+            f" quantile_disc(published_at, 0.99) AS published_last FROM {scan()} GROUP BY source ORDER BY source",
             params={"files": files},
         ).to_arrow_table()
     return [

@@ -23,7 +23,9 @@ from lang_configs.schema import Release
 from tasks.core import artifacts
 from tasks.core.artifacts import SPLITS, Cards, Corpus, Model, Scores, Tokenizer
 from tasks.core.errors import StageError
-from tasks.core.files import MANIFEST, replacing, sha256, write_atomically
+from tasks.core.files import replacing, sha256, write_atomically
+from tasks.core.manifest import MANIFEST
+from tasks.core.records import read_record
 from tasks.core.stage import Metrics, Stage, Work
 from tasks.evaluate.model import auto_class, objective
 from tasks.tokenizer.export import finding_mask, save_transformers
@@ -41,7 +43,7 @@ def release(inputs: Mapping[str, Path], config: Release, out: Path, work: Work) 
     work.progress(0, 3, "steps")
     for path, source in _layout(inputs).items():
         _place(source, out / path)
-    scores = json.loads((inputs["evaluate"] / MANIFEST).read_text())["metrics"]
+    scores = read_record(inputs["evaluate"] / MANIFEST)["metrics"]
     write_atomically(out / "evaluation.json", json.dumps(scores, indent=1, ensure_ascii=False).encode())
     work.progress(1, 3, "steps")
     try:

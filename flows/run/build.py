@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from flows.run.request import Request
 from tasks import ledger
 from tasks.core.engines import make_engine
 from tasks.core.locks import exclusive
-from tasks.core.stage import Progress, Result, Step, Work, describe, execute
+from tasks.core.stage import Progress, Result, Step, Work, execute
 from tasks.net import rules
 
 log = logging.getLogger("lugha")
@@ -42,21 +43,26 @@ class Build:
         self._record = Record(self.folder, request.name, request.preset, self.given.snapshot, runtime)
 
     def __call__(self, step: Step) -> Result:
-        runs = describe(step, self.request.workspace, self.request.name).manifest() is None
-        if runs:
-            self._record.begin(step.label)
-        waiting = runs and step.stage.alone
-        if waiting:
-            self._engine.close()  # its idle workers would hold memory that the training can use
-        with self.watch(step.label) as progress, self._alone() if waiting else contextlib.nullcontext():
+        with self.watch(step.label) as progress:
             work = Work(self._engine, progress, runtime=self.config.runtime, prepare=rules.for_workers())
-            result = execute(step, self.request.workspace, self.request.name, work)
+            result = execute(step, self.request.workspace, self.request.name, work, partial(self._running, step))
         self.results[result.label] = result
         self._record.add(result)
         if not result.reused:
             self._index(ledger.record, [result.folder])
         self.on_result(result)
         return result
+
+    @contextlib.contextmanager
+    def _running(self, step: Step) -> Iterator[None]:
+        """Record where the run stands; a stage that runs alone waits here for those of other runs."""
+        self._record.begin(step.label)
+        if not step.stage.alone:
+            yield
+            return
+        self._engine.close()  # its idle workers would hold memory that the training can use
+        with self._alone():
+            yield
 
     def all(self) -> Made:
         """Run the whole DAG and return what it made, by label; the run is recorded however it ends."""

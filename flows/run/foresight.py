@@ -9,7 +9,7 @@ from dataclasses import replace
 from lang_configs import LanguageConfig
 from lang_configs.training import Pretrain
 from tasks.core.errors import StageError
-from tasks.core.stage import Manifest
+from tasks.core.manifest import Manifest
 from tasks.crawl.sources import make_source
 from tasks.pretrain.estimate import LIMIT_SECONDS, Estimate, estimate, known_speed, measured_speed
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,8 +15,9 @@ from flows.dag import CORPUS, CRAWL, TOKENS, Dag, build_lm, complete
 from flows.run import foresight
 from flows.run.request import Request
 from lang_configs.training import Pretrain
-from tasks.core.files import MANIFEST
-from tasks.core.stage import Manifest, Output, Result, Step, describe, result
+from tasks.core.manifest import MANIFEST, Manifest, read_manifest
+from tasks.core.records import DamagedError
+from tasks.core.stage import Output, Result, Step, describe, result
 from tasks.crawl import estimate
 from tasks.crawl.sources import Estimate
 from tasks.net import rules
@@ -94,7 +96,10 @@ class Plan:
 def _latest(folder: Path, config: BaseModel) -> Manifest | None:
     """The newest manifest of a stage; of crawl stages, that of the same source."""
     name = getattr(config, "name", None)
-    manifests = [json.loads(path.read_text()) for path in folder.glob(f"[!.]*/{MANIFEST}")]
+    manifests = []
+    for path in folder.glob(f"[!.]*/{MANIFEST}"):
+        with contextlib.suppress(DamagedError, OSError):  # made anew by whoever needs it
+            manifests.append(read_manifest(path.parent))
     manifests = [manifest for manifest in manifests if name is None or manifest["config"].get("name") == name]
     return max(manifests, key=lambda manifest: manifest["started"], default=None)
 

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import logging
 import os
 import socket
 import time
 import uuid
 from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from lang_configs.schema import Runtime
-from tasks import ledger
-from tasks.core.files import write_atomically
+from tasks.core.records import write_record
 from tasks.core.stage import Result
-
-log = logging.getLogger("lugha")
-
-_KEYS = {"run", "language", "preset", "snapshot", "started", "seconds", "status", "message", "stages"}
+from tasks.ledger import runs
 
 
 class Record:
@@ -30,10 +23,12 @@ class Record:
         """`place`: where the run's energy is used and at what price, which is all that is kept of it."""
         now = datetime.now(UTC)
         run = f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
-        self.path = folder / ledger.RUNS / f"{run}.json"
+        self.path = folder / runs.RUNS / f"{run}.json"
         self._stages: list[dict[str, Any]] = []
         self._clock = time.monotonic()
-        self._facts: dict[str, Any] = {"run": run, "language": language, "preset": preset, "snapshot": snapshot}
+        numbers = [earlier.get("number", 0) for _, earlier in runs.readable(runs.records_in(folder))]
+        self._facts: dict[str, Any] = {"run": run, "number": 1 + max(numbers, default=0)}
+        self._facts |= {"language": language, "preset": preset, "snapshot": snapshot}
         self._facts |= {"started": now.isoformat(timespec="seconds"), "seconds": 0.0, "status": "running", "message": ""}
         self._facts |= {"stage": None, "stage_started": None, "process": this_process()}
         self._facts["place"] = place.model_dump(include={"country", "price_per_kwh", "currency"})
@@ -58,38 +53,26 @@ class Record:
     def _save(self) -> None:
         self._facts["seconds"] = round(time.monotonic() - self._clock, 1)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.path, json.dumps(self._facts | {"stages": self._stages}, indent=1).encode())
+        write_record(self.path, self._facts | {"stages": self._stages})
 
 
 def latest(workspace: Path, most: int) -> list[dict[str, Any]]:
     """The records of the latest runs of all languages, newest first; a run whose process is gone is `killed`."""
-    paths = sorted(workspace.glob(f"*/{ledger.RUNS}/[!.]*.json"), key=lambda path: path.stem, reverse=True)
-    runs = (run for run in map(_read, paths) if run is not None)
-    return [run | {"status": _status(run)} for run in islice(runs, most)]
+    found = [run for _, run in runs.readable(runs.records(workspace))]
+    newest = sorted(found, key=lambda run: run["started"], reverse=True)
+    return [run | {"status": _status(run)} for run in newest[:most]]
 
 
 def settle(folder: Path) -> None:
     """Write into the records of a language's killed runs that they were killed, as they could not do it themselves."""
-    for path in sorted((folder / ledger.RUNS).glob("[!.]*.json")):
-        run = _read(path)
-        if run is not None and _status(run) != run["status"]:
-            write_atomically(path, json.dumps(run | {"status": _status(run)}, indent=1).encode())
+    for path, run in runs.readable(runs.records_in(folder)):
+        if _status(run) != run["status"]:
+            write_record(path, run | {"status": _status(run)})
 
 
 def this_process() -> dict[str, Any]:
     """What tells this process from every other one, also from a later one with the same number."""
     return {"id": os.getpid(), "host": socket.gethostname(), "born": _born(os.getpid())}
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        run = json.loads(path.read_text())
-    except (OSError, ValueError):
-        run = None
-    if isinstance(run, dict) and run.keys() >= _KEYS:
-        return run
-    log.warning("%s: this is no record of a run; it is left out", path)
-    return None
 
 
 def _status(run: dict[str, Any]) -> str:

@@ -23,6 +23,7 @@ import xxhash
 
 from tasks.core.characters import buffers, mix
 from tasks.core.documents import batches, write_table
+from tasks.core.parquet import exact, scan
 from tasks.core.stage import Metrics
 
 DOCUMENTS = 10
@@ -61,9 +62,11 @@ def repeated_lines(folder: Path, share: float) -> np.ndarray:
         return np.zeros(0, np.uint64)
     with duckdb.connect(config={"temp_directory": str(folder / "spill")}) as database:
         rows = database.execute(
-            """
-            WITH lines AS (FROM read_parquet($lines)),
-            sites AS (SELECT site, count(DISTINCT signature) AS documents FROM read_parquet($documents) GROUP BY site),
+            f"""
+            WITH lines AS (FROM {scan(files="lines")}),
+            sites AS (
+                SELECT site, count(DISTINCT signature) AS documents FROM {scan(files="documents")} GROUP BY site
+            ),
             often AS (
                 SELECT site, line FROM lines GROUP BY site, line
                 HAVING count(*) >= $least AND count(*) FILTER (edge) >= $edge_share * count(*)
@@ -74,8 +77,8 @@ def repeated_lines(folder: Path, share: float) -> np.ndarray:
             HAVING count(DISTINCT signature) >= greatest($least, $share * documents)
             """,
             {
-                "lines": str(folder / "*-lines.parquet"),
-                "documents": str(folder / "*-documents.parquet"),
+                "lines": [exact(path) for path in sorted(folder.glob("*-lines.parquet"))],
+                "documents": [exact(path) for path in sorted(folder.glob("*-documents.parquet"))],
                 "least": DOCUMENTS,
                 "edge_share": EDGE_SHARE,
                 "share": share,

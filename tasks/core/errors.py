@@ -6,9 +6,14 @@ is not there, a StageError (1). All else is a fault of this program, whose trace
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
 
 from lang_configs import ConfigError
+from tasks.core.files import FULL, is_full
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 and the number of SIGINT, as shells have it."""
@@ -47,6 +52,30 @@ def known(error: BaseException) -> tuple[str, int] | None:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EMFILE):
         return f"{(error.strerror or '').lower()}; {_CURES[error.errno]}", StageError.exit_code
     return None
+
+
+@contextlib.contextmanager
+def disk_full_explained(folder: Path) -> Iterator[None]:
+    """Raise a StageError for whatever a full disk makes a stage or its libraries raise while they write in `folder`."""
+    try:
+        yield
+    except Exception as error:
+        if not (any(cause.errno in FULL for cause in _chain(error) if isinstance(cause, OSError)) or is_full(folder)):
+            raise
+        free = shutil.disk_usage(folder).free / 1e6
+        raise StageError(
+            f"{folder.parent}: the disk is full ({free:.0f} MB free); free some space and run the same command again, "
+            "finished work is kept"
+        ) from error
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, and those that it came of."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _readable(filename: object) -> str:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-MANIFEST = "manifest.json"
-"""The record of a published folder."""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Error numbers of a file system that takes no more."""
+PROBE_BYTES = 1 << 20
+"""What must still fit on a disk that is not full."""
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -22,7 +24,10 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary sibling to write to; on leaving, flush it to disk and move it over `path` (file or folder)."""
+    """Give a temporary sibling to write to; on leaving, flush it to disk and move it over `path` (file or folder).
+
+    Raises OSError (ENOSPC) when the disk is full, whatever the writer raised: that is asked before its file is deleted.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
@@ -31,24 +36,39 @@ def replacing(path: Path) -> Iterator[Path]:
                 os.fsync(handle.fileno())
         os.replace(temporary, path)
         sync_folder(path.parent)
-    except BaseException:
+    except BaseException as error:
+        full = isinstance(error, Exception) and is_full(path.parent)
         if temporary.is_dir():
             shutil.rmtree(temporary, ignore_errors=True)
         temporary.unlink(missing_ok=True)
+        if full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
         raise
+
+
+def is_full(folder: Path) -> bool:
+    """Whether the file system takes no more: a short write and many libraries say of a full disk only that something failed.
+
+    Tried by writing, as free blocks say nothing of a quota.
+    """
+    probe = folder / f".{os.getpid()}.probe"
+    try:
+        with open(probe, "wb") as handle:
+            handle.write(bytes(PROBE_BYTES))
+            handle.flush()
+            os.fsync(handle.fileno())
+    except OSError as error:
+        return error.errno in FULL
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink(missing_ok=True)
+    return False
 
 
 def sha256(path: Path) -> str:
     """Hex SHA-256 of a file."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def checksums(folder: Path) -> dict[str, str]:
-    """SHA-256 of each file of a stage's output, by its path below `folder`: from the manifest where there is one."""
-    if (folder / MANIFEST).exists():
-        return {entry["path"]: entry["sha256"] for entry in json.loads((folder / MANIFEST).read_text())["files"]}
-    return {path.relative_to(folder).as_posix(): sha256(path) for path in regular_files(folder)}
 
 
 def regular_files(folder: Path) -> list[Path]:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import platform
 import shutil
@@ -33,19 +34,26 @@ from pydantic import BaseModel
 from lang_configs.schema import Runtime
 from tasks.core.artifacts import Artifact
 from tasks.core.engines import Engine, Inline
-from tasks.core.errors import StageError
-from tasks.core.files import MANIFEST, regular_files, sha256, sync_folder, write_atomically
+from tasks.core.errors import disk_full_explained
+from tasks.core.files import regular_files, sha256, sync_folder
 from tasks.core.locks import exclusive
+from tasks.core.manifest import MANIFEST, Manifest, damage, read_manifest
 from tasks.core.memory import peak_memory
+from tasks.core.records import DamagedError, read_record, write_record
+
+log = logging.getLogger("lugha")
 
 ANY = "*"
 """Role of inputs whose number and names are the run's."""
 UNITS = ".units"
 CACHE = ".cache"
+CHANGED = "changed"
+"""Folder beside the outputs of a stage that people edit, for those that were made anew."""
 Metrics = dict[str, Any]
-Manifest = dict[str, Any]
 Progress = Callable[[float, float, str], None]
 StageFunction = Callable[[Mapping[str, Path], Any, Path, "Work"], Metrics]
+Running = Callable[[], contextlib.AbstractContextManager[Any]]
+"""Opened around a stage that really runs."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +78,7 @@ class Work:
         """
         (out / UNITS).mkdir(exist_ok=True)
         records = {name: out / UNITS / f"{name}.json" for name in items}
-        todo = [name for name, record in records.items() if not record.exists()]
+        todo = [name for name, record in records.items() if _ended(record) is None]
         finished = len(items) - len(todo)
 
         def done(_: int) -> None:
@@ -81,7 +89,15 @@ class Work:
         self.progress(finished, len(items), "shards")
         prepare = partial(self.prepare, min(self.engine.workers, len(todo))) if self.prepare and todo else None
         self.engine.map(partial(_unit, function, out, prepare), [(name, items[name]) for name in todo], done)
-        return {name: json.loads(record.read_text()) for name, record in records.items()}
+        return {name: read_record(record) for name, record in records.items()}
+
+
+def _ended(record: Path) -> Metrics | None:
+    """The result of a unit, None where it has none, or one that was damaged: then the unit is done again."""
+    try:
+        return read_record(record)
+    except (DamagedError, FileNotFoundError):
+        return None
 
 
 def _unit(
@@ -91,7 +107,7 @@ def _unit(
     if prepare is not None:
         prepare()
     result = function(item, out)
-    write_atomically(out / UNITS / f"{name}.json", json.dumps(result).encode())
+    write_record(out / UNITS / f"{name}.json", result)
 
 
 @dataclass(frozen=True)
@@ -119,6 +135,8 @@ class Stage:
     """What is added to the ledger beside the manifest: table -> Parquet file of the output."""
     alone: bool = False
     """One at a time on this machine: two trainings would share the memory of one GPU and the cores of one CPU."""
+    edited: bool = False
+    """People work in its folder: one that was changed is not deleted when it is made anew."""
 
 
 @dataclass(frozen=True)
@@ -130,15 +148,15 @@ class Output:
     folder: Path
 
     def manifest(self) -> Manifest | None:
-        """The manifest if the stage is done and each of its files still has its size, else None."""
+        """The manifest if the stage is done and each of its files still has its size, else None.
+
+        Cheap, for whatever looks at many outputs; what a run builds on is compared byte by byte (`execute`).
+        """
         try:
-            manifest: Manifest = json.loads((self.folder / MANIFEST).read_text())
-            for entry in manifest["files"]:
-                if (self.folder / entry["path"]).stat().st_size != entry["bytes"]:
-                    return None
-        except (OSError, ValueError):
+            manifest = read_manifest(self.folder)
+        except (OSError, DamagedError):
             return None
-        return manifest
+        return None if damage(self.folder, manifest, contents=False) else manifest
 
 
 @dataclass(frozen=True)
@@ -205,20 +223,60 @@ def result(step: Step, output: Output, manifest: Manifest | None, reused: bool) 
     return Result(output.stage, output.fingerprint, output.folder, step.label, step.stage.artifact, manifest, reused, headline)
 
 
-def execute(step: Step, workspace: Path, language: str, work: Work) -> Result:
-    """Run a step unless it is done.
+def execute(step: Step, workspace: Path, language: str, work: Work, running: Running = contextlib.nullcontext) -> Result:
+    """Run a step unless it is done: unless its output is there and has the bytes that were written, all of them.
 
-    Two processes that want the same output wait for each other; the lock dies with its holder.
+    What was damaged since is named, put aside and made anew; it is deleted when what replaces it stands, and comes back if
+    that fails. Two processes that want the same output wait for each other; the lock dies with its holder.
     """
     output = describe(step, workspace, language)
-    if manifest := output.manifest():
+    manifest, _ = _inspect(output.folder)
+    if manifest is not None:
         return result(step, output, manifest, reused=True)
     with exclusive(output.folder.parent / ".locks" / f"{output.fingerprint}.lock", output.folder):
-        if manifest := output.manifest():
+        manifest, wrong = _inspect(output.folder)
+        if manifest is not None:
             return result(step, output, manifest, reused=True)
-        if output.folder.exists():  # published once, damaged since
-            shutil.rmtree(output.folder)
-        return result(step, output, _publish(step, output, language, work), reused=False)
+        with _replaced(output.folder, wrong, step.stage.edited), running():
+            manifest = _publish(step, output, language, work)
+        return result(step, output, manifest, reused=False)
+
+
+def _inspect(folder: Path) -> tuple[Manifest | None, str]:
+    """The manifest of an output that is as it was written, or None and what is wrong ("": there is none)."""
+    if not folder.exists():
+        return None, ""
+    try:
+        manifest = read_manifest(folder)
+    except FileNotFoundError:
+        return None, f"{MANIFEST} is gone"
+    except DamagedError as error:
+        return None, f"{MANIFEST} is damaged ({error})"
+    wrong = damage(folder, manifest)
+    return (None, wrong) if wrong else (manifest, "")
+
+
+@contextlib.contextmanager
+def _replaced(folder: Path, wrong: str, edited: bool) -> Iterator[None]:
+    """Put a damaged output aside while another one is made in its place."""
+    aside = folder.with_name(f".{folder.name}.damaged")
+    if wrong:
+        kept = "it is made anew, and what was changed is kept" if edited else "it is made anew, and kept until then"
+        log.warning("%s: %s; %s", folder, wrong, kept)
+        shutil.rmtree(aside, ignore_errors=True)  # damaged before, and replaced since by what is damaged now
+        os.replace(folder, aside)
+    try:
+        yield
+    except BaseException:
+        if aside.exists() and not folder.exists():
+            os.replace(aside, folder)
+        raise
+    if aside.exists() and edited:
+        changed = folder.parent / CHANGED / f"{folder.name}-{datetime.now(UTC):%Y%m%dT%H%M%S}"
+        changed.parent.mkdir(exist_ok=True)
+        os.replace(aside, changed)
+        log.warning("%s: what was changed in the folder made anew is here", changed)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _publish(step: Step, output: Output, language: str, work: Work) -> Manifest:
@@ -226,7 +284,7 @@ def _publish(step: Step, output: Output, language: str, work: Work) -> Manifest:
     partial_folder = output.folder.with_name(f".{output.fingerprint}.partial")
     partial_folder.mkdir(exist_ok=True)
     stage, started, clock = step.stage, datetime.now(UTC), time.monotonic()
-    with _disk_full_explained(partial_folder):
+    with disk_full_explained(partial_folder):
         folders = {name: upstream.folder for name, upstream in step.inputs.items()}
         metrics = stage.function(folders, step.config, partial_folder, replace(work, cache=output.folder.parent / CACHE))
         manifest = {
@@ -246,7 +304,7 @@ def _publish(step: Step, output: Output, language: str, work: Work) -> Manifest:
             "seconds": round(time.monotonic() - clock, 3),
             "peak_memory_bytes": peak_memory(),
         }
-        write_atomically(partial_folder / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False).encode())
+        write_record(partial_folder / MANIFEST, manifest)
         os.replace(partial_folder, output.folder)
         sync_folder(output.folder.parent)
         _remove_hidden(output.folder)
@@ -269,19 +327,3 @@ def _file_entry(path: Path, folder: Path) -> dict[str, Any]:
 
         entry["rows"] = pq.read_metadata(path).num_rows
     return entry
-
-
-@contextlib.contextmanager
-def _disk_full_explained(folder: Path) -> Iterator[None]:
-    import errno
-
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise
-        free = shutil.disk_usage(folder).free / 1e6
-        raise StageError(
-            f"{folder.parent}: the disk is full ({free:.0f} MB free); free some space and run the same command again, "
-            "finished work is kept"
-        ) from error

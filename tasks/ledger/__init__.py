@@ -1,79 +1,143 @@
 """The ledger: a DuckDB index of all manifests, for questions in SQL. The manifests are the truth, the ledger can be rebuilt.
 
-One writer at a time, in short transactions under a file lock; DuckDB lets nobody else open a file that is being written,
-so readers take the same lock for the time of their query. No stage knows of it.
+A writer works on a copy, which it moves over the ledger when all is in it: so readers need no lock, see one state or the next,
+and nobody who has the ledger open, be it for hours in another program, holds up a build. No stage knows of it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+import logging
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from tasks.core.errors import StageError
-from tasks.core.files import MANIFEST
+from tasks.core.files import replacing
+from tasks.core.manifest import MANIFEST, read_manifest
+from tasks.core.parquet import exact, scan
+from tasks.core.records import DamagedError
+from tasks.ledger.runs import RUNS, readable, records
 from tasks.pretrain.emissions import GRIDS, WORLD
 
+__all__ = ["LEDGER", "RUNS", "catch_up", "in_memory", "query", "rebuild", "record"]
+
+log = logging.getLogger("lugha")
+
 LEDGER = "ledger.duckdb"
-RUNS = "runs"
-"""Folder of a language in the workspace that holds one JSON file per run."""
-LOCK_SECONDS = 120
-"""How long a reader or writer waits for the one before it."""
+LOCK_SECONDS = 5
+"""How long a writer waits for the one before it, which takes milliseconds."""
+SCHEMA = (Path(__file__).parent / "ledger.sql").read_text(encoding="utf-8")
 
 
 def record(workspace: Path, folders: Iterable[Path], runs: Iterable[Path] = ()) -> None:
-    """Add published stage folders and run records to the ledger; what is in it already is replaced by itself."""
-    with _open(workspace) as database:
-        database.execute("BEGIN")
-        for folder in folders:
-            _add_stage(database, folder)
-        for run in runs:
-            _add_run(database, run)
-        database.execute("COMMIT")
+    """Add published stage folders and run records to the ledger; what is in it already is replaced by itself.
+
+    What is damaged is left out, with a warning that names it. Raises StageError for a ledger that cannot be opened.
+    """
+    with _written(workspace) as database:
+        _add_all(database, folders, runs)
 
 
 def catch_up(workspace: Path) -> None:
-    """Add what was published or ended while nobody could record it: a build may be killed between the two."""
-    _, stages = query(workspace, "SELECT fingerprint FROM stages")
-    _, runs = query(workspace, "SELECT run FROM runs WHERE status <> 'running'")
+    """Add what was published or ended while nobody could record it: a build may be killed between the two.
+
+    A ledger that is damaged, or of another version of this program, is made anew.
+    """
+    try:
+        _, stages = query(workspace, "SELECT fingerprint FROM stages")
+        _, runs = query(workspace, "SELECT run FROM runs WHERE status <> 'running'")
+    except StageError as error:
+        log.warning("%s", error)
+        rebuild(workspace)
+        return
     known, ended = {row[0] for row in stages}, {row[0] for row in runs}
     folders = [path.parent for path in _manifests(workspace) if path.parent.name not in known]
-    record(workspace, folders, [path for path in _run_records(workspace) if path.stem not in ended])
+    unrecorded = [path for path in records(workspace) if path.stem not in ended]
+    if folders or unrecorded:
+        record(workspace, folders, unrecorded)
 
 
 def rebuild(workspace: Path) -> int:
-    """Make the ledger anew from every manifest and run record below `workspace`; returns how many were read.
+    """Make the ledger anew from every manifest and run record below `workspace`; returns how many are in it.
 
-    Raises StageError where there is none, and for a damaged one.
+    What is damaged is left out, with a warning that names it. Raises StageError where there is none.
     """
-    folders, runs = [path.parent for path in _manifests(workspace)], _run_records(workspace)
+    folders, runs = [path.parent for path in _manifests(workspace)], records(workspace)
     if not folders and not runs:
         raise StageError(f"{workspace}: nothing was built here yet")
-    with _lock(workspace):
-        for leftover in (workspace / LEDGER, workspace / f"{LEDGER}.wal"):
-            leftover.unlink(missing_ok=True)
-    record(workspace, folders, runs)
-    return len(folders) + len(runs)
+    with _written(workspace, anew=True) as database:
+        return _add_all(database, folders, runs)
 
 
 def _manifests(workspace: Path) -> list[Path]:
     return sorted(workspace.glob(f"*/*/[!.]*/{MANIFEST}"))
 
 
-def _run_records(workspace: Path) -> list[Path]:
-    return sorted(workspace.glob(f"*/{RUNS}/[!.]*.json"))
-
-
 def query(workspace: Path, statement: str, parameters: dict[str, Any] | None = None) -> tuple[list[str], list[tuple[Any, ...]]]:
     """Column names and rows of a read-only query; raises duckdb.Error for a wrong one, StageError if there is no reading it."""
-    with _open(workspace, read_only=True) as database:
-        result = database.execute(statement, parameters or {})
-        columns = [entry[0] for entry in result.description or []]
-        return columns, result.fetchall()
+    import duckdb
+
+    path = workspace / LEDGER
+    with _read_only(path) as database:
+        try:
+            result = database.execute(statement, parameters or {})
+            columns = [entry[0] for entry in result.description or []]
+            return columns, result.fetchall()
+        except (duckdb.IOException, duckdb.InternalException, duckdb.FatalException, duckdb.SerializationException) as error:
+            raise _unreadable(path, error) from error
+
+
+@contextmanager
+def _read_only(path: Path) -> Iterator[Any]:
+    """The ledger as it is now, or an empty one; raises StageError for what cannot be read, or has other tables than ours."""
+    import duckdb
+
+    if not path.exists():
+        with duckdb.connect() as database:
+            _create(database)
+            yield database
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            try:
+                database = duckdb.connect(str(path), read_only=True)
+            except duckdb.IOException:  # open for writing in another program: what is on disk is whole all the same
+                copy = shutil.copyfile(path, Path(folder) / LEDGER)
+                database = duckdb.connect(str(copy), read_only=True)
+            made = _schema_of(database)
+        except (duckdb.Error, OSError, UnicodeDecodeError) as error:
+            raise _unreadable(path, error) from error
+        with database:
+            if made != _schema_hash():
+                raise _unreadable(path, "it was made by another version of this program")
+            yield database
+
+
+def _unreadable(path: Path, why: object) -> StageError:
+    reason = str(why).partition("\n")[0][:200]
+    return StageError(f"{path}: cannot be read ({reason}); `lugha ledger rebuild` makes it anew, from the manifests")
+
+
+def _schema_hash() -> str:
+    return hashlib.sha256(SCHEMA.encode()).hexdigest()
+
+
+def _schema_of(database: Any) -> str:
+    """The schema that a ledger was made with; "" for a database that is none."""
+    import duckdb
+
+    try:
+        (row,) = database.execute("SELECT schema FROM made").fetchall()
+    except (duckdb.CatalogException, duckdb.BinderException, ValueError):
+        return ""
+    return str(row[0])
 
 
 @contextmanager
@@ -100,28 +164,27 @@ def in_memory(folders: Mapping[str, Path]) -> Iterator[Any]:
 
 
 @contextmanager
-def _open(workspace: Path, read_only: bool = False) -> Iterator[Any]:
+def _written(workspace: Path, anew: bool = False) -> Iterator[Any]:
+    """A copy of the ledger to write to, which takes its place at the end; the writers take turns."""
     import duckdb
 
     workspace.mkdir(parents=True, exist_ok=True)
     path = workspace / LEDGER
-    with _lock(workspace):
-        new = not path.exists()
-        if new and read_only:
-            with duckdb.connect(str(path)) as fresh:
-                _create(fresh)
+    with _lock(workspace), replacing(path) as copy:
+        if path.exists() and not anew:
+            shutil.copyfile(path, copy)
+        new = not copy.exists()
         try:
-            database = duckdb.connect(str(path), read_only=read_only)
+            with duckdb.connect(str(copy)) as database:
+                if new:
+                    _create(database)
+                elif _schema_of(database) != _schema_hash():
+                    raise _unreadable(path, "it was made by another version of this program")
+                yield database
         except duckdb.Error as error:
-            why = str(error).partition("\n")[0]
-            raise StageError(
-                f"{path}: cannot be opened ({why}); close what else has it open, or, if it is damaged, make it anew with"
-                " `lugha ledger rebuild`"
-            ) from error
-        with database:
-            if new and not read_only:
-                _create(database)
-            yield database
+            raise _unreadable(path, error) from error
+        finally:
+            copy.with_name(f"{copy.name}.wal").unlink(missing_ok=True)
 
 
 @contextmanager
@@ -130,35 +193,53 @@ def _lock(workspace: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=LOCK_SECONDS)
     except Timeout:
-        raise StageError(
-            f"{workspace / LEDGER}: another process has had it for {LOCK_SECONDS} s; try again when its query has ended"
-        ) from None
+        raise StageError(f"{workspace / LEDGER}: another process has been writing it for {LOCK_SECONDS} s") from None
     try:
         yield
     finally:
         lock.release()
 
 
-def _read(path: Path, keys: Iterable[str]) -> dict[str, Any]:
-    """A manifest or the record of a run, with at least these keys; raises StageError for what is none."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        content = None
-    if not isinstance(content, dict) or not set(keys) <= content.keys():
-        place = path.parent if path.name == MANIFEST else path
-        raise StageError(f"{path}: damaged; remove {place}, the next build makes anew what it needs of it")
-    return content
-
-
 def _create(database: Any) -> None:
-    database.execute((Path(__file__).parent / "ledger.sql").read_text(encoding="utf-8"))
+    database.execute(SCHEMA)
+    database.execute("INSERT INTO made VALUES (?)", [_schema_hash()])
     for country, grid in [(None, WORLD), *GRIDS.items()]:
         database.execute("INSERT INTO grids VALUES (?, ?, ?, ?)", [country, grid.name, grid.grams, grid.year])
 
 
+def _add_all(database: Any, folders: Iterable[Path], runs: Iterable[Path]) -> int:
+    """Add what is whole, each in a transaction of its own; returns how many there were."""
+    added = 0
+    for folder in folders:
+        added += _added(database, folder / MANIFEST, lambda folder=folder: _add_stage(database, folder))  # type: ignore[misc]
+    for _, run in readable(runs):
+        database.execute("BEGIN")
+        _add_run(database, run)
+        database.execute("COMMIT")
+        added += 1
+    return added
+
+
+def _added(database: Any, path: Path, add: Callable[[], object]) -> bool:
+    """Whether an output could be added; a warning says why it could not."""
+    import duckdb
+    import pyarrow as pa
+
+    database.execute("BEGIN")
+    try:
+        add()
+    except (DamagedError, OSError, pa.ArrowException, duckdb.Error) as error:
+        with suppress(duckdb.Error):
+            database.execute("ROLLBACK")
+        reason = str(error).partition("\n")[0][:200]
+        log.warning("%s: damaged (%s); it is left out of the ledger; a build that needs it makes it anew", path, reason)
+        return False
+    database.execute("COMMIT")
+    return True
+
+
 def _add_stage(database: Any, folder: Path) -> dict[str, Any]:
-    manifest = _read(folder / MANIFEST, ("fingerprint", "stage", "metrics", "files"))
+    manifest = read_manifest(folder)
     fingerprint, files, tables = manifest["fingerprint"], manifest["files"], manifest.get("tables", {})
     known = _columns(database)
     for table in ("stages", "files", *(name for name in tables if name in known)):
@@ -195,21 +276,22 @@ def _add_rows(database: Any, table: str, known: set[str] | None, fingerprint: st
 
     columns = [name for name in pq.read_schema(file).names if known is None or name in known]
     chosen = ", ".join(f'"{name}"' for name in columns)
-    statement = f"SELECT $fingerprint AS fingerprint, {chosen} FROM read_parquet($file)"
+    statement = f"SELECT $fingerprint AS fingerprint, {chosen} FROM {scan()}"
     target = f'CREATE TABLE "{table}" AS' if known is None else f'INSERT INTO "{table}" BY NAME'
-    database.execute(f"{target} {statement}", {"fingerprint": fingerprint, "file": str(file)})
+    database.execute(f"{target} {statement}", {"fingerprint": fingerprint, "files": [exact(file)]})
 
 
-def _add_run(database: Any, path: Path) -> None:
-    run = _read(path, ("run", "status", "stages"))
+def _add_run(database: Any, run: Mapping[str, Any]) -> None:
     database.execute("DELETE FROM runs WHERE run = ?", [run["run"]])
     database.execute("DELETE FROM run_stages WHERE run = ?", [run["run"]])
     stages = run["stages"]
     reused = sum(entry["reused"] for entry in stages)
     database.execute(
-        "INSERT INTO runs VALUES (?, ?, ?, ?, ?::TIMESTAMPTZ AT TIME ZONE 'UTC', ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?::TIMESTAMPTZ AT TIME ZONE 'UTC', ?, ?, ?, ?, ?, ?, ?, ?)",
         [
-            *(run[key] for key in ("run", "language", "preset", "snapshot", "started", "seconds", "status", "message")),
+            run["run"],
+            run.get("number", 0),
+            *(run[key] for key in ("language", "preset", "snapshot", "started", "seconds", "status", "message")),
             len(stages) - reused,
             reused,
             *(run.get("place", {}).get(key) for key in ("country", "price_per_kwh", "currency")),

@@ -1,8 +1,9 @@
 -- The ledger: an index of the manifests, which are the truth. `lugha ledger rebuild` makes it again.
 -- A stage adds the Parquet files that it declares (`Stage.tables`): their rows, with its fingerprint.
 
-CREATE TABLE runs (
-    run VARCHAR, language VARCHAR, preset VARCHAR, snapshot VARCHAR, started TIMESTAMP, seconds DOUBLE,
+CREATE TABLE made (schema VARCHAR);  -- by which version of this file
+CREATE TABLE runs (  -- number: in the order in which they began, whatever the clock said
+    run VARCHAR, number BIGINT, language VARCHAR, preset VARCHAR, snapshot VARCHAR, started TIMESTAMP, seconds DOUBLE,
     status VARCHAR, message VARCHAR, stages_run INTEGER, stages_reused INTEGER,
     country VARCHAR, price_per_kwh DOUBLE, currency VARCHAR
 );
@@ -63,7 +64,7 @@ CREATE VIEW releases AS
 CREATE VIEW latest AS  -- the stages of each language's last run that reached its end, by their labels in it
     SELECT r.language, r.run, s.position, s.label, s.stage, s.fingerprint
     FROM run_stages s JOIN runs r USING (run)
-    WHERE r.run IN (SELECT max_by(run, started) FROM runs WHERE status = 'completed' GROUP BY language);
+    WHERE r.run IN (SELECT max_by(run, (number, started)) FROM runs WHERE status = 'completed' GROUP BY language);
 CREATE VIEW funnel AS  -- where did the corpus go: rows in = kept + sum of dropped by reason
     SELECT l.language, d.decision, any_value(r.words) AS why, count(*) AS documents, sum(d.bytes)::BIGINT AS bytes,
            round(100.0 * count(*) / sum(count(*)) OVER (PARTITION BY l.language), 2) AS percent, any_value(r.position) AS position

@@ -16,6 +16,7 @@ from tasks.annotate.language.confusion import UNMEASURED_SCORE
 from tasks.core.artifacts import SPLITS, Annotations, Decisions, Documents
 from tasks.core.documents import write_table
 from tasks.core.errors import StageError
+from tasks.core.parquet import exact, scan
 from tasks.core.stage import ANY, Metrics, Stage, Work
 from tasks.select.forgotten import BlockList
 from tasks.select.rules import faults, in_words
@@ -88,8 +89,8 @@ def decide(inputs: Mapping[str, Path], config: SelectConfig) -> tuple[pa.Table, 
     with duckdb.connect() as database:
         _load_documents(database, inputs["clean"], names)
         for judged in config.annotations:
-            files = [str(Annotations(inputs[judged.name]).shard(name)) for name in names]
-            database.execute(f'CREATE TEMP TABLE "{judged.name}" AS SELECT * FROM read_parquet({files!r})')
+            files = [exact(Annotations(inputs[judged.name]).shard(name)) for name in names]
+            database.execute(f'CREATE TEMP TABLE "{judged.name}" AS SELECT * FROM {scan()}', {"files": files})
         for table, columns, entries in (
             ("source_weights", "source VARCHAR, weight DOUBLE", config.rule.sources),
             ("source_bytes", "source VARCHAR, bytes BIGINT", config.rule.source_bytes),
@@ -108,10 +109,11 @@ def decide(inputs: Mapping[str, Path], config: SelectConfig) -> tuple[pa.Table, 
 
 
 def _load_documents(database: Any, folder: Path, names: list[str]) -> None:
-    files = [str(Documents(folder).shard(name)) for name in names]
+    files = [exact(Documents(folder).shard(name)) for name in names]
     database.execute(
         "CREATE TEMP TABLE documents AS SELECT id, source, license, url, title, bytes, file_row_number AS row, filename"
-        f" FROM read_parquet({files!r}, file_row_number = true, filename = true)"
+        " FROM " + scan("file_row_number = true", "filename = true"),
+        {"files": files},
     )
     database.execute("ALTER TABLE documents ADD COLUMN position BIGINT")
     database.execute(

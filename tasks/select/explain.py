@@ -12,6 +12,7 @@ from typing import Any
 
 from tasks.annotate.annotator import resolved
 from tasks.core.artifacts import Annotations, Decisions, Documents
+from tasks.core.parquet import exact, scan
 from tasks.core.stage import Output
 from tasks.evaluation_sets import EvaluationData, Item
 from tasks.select import SelectConfig
@@ -41,8 +42,8 @@ class Explainer:
         self._items: dict[str, list[Item]] = {}
         self._database = duckdb.connect()
         self._database.execute(
-            "CREATE TEMP TABLE decisions AS SELECT *, coalesce(duplicate_of, id) AS leader FROM read_parquet($decisions)",
-            {"decisions": str(Decisions(outputs["select"].folder).table)},
+            "CREATE TEMP TABLE decisions AS SELECT *, coalesce(duplicate_of, id) AS leader FROM " + scan(),
+            {"files": [exact(Decisions(outputs["select"].folder).table)]},
         )
 
     def query(self, statement: str, parameters: Mapping[str, Any]) -> list[Row]:
@@ -53,11 +54,12 @@ class Explainer:
 
     def texts(self, ids: list[bytes]) -> dict[bytes, Row]:
         """Text, dates and shard of documents, by id."""
-        files = [str(path) for path in Documents(self.outputs["clean"].folder).shards()]
+        files = [exact(path) for path in Documents(self.outputs["clean"].folder).shards()]
         rows = self.query(
             "SELECT id, text, parse_filename(filename) AS shard, fetched_at AT TIME ZONE 'UTC'"
-            " AS fetched_at, published_at AT TIME ZONE 'UTC' AS published_at FROM read_parquet($files, filename = true)"
-            " WHERE id IN (SELECT unnest($ids))",
+            " AS fetched_at, published_at AT TIME ZONE 'UTC' AS published_at FROM "
+            + scan("filename = true")
+            + " WHERE id IN (SELECT unnest($ids))",
             {"files": files, "ids": ids},
         )
         return {row["id"]: row for row in rows}
@@ -128,9 +130,9 @@ class Explainer:
             return None
         from tasks.annotate.contamination.kernel import EVIDENCE, VERBATIM, VERBATIM_NGRAMS
 
-        statement = "SELECT ngrams, common FROM read_parquet($file) WHERE item = $item"
+        statement = f"SELECT ngrams, common FROM {scan()} WHERE item = $item"
         file = Annotations(self.outputs["contamination"].folder).shard("items/items.parquet")
-        (size,) = self.query(statement, {"file": str(file), "item": row["item"]})
+        (size,) = self.query(statement, {"files": [exact(file)], "item": row["item"]})
         ngrams, rare, threshold = size["ngrams"], size["ngrams"] - size["common"], self._threshold("contamination")
         if ngrams >= VERBATIM_NGRAMS and row["coverage"] >= VERBATIM:
             rule, threshold = f"at least {VERBATIM:g} of the item's {ngrams:,} n-grams, however common they are", VERBATIM

@@ -19,7 +19,8 @@ from lang_configs.schema import Duplicates
 from tasks.annotate.duplicates import DUPLICATES, duplicates
 from tasks.core.documents import Document, ShardWriter
 from tasks.core.engines import make_engine
-from tasks.core.files import MANIFEST, sha256
+from tasks.core.files import sha256
+from tasks.core.manifest import MANIFEST
 from tasks.core.stage import Output, Step, Work, execute
 
 

@@ -18,7 +18,7 @@ from fastwarc.warc import ArchiveIterator, WarcRecordType
 from lang_configs.sources import WebSource
 from tasks.core.documents import Document, document_id
 from tasks.core.errors import StageError
-from tasks.core.files import MANIFEST
+from tasks.core.manifest import MANIFEST
 from tasks.core.stage import Manifest, Output, Step, Work, execute
 from tasks.crawl import CRAWL
 from tasks.crawl.sources import starter, web

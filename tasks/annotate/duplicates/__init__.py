@@ -22,8 +22,9 @@ from tasks.annotate.duplicates.index import BandIndex, Known
 from tasks.annotate.duplicates.kernel import components, minhash, similarities
 from tasks.core.artifacts import Annotations, Documents
 from tasks.core.documents import SCHEMA, batches, column, save_array, strings, write_table
-from tasks.core.files import checksums, replacing
+from tasks.core.files import replacing
 from tasks.core.locks import exclusive
+from tasks.core.manifest import checksums
 from tasks.core.stage import Metrics, Stage, Work
 
 LEADERS = 30

@@ -88,7 +88,7 @@ def scan(
     """
     counted[:] = 0
     word, line, paragraph = _no_word(), _no_line(), _no_paragraph()
-    previous, previous_kind = np.uint32(0), SPACE
+    previous, previous_kind = _LINE_BREAK, SPACE  # a text begins as a line does
     while position <= end:
         # a line break after the end ends the last word, line and paragraph
         code, length = code_point(data, position) if position < end else (_LINE_BREAK, 1)
