@@ -11,10 +11,7 @@ facts.json lies beside both cards, whose numbers it explains, as each of the two
 
 from __future__ import annotations
 
-import errno
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +20,7 @@ from lang_configs.schema import Release
 from tasks.core import artifacts
 from tasks.core.artifacts import SPLITS, Cards, Corpus, Model, Scores, Tokenizer
 from tasks.core.errors import StageError
-from tasks.core.files import replacing, sha256, write_atomically
+from tasks.core.files import copy, replacing, sha256, write_atomically
 from tasks.core.manifest import MANIFEST
 from tasks.core.records import read_record
 from tasks.core.stage import Metrics, Stage, Work
@@ -36,7 +33,7 @@ SUMS = "SHA256SUMS"
 def release(inputs: Mapping[str, Path], config: Release, out: Path, work: Work) -> Metrics:
     """Lay out the folder above from the published folders "cards", "corpus", "tokenizer", "pretrain" and "evaluate".
 
-    Files are hard links where the file system allows: a release takes almost no room. Metrics: `version`, `files`,
+    Files are copies, which take no room where the file system can share blocks (Btrfs, XFS). Metrics: `version`, `files`,
     `bytes`, and `parameters` of the model as loaded. Raises StageError when an input lacks a file, or when the model and
     the tokenizer do not load, do not fit together, or do not do what they are for: generate, or fill a mask.
     """
@@ -85,16 +82,10 @@ def _layout(inputs: Mapping[str, Path]) -> dict[str, Path]:
 
 
 def _place(source: Path, path: Path) -> None:
-    """Link or, across file systems, copy; what a killed run left is there already or is made anew."""
+    """Copy: people edit what is released, and a hard link would carry that into the stage's own output."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        path.unlink(missing_ok=True)
-        os.link(source, path)
-    except OSError as error:
-        if error.errno not in (errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS):
-            raise
-        with replacing(path) as temporary:
-            shutil.copyfile(source, temporary)
+    with replacing(path) as temporary:
+        copy(source, temporary)
 
 
 def _finish(folder: Path) -> int:
@@ -122,8 +113,6 @@ def _fit_tokenizer(folder: Path, context: int, masked: bool) -> None:
     path = folder / "tokenizer_config.json"
     if masked:
         tokenizer = finding_mask(PreTrainedTokenizerFast.from_pretrained(str(folder), local_files_only=True))
-        for linked in (path, folder / "tokenizer.json"):  # new files: the published ones stay as they are
-            linked.unlink()
         save_transformers(tokenizer, folder)
     config = json.loads(path.read_text(encoding="utf-8")) | {"model_max_length": context}
     text = json.dumps(config, indent=2, ensure_ascii=False, sort_keys=True)
@@ -150,4 +139,5 @@ RELEASE = Stage(
     version=3,
     inputs={"cards": Cards, "corpus": Corpus, "tokenizer": Tokenizer, "pretrain": Model, "evaluate": Scores},
     artifact=artifacts.Release,
+    edited=True,
 )

@@ -55,11 +55,17 @@ def known(error: BaseException) -> tuple[str, int] | None:
 
 
 @contextlib.contextmanager
-def disk_full_explained(folder: Path) -> Iterator[None]:
-    """Raise a StageError for whatever a full disk makes a stage or its libraries raise while they write in `folder`."""
+def explained(folder: Path) -> Iterator[None]:
+    """Say what libraries do not of a stage that works in `folder`: that it was stopped, or that the disk is full.
+
+    Raises KeyboardInterrupt where DuckDB, which answers signals itself, makes a RuntimeError of it, and StageError for
+    whatever a full disk makes a library raise.
+    """
     try:
         yield
     except Exception as error:
+        if isinstance(error, RuntimeError) and str(error) == "Query interrupted":
+            raise KeyboardInterrupt from error
         if not (any(cause.errno in FULL for cause in _chain(error) if isinstance(cause, OSError)) or is_full(folder)):
             raise
         free = shutil.disk_usage(folder).free / 1e6

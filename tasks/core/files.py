@@ -46,6 +46,19 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
 
 
+def copy(source: Path, target: Path) -> None:
+    """Copy the bytes of a file; where the file system can, both share them until one is changed (copy_file_range(2))."""
+    try:
+        with open(source, "rb") as reader, open(target, "wb") as writer:
+            left = os.fstat(reader.fileno()).st_size
+            while left and (count := os.copy_file_range(reader.fileno(), writer.fileno(), left)):
+                left -= count
+    except (AttributeError, OSError) as error:  # not on macOS; and not between every two file systems
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise
+        shutil.copyfile(source, target)
+
+
 def is_full(folder: Path) -> bool:
     """Whether the file system takes no more: a short write and many libraries say of a full disk only that something failed.
 

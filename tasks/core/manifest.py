@@ -74,8 +74,13 @@ def damage(folder: Path, manifest: Manifest, contents: bool = True) -> str:
             return f"{entry['path']} is gone"
         if size != entry["bytes"]:
             return f"{entry['path']} has {size:,} bytes, not the {entry['bytes']:,} that were written"
-        if contents and sha256(path) != entry["sha256"]:
-            return f"{entry['path']} does not hold the bytes that were written"
+        try:
+            if contents and sha256(path) != entry["sha256"]:
+                return f"{entry['path']} does not hold the bytes that were written"
+        except PermissionError:
+            raise
+        except OSError as error:
+            return f"{entry['path']} cannot be read: {(error.strerror or str(error)).lower()}"
     return ""
 
 

@@ -36,6 +36,10 @@ def read_record(path: Path, schema: type[BaseModel] | None = None) -> dict[str, 
     """
     try:
         facts = json.loads(path.read_bytes().decode("utf-8"))
+    except (FileNotFoundError, PermissionError):
+        raise
+    except OSError as error:
+        raise DamagedError(f"it cannot be read: {(error.strerror or str(error)).lower()}") from None
     except (ValueError, RecursionError):
         raise DamagedError("it is no JSON: cut off or overwritten") from None
     if not isinstance(facts, dict):

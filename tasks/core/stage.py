@@ -34,7 +34,7 @@ from pydantic import BaseModel
 from lang_configs.schema import Runtime
 from tasks.core.artifacts import Artifact
 from tasks.core.engines import Engine, Inline
-from tasks.core.errors import disk_full_explained
+from tasks.core.errors import explained
 from tasks.core.files import regular_files, sha256, sync_folder
 from tasks.core.locks import exclusive
 from tasks.core.manifest import MANIFEST, Manifest, damage, read_manifest
@@ -284,7 +284,7 @@ def _publish(step: Step, output: Output, language: str, work: Work) -> Manifest:
     partial_folder = output.folder.with_name(f".{output.fingerprint}.partial")
     partial_folder.mkdir(exist_ok=True)
     stage, started, clock = step.stage, datetime.now(UTC), time.monotonic()
-    with disk_full_explained(partial_folder):
+    with explained(partial_folder):
         folders = {name: upstream.folder for name, upstream in step.inputs.items()}
         metrics = stage.function(folders, step.config, partial_folder, replace(work, cache=output.folder.parent / CACHE))
         manifest = {
