@@ -38,6 +38,7 @@ class Build:
         self.folder = request.workspace / request.name
         self.results: dict[str, Result] = {}
         self.on_result: Callable[[Result], None] = lambda result: None
+        self._indexed = True
         runtime = self.config.runtime
         self._engine = make_engine(runtime.engine, runtime.workers, runtime.address)
         self._record = Record(self.folder, request.name, request.preset, self.given.snapshot, runtime)
@@ -91,11 +92,14 @@ class Build:
             self._index(ledger.record, [], [self._record.path])
 
     def _index(self, update: Callable[..., object], *arguments: list[Path]) -> None:
-        # an index that can be rebuilt must not fail a build
+        # an index that can be rebuilt must not fail a build, nor hold it up at every stage
+        if not self._indexed:
+            return
         try:
             update(self.request.workspace, *arguments)
         except Exception as error:
-            log.warning("the ledger was not updated (%s); `lugha ledger rebuild` makes it anew", error)
+            self._indexed = False
+            log.warning("the ledger was not updated (%s); the next build, or `lugha ledger rebuild`, does", error)
 
     def _alone(self) -> contextlib.AbstractContextManager[Any]:
         """One training per machine: two would share the memory of one GPU and the cores of one CPU."""

@@ -31,8 +31,8 @@ __all__ = ["LEDGER", "RUNS", "catch_up", "in_memory", "query", "rebuild", "recor
 log = logging.getLogger("lugha")
 
 LEDGER = "ledger.duckdb"
-LOCK_SECONDS = 5
-"""How long a writer waits for the one before it, which takes milliseconds."""
+LOCK_SECONDS = 30
+"""How long a writer waits for those before it, each of which takes milliseconds."""
 SCHEMA = (Path(__file__).parent / "ledger.sql").read_text(encoding="utf-8")
 
 

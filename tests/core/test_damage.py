@@ -142,7 +142,7 @@ def test_a_record_comes_back_as_it_was(tmp_path_factory: pytest.TempPathFactory,
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"7", b"\xff\xfe", b"null", b"[" * 100_000, b'{"a": 1, "sha256": "0"}'])
 def test_what_is_no_record_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "record.json").write_bytes(content)
-    with pytest.raises(DamagedError, match="JSON|checksum"):
+    with pytest.raises(DamagedError, match=r"JSON|checksum"):
         read_record(tmp_path / "record.json")
 
 
