@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -33,6 +34,7 @@ log = logging.getLogger("lugha")
 LEDGER = "ledger.duckdb"
 LOCK_SECONDS = 30
 """How long a writer waits for those before it, each of which takes milliseconds."""
+OTHER = "it has not the tables of this version of lugha"
 SCHEMA = (Path(__file__).parent / "ledger.sql").read_text(encoding="utf-8")
 
 
@@ -82,15 +84,31 @@ def _manifests(workspace: Path) -> list[Path]:
 
 def query(workspace: Path, statement: str, parameters: dict[str, Any] | None = None) -> tuple[list[str], list[tuple[Any, ...]]]:
     """Column names and rows of a read-only query; raises duckdb.Error for a wrong one, StageError if there is no reading it."""
+    while True:
+        before = _which(workspace / LEDGER)
+        try:
+            return _query(workspace / LEDGER, statement, parameters or {})
+        except StageError:
+            if _which(workspace / LEDGER) == before:
+                raise  # and was not replaced between two of DuckDB's looks at it
+
+
+def _which(path: Path) -> tuple[int, int]:
+    status = path.stat() if path.exists() else None
+    return (status.st_ino, status.st_mtime_ns) if status else (0, 0)
+
+
+def _query(path: Path, statement: str, parameters: dict[str, Any]) -> tuple[list[str], list[tuple[Any, ...]]]:
     import duckdb
 
-    path = workspace / LEDGER
     with _read_only(path) as database:
         try:
-            result = database.execute(statement, parameters or {})
+            result = database.execute(statement, parameters)
             columns = [entry[0] for entry in result.description or []]
             return columns, result.fetchall()
-        except (duckdb.IOException, duckdb.InternalException, duckdb.FatalException, duckdb.SerializationException) as error:
+        except (duckdb.ProgrammingError, duckdb.DataError, duckdb.NotSupportedError):
+            raise  # what the asker did
+        except duckdb.Error as error:
             raise _unreadable(path, error) from error
 
 
@@ -99,6 +117,7 @@ def _read_only(path: Path) -> Iterator[Any]:
     """The ledger as it is now, or an empty one; raises StageError for what cannot be read, or has other tables than ours."""
     import duckdb
 
+    _check_file(path)
     if not path.exists():
         with duckdb.connect() as database:
             _create(database)
@@ -116,8 +135,13 @@ def _read_only(path: Path) -> Iterator[Any]:
             raise _unreadable(path, error) from error
         with database:
             if made != _schema_hash():
-                raise _unreadable(path, "it was made by another version of this program")
+                raise _unreadable(path, OTHER)
             yield database
+
+
+def _check_file(path: Path) -> None:
+    if path.is_dir():
+        raise StageError(f"{path}: it is a folder, where the ledger must be; move it away, and run `lugha ledger rebuild`")
 
 
 def _unreadable(path: Path, why: object) -> StageError:
@@ -130,14 +154,15 @@ def _schema_hash() -> str:
 
 
 def _schema_of(database: Any) -> str:
-    """The schema that a ledger was made with; "" for a database that is none."""
+    """The schema that a ledger was made with; "" for a database that is none, or not whole."""
     import duckdb
 
     try:
         (row,) = database.execute("SELECT schema FROM made").fetchall()
     except (duckdb.CatalogException, duckdb.BinderException, ValueError):
         return ""
-    return str(row[0])
+    whole = set(re.findall(r"CREATE (?:TABLE|VIEW) (\w+)", SCHEMA)) <= _columns(database).keys()
+    return str(row[0]) if whole else ""
 
 
 @contextmanager
@@ -170,6 +195,7 @@ def _written(workspace: Path, anew: bool = False) -> Iterator[Any]:
 
     workspace.mkdir(parents=True, exist_ok=True)
     path = workspace / LEDGER
+    _check_file(path)
     with _lock(workspace), replacing(path) as copy:
         if path.exists() and not anew:
             shutil.copyfile(path, copy)
@@ -179,7 +205,7 @@ def _written(workspace: Path, anew: bool = False) -> Iterator[Any]:
                 if new:
                     _create(database)
                 elif _schema_of(database) != _schema_hash():
-                    raise _unreadable(path, "it was made by another version of this program")
+                    raise _unreadable(path, OTHER)
                 yield database
         except duckdb.Error as error:
             raise _unreadable(path, error) from error

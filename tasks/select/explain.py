@@ -12,6 +12,7 @@ from typing import Any
 
 from tasks.annotate.annotator import resolved
 from tasks.core.artifacts import Annotations, Decisions, Documents
+from tasks.core.errors import StageError
 from tasks.core.parquet import exact, scan
 from tasks.core.stage import Output
 from tasks.evaluation_sets import EvaluationData, Item
@@ -41,14 +42,26 @@ class Explainer:
         self._evaluation = evaluation
         self._items: dict[str, list[Item]] = {}
         self._database = duckdb.connect()
-        self._database.execute(
+        self.query(
             "CREATE TEMP TABLE decisions AS SELECT *, coalesce(duplicate_of, id) AS leader FROM " + scan(),
             {"files": [exact(Decisions(outputs["select"].folder).table)]},
         )
 
     def query(self, statement: str, parameters: Mapping[str, Any]) -> list[Row]:
-        """Rows of a query on `decisions`: the columns of the stage, and `leader`, the id that a document is a duplicate of."""
-        result = self._database.execute(statement, dict(parameters))
+        """Rows of a query on `decisions`: the columns of the stage, and `leader`, the id that a document is a duplicate of.
+
+        Raises StageError for a file that is damaged.
+        """
+        import duckdb
+
+        try:
+            result = self._database.execute(statement, dict(parameters))
+        except duckdb.Error as error:  # the statements are ours: what is wrong is a file
+            reason = str(error).partition("\n")[0][:200]
+            raise StageError(
+                f"{self.outputs['select'].folder.parent.parent}: documents of the last complete run cannot be read ({reason});"
+                " run `lugha build` again, which makes anew what is damaged"
+            ) from error
         columns = [entry[0] for entry in result.description or []]
         return [dict(zip(columns, row, strict=True)) for row in result.fetchall()]
 

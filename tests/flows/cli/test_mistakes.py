@@ -122,7 +122,7 @@ STATES = [  # exit code 1
     (["train-lid", "{latin}", "--out", "{folder}/a.ftz"], "latin.yaml: cannot be read"),
     (["train-lid", "{folder}", "--out", "{folder}/a.ftz"], "train.txt: cannot be read"),
     (["generate", "{model}", *HERE], "no language model that transformers can read"),
-    (["stats", "--workspace", "{damaged}"], "ledger.duckdb: cannot be opened"),
+    (["stats", "--workspace", "{damaged}"], "ledger.duckdb: cannot be read"),
     (["plan", "swahili", "--preset", "starter", "--workspace", "{blocked}"], "forgotten.jsonl: not UTF-8 text"),
 ]  # fmt: skip
 OF_A_RUN = [  # of a workspace with a complete run
