@@ -5,7 +5,8 @@ Everything is read from one run: the rules, with the values that they had, are t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,21 @@ ITEM_EXCERPT = 200
 """Characters of an evaluation item's text that are shown."""
 
 Row = dict[str, Any]
+
+
+@contextlib.contextmanager
+def _damage_explained(place: Path) -> Iterator[None]:
+    """Raise StageError for what DuckDB raises: the statements are ours, so what is wrong is a file."""
+    import duckdb
+
+    try:
+        yield
+    except duckdb.Error as error:
+        reason = str(error).partition("\n")[0][:200]
+        raise StageError(
+            f"{place}: documents of the last complete run cannot be read ({reason});"
+            " run `lugha build` again, which makes anew what is damaged"
+        ) from error
 
 
 class Explainer:
@@ -52,16 +68,8 @@ class Explainer:
 
         Raises StageError for a file that is damaged.
         """
-        import duckdb
-
-        try:
+        with _damage_explained(self.outputs["select"].folder.parents[1]):
             result = self._database.execute(statement, dict(parameters))
-        except duckdb.Error as error:  # the statements are ours: what is wrong is a file
-            reason = str(error).partition("\n")[0][:200]
-            raise StageError(
-                f"{self.outputs['select'].folder.parent.parent}: documents of the last complete run cannot be read ({reason});"
-                " run `lugha build` again, which makes anew what is damaged"
-            ) from error
         columns = [entry[0] for entry in result.description or []]
         return [dict(zip(columns, row, strict=True)) for row in result.fetchall()]
 

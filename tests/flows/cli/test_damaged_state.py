@@ -82,6 +82,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_every_command_answers_or_says_what_to_do(
     damage: str, built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
@@ -101,6 +102,7 @@ def test_every_command_answers_or_says_what_to_do(
         assert command("stats", "swahili", "--workspace", str(workspace)) == 0, "rebuilding did not cure it"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["[old]", "language=swh", "what?", "it's", 'q"q', "\u200bx", "a*b", "{a,b}"])
 def test_a_workspace_may_have_any_name(name: str, built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     workspace = tmp_path / name
