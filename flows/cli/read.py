@@ -182,6 +182,8 @@ def _answer(workspace: Path, sql: str) -> tuple[list[str], list[tuple[Any, ...]]
         if len(kinds) != 1 or kinds[0] not in ("SELECT", "EXPLAIN"):
             raise ConfigError("--sql: give one SELECT; the ledger is only read, and one answer is shown")
         return ledger.query(workspace, sql)
+    except duckdb.PermissionException:
+        raise ConfigError("--sql: a query sees the ledger alone, no files, addresses or extensions; ask its tables") from None
     except duckdb.Error as error:
         raise ConfigError(f"--sql: {str(error).splitlines()[0]}") from None
 

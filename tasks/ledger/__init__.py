@@ -21,6 +21,14 @@ from tasks.pretrain.emissions import GRIDS, WORLD
 LEDGER = "ledger.duckdb"
 RUNS = "runs"
 """Folder of a language in the workspace that holds one JSON file per run."""
+CLOSED = {
+    "enable_external_access": "false",
+    "autoload_known_extensions": "false",
+    "autoinstall_known_extensions": "false",
+    "python_enable_replacements": "false",
+    "lock_configuration": "true",
+}
+"""Settings of DuckDB under which a query sees the ledger alone: no file, address, extension or variable of this process."""
 LOCK_SECONDS = 120
 """How long a reader or writer waits for the one before it."""
 
@@ -111,7 +119,7 @@ def _open(workspace: Path, read_only: bool = False) -> Iterator[Any]:
             with duckdb.connect(str(path)) as fresh:
                 _create(fresh)
         try:
-            database = duckdb.connect(str(path), read_only=read_only)
+            database = duckdb.connect(str(path), read_only=read_only, config=CLOSED if read_only else {})
         except duckdb.Error as error:
             why = str(error).partition("\n")[0]
             raise StageError(
