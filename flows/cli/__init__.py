@@ -6,6 +6,7 @@ Heavy imports happen inside the commands: `lugha --help` answers in under half a
 from __future__ import annotations
 
 import contextlib
+import logging
 import platform
 import signal
 import sys
@@ -18,6 +19,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from flows.cli import build, model, read, serve, workspace
+from flows.cli.terminal import Warnings, say
 from tasks.core.errors import INTERRUPTED, TERMINATED, known
 
 ABOUT = "From the name of a language to a documented corpus, a tokenizer, a small language model, its evaluation and cards."
@@ -57,10 +59,10 @@ def first_steps(
 ) -> None:
     """Of `lugha` alone: what to do first."""
     if version_:
-        print(f"lugha {_version('lugha')} (Python {platform.python_version()}, torch {_version('torch')})")
+        say(f"lugha {_version('lugha')} (Python {platform.python_version()}, torch {_version('torch')})")
         raise typer.Exit
     if context.invoked_subcommand is None:
-        print(FIRST_STEPS)
+        say(FIRST_STEPS)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -68,6 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
     Exit codes: 2 for arguments and configs, 1 for a stage and what is on disk, 130 after Ctrl-C, 143 after SIGTERM.
     """
+    logging.basicConfig(handlers=[Warnings(logging.WARNING)], format="%(message)s")
     with _termination_as_interrupt() as terminated:
         try:
             code = typer.main.get_command(app).main(arguments, prog_name="lugha", standalone_mode=False) or 0
@@ -75,14 +78,14 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             code = INTERRUPTED
         except typer.TyperException as error:
             code = error.exit_code
-            print(_usage(error), file=sys.stderr)
+            say(_usage(error), file=sys.stderr)
         except Exception as error:
             if (explained := known(error)) is None:
                 raise
             sentence, code = explained
-            print(sentence, file=sys.stderr)
+            say(sentence, file=sys.stderr)
     if code == INTERRUPTED:
-        print("\nstopped; what is finished is kept: the same command goes on from there", file=sys.stderr)
+        say("\nstopped; what is finished is kept: the same command goes on from there", file=sys.stderr)
         code = TERMINATED if terminated else code
     sys.exit(code)
 

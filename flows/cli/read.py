@@ -18,6 +18,7 @@ from flows.cli.options import (
     Workspace,
     given,
 )
+from flows.cli.terminal import say
 
 RUNS = 20
 """Runs that `lugha status` shows."""
@@ -90,7 +91,7 @@ def stats(
         print_json({key: [dict(zip(columns, row, strict=True)) for row in rows] for key, (columns, rows) in found.items()})
         return
     for key, title, _ in TABLES:
-        print(f"\n{title}")
+        say(f"\n{title}")
         table(*_for_people(*found[key]))
 
 

@@ -7,13 +7,14 @@ so readers take the same lock for the time of their query. No stage knows of it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
+from lang_configs.secrets import within, without_folders
 from tasks.core.errors import StageError
 from tasks.core.files import MANIFEST
 from tasks.pretrain.emissions import GRIDS, WORLD
@@ -21,7 +22,7 @@ from tasks.pretrain.emissions import GRIDS, WORLD
 LEDGER = "ledger.duckdb"
 RUNS = "runs"
 """Folder of a language in the workspace that holds one JSON file per run."""
-CLOSED = {
+CLOSED: dict[str, str | bool | int | float | list[str]] = {
     "enable_external_access": "false",
     "autoload_known_extensions": "false",
     "autoinstall_known_extensions": "false",
@@ -88,7 +89,8 @@ def query(workspace: Path, statement: str, parameters: dict[str, Any] | None = N
 def in_memory(folders: Mapping[str, Path]) -> Iterator[Any]:
     """A ledger of just these stage folders, by the labels that one complete run gave them, for cards.
 
-    It has the same tables and views, and the macro `labelled(label)`: the fingerprint of what stands under a label.
+    Cards are published: of a path in a config it has the name alone. It has the same tables and views, and the macro
+    `labelled(label)`: the fingerprint of what stands under a label.
     """
     import duckdb
 
@@ -98,7 +100,7 @@ def in_memory(folders: Mapping[str, Path]) -> Iterator[Any]:
             "CREATE MACRO labelled(wanted) AS (SELECT any_value(fingerprint) FROM run_stages WHERE label = wanted)"
         )
         for position, (label, folder) in enumerate(folders.items()):
-            manifest = _add_stage(database, folder)
+            manifest = _add_stage(database, folder, without_folders)
             values = [position, label, manifest["stage"], manifest["fingerprint"]]
             database.execute("INSERT INTO run_stages VALUES ('this', ?, ?, ?, ?, false)", values)
             if position == 0:
@@ -118,8 +120,9 @@ def _open(workspace: Path, read_only: bool = False) -> Iterator[Any]:
         if new and read_only:
             with duckdb.connect(str(path)) as fresh:
                 _create(fresh)
+        settings = CLOSED if read_only else {}
         try:
-            database = duckdb.connect(str(path), read_only=read_only, config=CLOSED if read_only else {})
+            database = duckdb.connect(str(path), read_only=read_only, config=settings)
         except duckdb.Error as error:
             why = str(error).partition("\n")[0]
             raise StageError(
@@ -165,8 +168,10 @@ def _create(database: Any) -> None:
         database.execute("INSERT INTO grids VALUES (?, ?, ?, ?)", [country, grid.name, grid.grams, grid.year])
 
 
-def _add_stage(database: Any, folder: Path) -> dict[str, Any]:
+def _add_stage(database: Any, folder: Path, written: Callable[[str], str] = str) -> dict[str, Any]:
+    """Add a stage; `written` says how the texts of its config are written down."""
     manifest = _read(folder / MANIFEST, ("fingerprint", "stage", "metrics", "files"))
+    manifest["config"] = within(manifest["config"], written)
     fingerprint, files, tables = manifest["fingerprint"], manifest["files"], manifest.get("tables", {})
     known = _columns(database)
     for table in ("stages", "files", *(name for name in tables if name in known)):
