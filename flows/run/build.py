@@ -17,6 +17,7 @@ from tasks.core.engines import make_engine
 from tasks.core.locks import exclusive
 from tasks.core.stage import Progress, Result, Step, Work, describe, execute
 from tasks.net import rules
+from tasks.select.forgotten import FORGOTTEN, remember
 
 log = logging.getLogger("lugha")
 
@@ -61,6 +62,7 @@ class Build:
     def all(self) -> Made:
         """Run the whole DAG and return what it made, by label; the run is recorded however it ends."""
         settle(self.folder)
+        remember(self.folder / FORGOTTEN, self.given.forgotten)
         self._record.begin()
         try:
             self._index(ledger.catch_up)
