@@ -31,6 +31,9 @@ FIRST_STEPS = f"""{fill(ABOUT, 80)}
 
 `lugha --help` lists all commands, `lugha COMMAND --help` their options."""
 
+STOPPED_BUILD = "what is finished is kept: the same command goes on from there"
+STOPPED = "nothing is left half done: give the same command again"
+
 _PLAIN = {"rich_markup_mode": None, "context_settings": {"help_option_names": ["-h", "--help"]}}
 
 app = typer.Typer(help=ABOUT, pretty_exceptions_enable=False, **_PLAIN)  # type: ignore[arg-type]
@@ -85,7 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             sentence, code = explained
             say(sentence, file=sys.stderr)
     if code == INTERRUPTED:
-        say("\nstopped; what is finished is kept: the same command goes on from there", file=sys.stderr)
+        words = sys.argv[1:] if arguments is None else arguments
+        say(f"\nstopped; {STOPPED_BUILD if 'build' in words[:1] else STOPPED}", file=sys.stderr)
         code = TERMINATED if terminated else code
     sys.exit(code)
 

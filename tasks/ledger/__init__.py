@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -79,10 +80,18 @@ def _run_records(workspace: Path) -> list[Path]:
 
 def query(workspace: Path, statement: str, parameters: dict[str, Any] | None = None) -> tuple[list[str], list[tuple[Any, ...]]]:
     """Column names and rows of a read-only query; raises duckdb.Error for a wrong one, StageError if there is no reading it."""
-    with _open(workspace, read_only=True) as database:
+
+    def answer() -> tuple[list[str], list[tuple[Any, ...]]]:
         result = database.execute(statement, parameters or {})
-        columns = [entry[0] for entry in result.description or []]
-        return columns, result.fetchall()
+        return [entry[0] for entry in result.description or []], result.fetchall()
+
+    # in a thread: while DuckDB works, this one answers Ctrl-C and SIGTERM
+    with _open(workspace, read_only=True) as database, ThreadPoolExecutor(1) as thread:
+        try:
+            return thread.submit(answer).result()
+        except KeyboardInterrupt:
+            database.interrupt()
+            raise
 
 
 @contextmanager
