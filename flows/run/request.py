@@ -11,18 +11,21 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from flows.dag import STAGES, Given
+from flows.dag import STAGES, Given, identification
 from lang_configs import ConfigError, LanguageConfig, load, stem, suggest
 from lang_configs.loader import parse_override
 from lang_configs.schema import Runtime
 from lang_configs.secrets import within, without_folders, without_secrets
 from lang_configs.sources import Crawl
+from tasks.annotate.language import missing_label
 from tasks.core.errors import StageError
 from tasks.crawl.sources import make_source
 from tasks.crawl.sources.files import ENDINGS
 from tasks.crawl.sources.local_files import find
 from tasks.select.forgotten import FORGOTTEN, read
 
+BEFORE_LANGUAGE = ("crawl", "clean")
+"""Stages that ask no document for its language."""
 _MACHINE = "runtime"
 """Section whose overrides say something of this machine only, and are no part of what repeats a build elsewhere."""
 
@@ -68,6 +71,8 @@ class Request:
             raise ConfigError(
                 f"--until {self.until}: there is no such stage{suggest(self.until, names)}; choose from {', '.join(names)}"
             )
+        if self.until not in BEFORE_LANGUAGE and (missing := missing_label(identification(config))):
+            raise ConfigError(f"{self.language}: {missing}")
         snapshot = self.snapshot or config.crawl.snapshot or datetime.now(UTC).strftime("%Y-%m")
         blocked = read(self.workspace / self.name / FORGOTTEN)
         return config, Given(snapshot, self._command(config, snapshot), self._evaluation_folder(), blocked, self.until)
