@@ -20,6 +20,7 @@ from prefect.artifacts import (
 )
 
 from tasks.core import artifacts
+from tasks.core.shown import shown, shown_line
 from tasks.core.stage import Metrics, Progress, Result
 
 PROGRESS_EVERY = 5.0
@@ -58,7 +59,7 @@ def show_counts(key: str, result: Result) -> None:
     """The metrics of a step as a table."""
     counts = _scalars(result.metrics)
     counts |= {"seconds": (result.record or {})["seconds"], "fingerprint": result.fingerprint, "reused": result.reused}
-    table = [{"count": name, "value": _readable(value)} for name, value in counts.items()]
+    table = [{"count": shown_line(name), "value": _readable(value)} for name, value in counts.items()]
     create_table_artifact(table, key=key, description=f"{result.label}: {'reused' if result.reused else 'ran'}")
 
 
@@ -89,7 +90,7 @@ def _scalars(metrics: Metrics, prefix: str = "") -> dict[str, Any]:
 
 def _readable(value: Any) -> str:
     if isinstance(value, (bool, str)):
-        return str(value)
+        return shown_line(str(value))
     return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
 
 
@@ -103,7 +104,7 @@ def _card_alone(file: Path) -> str:
         plot = base64.b64encode((file.parent / match[1]).read_bytes()).decode()
         return f"(data:image/svg+xml;base64,{plot})"
 
-    text = re.sub(r"\A---\n.*?\n---\n", "", file.read_text(encoding="utf-8"), flags=re.DOTALL)
+    text = re.sub(r"\A---\n.*?\n---\n", "", shown(file.read_text(encoding="utf-8")), flags=re.DOTALL)
     return re.sub(r"(?<=\])\((plots/\w+\.svg)\)", inside, text)
 
 

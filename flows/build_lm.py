@@ -20,7 +20,9 @@ from flows.dag import Dag
 from flows.run.build import Build
 from flows.run.request import Request, default_workspace
 from lang_configs import ConfigError
+from lang_configs.secrets import without_secrets
 from tasks.core.errors import StageError
+from tasks.core.shown import shown, shown_line
 from tasks.core.stage import Output, Result, Step
 
 GPU = "gpu"
@@ -63,7 +65,7 @@ def run(request: Request, dag: Dag = dag.build_lm) -> State[Any]:
     try:
         made = StagesAsTasks(request, dag).all()
     except (ConfigError, StageError) as error:
-        return Failed(message=str(error))
+        return Failed(message=shown(str(error)))
     with only_a_view():
         show_made(artifact_key(request.name), made)
     last = list(made.values())[-1]
@@ -87,11 +89,11 @@ class StagesAsTasks(Build):
                 try:
                     result = super(StagesAsTasks, self).__call__(step)
                 except StageError as error:
-                    return Failed(message=str(error), data=error)
+                    return Failed(message=shown_line(str(error)), data=error)
             with only_a_view():
                 show_counts(f"{artifact_key(self.request.name)}-{artifact_key(step.label)}", result)
             made.append(result)
-            message = " ".join(stage_line(result).split())
+            message = shown_line(stage_line(result))
             # a text of its own: Prefect draws an edge to whatever returned an object last, and results share objects
             return Completed(name="Reused" if result.reused else "Completed", message=message, data=str(result.folder))
 
@@ -130,4 +132,4 @@ class _Forward(logging.Handler):
         self._write = write
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._write(record.levelno, self.format(record))
+        self._write(record.levelno, shown(without_secrets(self.format(record))))

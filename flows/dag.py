@@ -58,8 +58,8 @@ class Given:
 
 ANNOTATORS: tuple[tuple[Annotator, Configure], ...] = (
     (CONTAMINATION, lambda config, given: ContaminationConfig(rule=config.contamination, data=_evaluation_data(config, given))),
-    (LANGUAGE, lambda config, given: _identification(config)),
-    (QUALITY, lambda config, given: QualitySignals(label=_identification(config).label)),
+    (LANGUAGE, lambda config, given: identification(config)),
+    (QUALITY, lambda config, given: QualitySignals(label=identification(config).label)),
     (DUPLICATES, lambda config, given: config.duplicates),
 )
 """Who writes columns beside the documents, in the order in which their rules are asked."""
@@ -168,7 +168,7 @@ def _selection(config: LanguageConfig, given: Given, annotations: tuple[Judged, 
     if rule.min_language_score is None:
         rule = rule.model_copy(update={"min_language_score": threshold(config.language, config.label)})
     return SelectConfig(
-        label=_identification(config).label,
+        label=identification(config).label,
         annotations=annotations,
         quality=config.quality,
         rule=rule,
@@ -176,7 +176,8 @@ def _selection(config: LanguageConfig, given: Given, annotations: tuple[Judged, 
     )
 
 
-def _identification(config: LanguageConfig) -> LanguageId:
+def identification(config: LanguageConfig) -> LanguageId:
+    """The section `language` with the label that it stands for where it names none."""
     return config.language.model_copy(update={"label": config.language.label or config.label})
 
 

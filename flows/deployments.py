@@ -20,6 +20,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.schedules import Cron
 from prefect.settings import get_current_settings
 
+from flows.cli.terminal import say
 from flows.run.request import Request
 from lang_configs import ConfigError, LanguageConfig, find, stem
 from lang_configs import languages as packaged_languages
@@ -50,11 +51,8 @@ def serve(
     _create_gpu_limit()
     for deployment in deployments:
         deployment.apply()
-        print(f"serving {build_lm.name}/{deployment.name}", flush=True)
-    print(
-        f"start one with `prefect deployment run {build_lm.name}/{deployments[0].name} --watch`; stop serving with Ctrl-C",
-        flush=True,
-    )
+        say(f"serving {build_lm.name}/{deployment.name}")
+    say(f"start one with `prefect deployment run {build_lm.name}/{deployments[0].name} --watch`; stop serving with Ctrl-C")
     os.environ.update(child_environment())  # a run is a child of this process, in the same folder
     # Prefect's own message comes before the deployments are registered: a run asked for at once is told "not found"
     prefect.serve(*deployments, pause_on_shutdown=False, print_starting_message=False, limit=limit)
@@ -83,7 +81,7 @@ def deploy(
             raise ConfigError(f"--work-pool {work_pool}: there is no such pool; make it with `{make}`") from None
     for deployment in deployments:
         deployment.apply()
-        print(f"{build_lm.name}/{deployment.name} -> {work_pool}")
+        say(f"{build_lm.name}/{deployment.name} -> {work_pool}")
 
 
 def _deployments(
@@ -126,7 +124,7 @@ def _configs(
     if refused and (languages or not found):
         raise next(iter(refused.values()))
     for reason in refused.values():
-        print(f"left out: {reason}", flush=True)
+        say(f"left out: {reason}")
     return found
 
 

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
-from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from lang_configs.names import FOLDER, ConfigError, find, presets, suggest
+from lang_configs.plain_yaml import parse
 from lang_configs.schema import LanguageConfig
 from lang_configs.sources import SourceConfig, kinds
 
+MOST, MOST_OF_FRACTIONS = 2**63 - 1, 1e15
+"""Largest whole number that the ledger and torch can hold; largest of other numbers that still counts seconds or bytes."""
 
-def load(language: str, preset: str | None = None, overrides: Iterable[str] = ()) -> LanguageConfig:
+
+def load(
+    language: str, preset: str | None = None, overrides: Iterable[str] = (), documents: Sequence[str] = ()
+) -> LanguageConfig:
     """Defaults, then the preset, the file and the overrides (`key.sub=value`): the later one wins.
+
+    `documents`: paths of files that are read in place of all sources.
 
     Raises ConfigError with one line for each mistake.
     """
@@ -37,25 +44,28 @@ def load(language: str, preset: str | None = None, overrides: Iterable[str] = ()
         keys, value = parse_override(override)
         given[tuple(keys)] = override
         _put(merged, keys, value, override)
-    if preset == "starter" and merged.get("starter"):
-        merged["crawl"] = {**merged.get("crawl", {}), "sources": merged["starter"]}
+    merged = _without_empty(merged, LanguageConfig)
+    sources = merged.get("starter") if preset == "starter" and ("crawl", "sources") not in given else None
+    if documents:
+        sources = [{"type": "files", "name": "documents", "paths": list(documents)}]
+    if sources and isinstance(crawl := merged.get("crawl", {}), dict):
+        merged["crawl"] = {**crawl, "sources": sources}
+    mistakes: list[Any] = list(_too_large(merged, ()))
     try:
-        return LanguageConfig.model_validate(merged)
+        if not mistakes:
+            return LanguageConfig.model_validate(merged, strict=True)
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(mistake, path, written, given) for mistake in error.errors())) from None
+        mistakes = [*error.errors()]
+    raise ConfigError(*(_explain(mistake, path, written, given) for mistake in mistakes))
 
 
 def read_yaml(path: Path) -> CommentedMap:
     """A YAML file as a mapping that knows its lines; raises ConfigError."""
     try:
-        content = YAML().load(path.read_text(encoding="utf-8"))
-    except MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ConfigError(
-            f"{path.name}:{line}: not valid YAML: {error.problem or error.context}; check the indentation and quotes"
-        ) from None
-    except (YAMLError, UnicodeDecodeError) as error:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
         raise ConfigError(f"{path.name}:1: not valid YAML: {str(error).splitlines()[0]}; save the file as UTF-8 text") from None
+    content = parse(text, lambda line: f"{path.name}:{line}")
     if content is None:
         content = CommentedMap()
     if not isinstance(content, CommentedMap):
@@ -69,11 +79,10 @@ def parse_override(override: str) -> tuple[list[str], Any]:
     if not equals or not re.fullmatch(r"[\w-]+(\.[\w-]+)*", key.strip()):
         raise ConfigError(f"--set {override}: write it as section.key=value, for example --set pretrain.steps=500")
     try:
-        return key.strip().split("."), YAML(typ="safe").load(value)
-    except YAMLError:
-        raise ConfigError(
-            f"--set {override}: the value is not valid YAML; quote it, for example --set 'name=\"a: b\"'"
-        ) from None
+        return key.strip().split("."), parse(value, lambda line: "")
+    except ConfigError as error:
+        why = str(error).removeprefix(": ")
+        raise ConfigError(f"--set {override}: the value is {why}; quote it, for example --set 'name=\"a: b\"'") from None
 
 
 def json_schema() -> dict[str, Any]:
@@ -84,6 +93,8 @@ def json_schema() -> dict[str, Any]:
 def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(low)
     for key, value in high.items():
+        if value is None and isinstance(merged.get(key), Mapping):
+            continue  # `pretrain:` with nothing below it says nothing of the section
         if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
             merged[key] = _merge(merged[key], value)
         else:
@@ -93,10 +104,42 @@ def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
 
 def _put(tree: dict[str, Any], keys: list[str], value: Any, override: str) -> None:
     for key in keys[:-1]:
-        tree = tree.setdefault(key, {})
+        tree[key] = {} if tree.get(key) is None else tree[key]
+        tree = tree[key]
         if not isinstance(tree, dict):
             raise ConfigError(f"--set {override}: {key} is not a section")
     tree[keys[-1]] = value
+
+
+def _without_empty(tree: Any, model: type[BaseModel]) -> Any:
+    """The keys without those of sections that are empty."""
+    if not isinstance(tree, Mapping):
+        return tree
+    sections = {
+        name: field.annotation
+        for name, field in model.model_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+    }
+    return {
+        key: _without_empty(value, sections[key]) if key in sections else value
+        for key, value in tree.items()
+        if value is not None or key not in sections
+    }
+
+
+def _too_large(value: Any, location: tuple[Any, ...]) -> Iterator[dict[str, Any]]:
+    """A mistake, as pydantic has them, for each number that nothing could compute with."""
+    if isinstance(value, Mapping):
+        for key, entry in value.items():
+            yield from _too_large(key, (*location, key))
+            yield from _too_large(entry, (*location, key))
+    elif isinstance(value, list):
+        for number, entry in enumerate(value):
+            yield from _too_large(entry, (*location, number))
+    elif isinstance(value, int) and abs(value) > MOST:
+        yield {"loc": location, "type": "too_large", "msg": f"should be at most {MOST:,}", "input": value}
+    elif isinstance(value, float) and MOST_OF_FRACTIONS < abs(value) < math.inf:
+        yield {"loc": location, "type": "too_large", "msg": f"should be at most {MOST_OF_FRACTIONS:g}", "input": value}
 
 
 def _explain(mistake: Any, path: Path, written: CommentedMap, given: Mapping[tuple[str, ...], str]) -> str:
@@ -131,8 +174,26 @@ def _explain(mistake: Any, path: Path, written: CommentedMap, given: Mapping[tup
     else:
         text = (message[0].lower() + message[1:]).removeprefix("value error, ")
         if not isinstance(mistake.get("input"), (dict, list)):
-            text += f", found {mistake.get('input')!r}"
+            text += f", found {_found(mistake.get('input'))}"
+        text += _CURES.get(kind, "")
     return f"{where}: {key}: {text}" if key else f"{where}: {text}"
+
+
+_CURES = {
+    "string_type": "; put it in quotes",
+    "bool_type": "; write true or false",
+    "int_type": "; write a whole number, without quotes",
+    "float_type": "; write a number, without quotes",
+    "list_type": "; write [a, b], or leave the key out",
+    "model_type": "; write its keys below it, or leave it out",
+    "dict_type": "; write its keys below it, or leave it out",
+}
+"""What to do about a value of another kind, by pydantic's name of the mistake."""
+
+
+def _found(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _locate(written: Any, location: list[Any]) -> tuple[list[Any], int]:

@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
+from lang_configs.secrets import without_secrets
+
 FOLDER = Path(__file__).parent
 
 
@@ -13,6 +15,9 @@ class ConfigError(Exception):
     """A mistake in a configuration or in what a command was told: one line for each, with its place and what to do."""
 
     exit_code = 2
+
+    def __init__(self, *mistakes: str) -> None:
+        super().__init__("\n".join(without_secrets(" ".join(mistake.split())) for mistake in mistakes))
 
 
 def languages() -> list[str]:

@@ -7,12 +7,16 @@ where things are on this machine and are part of none.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import Field, model_validator
+from cronsim import CronSim, CronSimError
+from pydantic import AfterValidator, Field, model_validator
 
 from lang_configs.evaluation import Evaluate, EvaluationSet
-from lang_configs.sources import Crawl, Source, Strict, holds_sources
+from lang_configs.names import suggest
+from lang_configs.sources import Crawl, FilesSource, Seed, Source, Strict, holds_sources
 from lang_configs.training import Pretrain, Tokenizer
 
 # --- documents, annotations, selection ------------------------------------------------------------------------------
@@ -44,6 +48,8 @@ class LanguageId(Strict):
     label: str | None = Field(None, description="What the model calls the language; default: code and script, e.g. swh_Latn")
 
 
+Weight = Annotated[float, Field(ge=0, le=1000)]
+"""How often a document is used in training, compared with others."""
 Share = Annotated[float | None, Field(ge=0, le=1)]
 """A threshold on a share; null: measured."""
 
@@ -110,7 +116,7 @@ class Duplicates(Strict):
     related: float = Field(
         0.4, ge=0.05, le=1, description="Jaccard similarity from which on they stay on one side of the split"
     )
-    seed: int = 1
+    seed: Seed = 1
 
 
 class Contamination(Strict):
@@ -148,12 +154,14 @@ class Select(Strict):
         description="Share of the kept text held out for the figures that are reported: nothing chooses on it",
     )
     test_bytes: int = Field(2_000_000, ge=1000, description="Most text held out for reported figures, in bytes")
-    sources: dict[str, float] = Field({}, description="Weight of a source's documents in training; 0 drops them")
-    source_bytes: dict[str, int] = Field({}, description="Most text kept of a source, in bytes; a hash chooses the documents")
-    rehydration: dict[int, float] = Field(
+    sources: dict[str, Weight] = Field({}, description="Weight of a source's documents in training; 0 drops them")
+    source_bytes: dict[str, Annotated[int, Field(ge=0)]] = Field(
+        {}, description="Most text kept of a source, in bytes; a hash chooses the documents"
+    )
+    rehydration: dict[Annotated[int, Field(ge=1)], Weight] = Field(
         {}, description="Number of copies a document stands for, itself included -> weight from there on, e.g. {2: 1.5, 5: 2}"
     )
-    seed: int = 1
+    seed: Seed = 1
 
 
 class Corpus(Strict):
@@ -181,11 +189,35 @@ class Release(Strict):
     audit: str = Field("not stated", description="What people found who read a sample: how many documents, what share was good")
 
 
+def _cron(expression: str) -> str:
+    try:
+        if len(expression.split()) != 5:
+            raise CronSimError("five fields are needed")
+        CronSim(expression, datetime(2026, 1, 1))
+    except CronSimError as error:
+        raise ValueError(f"no cron expression ({error}); write minute, hour, day, month, weekday, e.g. 0 3 1 * *") from None
+    return expression
+
+
+def _timezone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (OSError, ValueError):  # ZoneInfoNotFoundError is a KeyError
+        pass
+    except KeyError:
+        pass
+    else:
+        return name
+    raise ValueError(f"no time zone{suggest(name, available_timezones())}; write it as in Africa/Nairobi")
+
+
 class Schedule(Strict):
     """When the refresh runs."""
 
-    cron: str = "0 3 1 * *"
-    timezone: str = "Africa/Nairobi"
+    cron: Annotated[str, AfterValidator(_cron)] = Field(
+        "0 3 1 * *", description="Minute, hour, day of the month, month, weekday"
+    )
+    timezone: Annotated[str, AfterValidator(_timezone)] = Field("Africa/Nairobi", description="Name in the IANA database")
 
 
 class Runtime(Strict):
@@ -259,4 +291,19 @@ class LanguageConfig(Strict):
         names = [source.name for source in self.crawl.sources]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"crawl.sources: the name {twice[0]!r} is used twice; give each source a name of its own")
+        return self
+
+    @model_validator(mode="after")
+    def _select_names_sources(self) -> LanguageConfig:
+        """Documents of files may name sources of their own; those of all others are of the source that is configured."""
+        sources = [*self.crawl.sources, *self.starter]
+        if any(isinstance(source, FilesSource) for source in sources):
+            return self
+        names = {source.name for source in sources}
+        for key, chosen in (("sources", self.select.sources), ("source_bytes", self.select.source_bytes)):
+            for name in chosen.keys() - names:
+                raise ValueError(
+                    f"select.{key}: there is no source {name!r}{suggest(name, names)}; the sources are "
+                    + (", ".join(sorted(names)) or "none")
+                )
         return self

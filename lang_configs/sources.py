@@ -6,15 +6,36 @@ import operator
 from functools import reduce
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 from pydantic_core import CoreSchema
+
+from lang_configs.secrets import within, without_secrets
 
 
 class Strict(BaseModel):
-    """A section in which a key that is not known is a mistake, and so is a number that is none (.nan, .inf)."""
+    """A section in which a key that is not known is a mistake, and so is a number that is none (.nan, .inf).
+
+    What is written down of it, and decides what a result is, holds no secret: a password may change, and nobody is to read it.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    @model_serializer(mode="wrap")
+    def _without_secrets(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written: dict[str, Any] = within(serialise(self), without_secrets)
+        return written
+
+
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+"""What random choices begin with: what numpy, scikit-learn, SentencePiece and torch all take."""
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="Short name, used for folders")]
 
@@ -71,7 +92,11 @@ class WebSource(SourceConfig):
     max_pages: int = Field(10_000, ge=1, description="Pages to fetch from each site")
     delay: float = Field(1.0, ge=0, description="Seconds between two requests to one host, unless robots.txt asks for more")
     max_bytes: int = Field(5 << 20, ge=1024, description="Largest page, in bytes after decompression")
-    contact: str | None = Field(None, description="Your address or page, in the user agent: whom a site owner can ask to stop")
+    contact: str | None = Field(
+        None,
+        pattern="^[!-~]([ -~]*[!-~])?$",
+        description="Your address or page, in the user agent: whom a site owner can ask to stop",
+    )
     opt_outs: list[Literal["noindex", "nofollow", "noai", "noimageai", "tdm", "ai_txt"]] = Field(
         ["noindex", "nofollow", "noai", "tdm", "ai_txt"],
         description="Wishes of publishers, beyond robots.txt (which always counts), that are obeyed; others are only recorded",

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticKnownError
 
-from lang_configs.sources import Strict
+from lang_configs.sources import Seed, Strict
 
 Pieces = Annotated[int, Field(ge=320, le=65536)]
 """A size of vocabulary."""
@@ -29,7 +29,7 @@ class Tokenizer(Strict):
     )
     bytes_per_piece: int = Field(60, ge=1, description="Training text that one piece of vocabulary needs, in bytes")
     training_bytes: int = Field(32 << 20, ge=1000, description="Text sampled for training, in bytes")
-    seed: int = 1
+    seed: Seed = 1
 
 
 class Tokens(Strict):
@@ -174,7 +174,7 @@ class Pretrain(Strict):
         " multiplies 10 bits",
     )
     checkpointing: bool = Field(False, description="Compute activations again instead of keeping them: slower, less memory")
-    seed: int = 1
+    seed: Seed = 1
 
     @model_validator(mode="after")
     def _objectives_fit_the_family(self) -> Pretrain:

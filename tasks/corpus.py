@@ -79,8 +79,16 @@ def _kept(path: Path, decisions: str) -> Iterator[pa.Table]:
         chosen = pa.Table.from_batches([batch]).filter(rows)
         if chosen.num_rows:
             attributes = kept.take(place.filter(rows))
-            chosen = chosen.append_column("weight", attributes.column("weight").cast(pa.float32()))
+            chosen = _published(chosen).append_column("weight", attributes.column("weight").cast(pa.float32()))
             yield chosen.append_column("split", attributes.column("split"))
+
+
+def _published(documents: pa.Table) -> pa.Table:
+    """The corpus is handed out: an address that only names a file of this machine is none."""
+    addresses = documents.column("url")
+    of_files = pc.fill_null(pc.starts_with(addresses, "file:"), False)
+    kept = pc.if_else(of_files, pa.scalar(None, addresses.type), addresses)
+    return documents.set_column(documents.schema.get_field_index("url"), documents.schema.field("url"), kept)
 
 
 def _hash_paragraphs(unit: tuple[str, str, str], out: Path) -> Metrics:
@@ -150,7 +158,7 @@ def _filter(unit: tuple[str, str, str, bool], out: Path) -> Metrics:
 CORPUS = Stage(
     "corpus",
     corpus,
-    version=3,
+    version=4,
     inputs={"clean": Documents, "select": Decisions},
     artifact=artifacts.Corpus,
     headline=lambda metrics: f"{metrics['train_bytes']:,} bytes to train on",

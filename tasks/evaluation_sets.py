@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -67,7 +68,7 @@ class EvaluationData(BaseModel):
         reader = {"tsv": _tsv, "jsonl": _jsonl, "conll": _conll}[chosen.format]
         try:
             rows = list(reader(path, chosen))
-        except (KeyError, ValueError, UnicodeDecodeError) as error:
+        except (KeyError, ValueError, TypeError, AttributeError) as error:
             raise StageError(
                 f"{path.name}: not {chosen.format} with {chosen.text} as the config of {name} says: {error!r}"
             ) from error
@@ -79,15 +80,33 @@ Row = tuple[str, str | None, tuple[str, ...]]
 
 
 def _tsv(path: Path, chosen: EvaluationSet) -> Iterator[Row]:
+    head, *rows = _quoted(text) or _unquoted(text) if (text := path.read_text(encoding="utf-8-sig")) else [[]]
+    for values in rows:
+        row = dict(zip(head, [*values, *[""] * len(head)], strict=False))
+        yield "\n".join(row[column] for column in chosen.text), row.get(chosen.label), ()
+
+
+def _quoted(text: str) -> list[list[str]] | None:
+    """The rows of a file whose quotation marks hold fields together; None where they are characters of a text, as in a tweet.
+
+    They are if one opens and never closes, or if what they held together were whole lines: another row would be lost.
+    """
     csv.field_size_limit(1 << 24)
-    with path.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file, delimiter="\t"):
-            yield "\n".join(row[column] or "" for column in chosen.text), row.get(chosen.label), ()
+    try:
+        rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter="\t", strict=True) if row]
+    except csv.Error:
+        return None
+    lines_inside = any("\n" in field and "\t" in field for row in rows for field in row)
+    return None if lines_inside or any(len(row) != len(rows[0]) for row in rows) else rows
+
+
+def _unquoted(text: str) -> list[list[str]]:
+    return [line.rstrip("\r").split("\t") for line in text.split("\n") if line.strip()]
 
 
 def _jsonl(path: Path, chosen: EvaluationSet) -> Iterator[Row]:
-    with path.open(encoding="utf-8") as file:
-        for line in file:
+    with path.open(encoding="utf-8-sig") as file:
+        for line in filter(str.strip, file):
             row = json.loads(line)
             yield "\n".join(str(row[column]) for column in chosen.text), row.get(chosen.label), ()
 
@@ -96,7 +115,7 @@ def _conll(path: Path, _: EvaluationSet) -> Iterator[Row]:
     """Sentences of lines `token ... label`, parted by blank lines: the first column and the last."""
     tokens: list[str] = []
     labels: list[str] = []
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8-sig") as file:
         for number, line in enumerate([*file, "\n"], 1):
             if columns := line.split():
                 if len(columns) < 2:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,27 @@ def test_the_sets_of_the_packaged_languages_are_read(bundle: Path, language: str
                 assert len({label for item in items for label in item.labels}) < 20
             if entry.task == "classification":
                 assert len({item.label for item in items}) < 10
+
+
+TWEETS = ["Mvua imenyesha usiku kucha", '"Soko limefungwa leo', 'Alisema "njoo hapa', 'Timu yetu imeshinda"', "Habari za jioni"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("tweets", [TWEETS, TWEETS[:2], TWEETS[1:3], TWEETS[3:], TWEETS[::-1], TWEETS[:1]])
+def test_a_quotation_mark_that_never_closes_is_a_character(tweets: list[str], end: str, encoding: str, tmp_path: Path) -> None:
+    lines = ["tweet\tlabel", *(f"{tweet}\tneutral" for tweet in tweets)]
+    (tmp_path / "t.tsv").write_bytes((end.join(lines) + end).encode(encoding))
+    rows = [json.dumps({"tweet": tweet, "label": "neutral"}) for tweet in tweets]
+    (tmp_path / "t.jsonl").write_bytes((end.join(rows) + end * 2).encode(encoding))
+    for name in ("tsv", "jsonl"):
+        entry = EvaluationSet(name="a", format=name, files={"test": f"t.{name}"}, text=["tweet"])
+        items = EvaluationData(sets=[entry], folder=tmp_path).items("a", "test")
+        assert [(item.text, item.label) for item in items] == [(tweet, "neutral") for tweet in tweets]
+
+
+def test_fields_that_are_quoted_as_a_whole_are_read_so(tmp_path: Path) -> None:
+    (tmp_path / "t.tsv").write_text('tweet\tlabel\n"Alisema ""njoo"" hapa"\tneutral\n"moja\nmbili"\tpositive\n')
+    entry = EvaluationSet(name="a", format="tsv", files={"test": "t.tsv"}, text=["tweet"])
+    items = EvaluationData(sets=[entry], folder=tmp_path).items("a", "test")
+    assert [item.text for item in items] == ['Alisema "njoo" hapa', "moja\nmbili"]

@@ -2,12 +2,14 @@
 
 `make install` and `make lock` call it with the system's Python, before anything is installed: the standard library only.
 
-uv installs, fetched into the environment by pip; where it is not to be had, pip does. uv reads none of pip's settings, so it is
-told them here: on many machines they are the way to packages, or to a build of torch.
+Everything is checked by the hashes of the lock, uv and what builds packages among it: pip fetches uv into the environment, and
+what is built from its source (fastText, lugha) is built with what the lock has installed before. Where uv is not to be had, pip
+installs. uv reads none of pip's settings, so it is told them here: on many machines they are the way to packages, or to a build
+of torch.
 
-torch is installed apart, as its build depends on the machine and not on the platform: the package index has only the one for
-NVIDIA GPUs for Linux, with gigabytes of CUDA packages. So the lock names none of these (torch pins them itself, where it needs
-them), and Linux without such a GPU gets the CPU build.
+On Linux torch is installed apart, as its build depends on the machine and not on the platform: the package index has only the
+one for NVIDIA GPUs, with gigabytes of CUDA packages. So the lock names none of these (torch pins them itself, where it needs
+them), and Linux without such a GPU gets the CPU build. Both builds are known by their versions alone.
 """
 
 from __future__ import annotations
@@ -19,15 +21,17 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
-UV = "uv==0.13.9"
 LOCK = Path("requirements.lock")
 HEADER = """\
 # Exact versions and hashes for Python 3.11 and newer, on Linux and macOS, x86-64 and ARM; made by `make lock`.
 # Without torch's CUDA packages: see tools/install.py.
 """
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+BUILT = ("fasttext",)
+"""Packages without wheels."""
 CUDA_PACKAGE = re.compile(r"(nvidia|cuda)-.*|triton")
 
 # What uv calls the settings of pip.
@@ -80,15 +84,11 @@ def torch_version(lock: str) -> str:
     return entry.split("==", 1)[1].split()[0]
 
 
-def torch_attempts(
-    build: str, version: str, settings: dict[str, str], *, linux: bool, by_driver: bool
-) -> list[tuple[str, list[str]]]:
+def torch_attempts(build: str, version: str, settings: dict[str, str], *, by_driver: bool) -> list[tuple[str, list[str]]]:
     """List where torch may come from, best first, each with arguments for uv and pip alike (but `--torch-backend`, uv's own).
 
     Settings of the machine that name a source come first: they are there for a reason, and may be the only way.
     """
-    if not linux:
-        return [("the package index", [f"torch=={version}"])]  # one build for all
     own = any(settings.get(name) for name in ("find-links", "index-url", "extra-index-url"))
     if build == "cpu":
         mine = ("the sources of this machine's pip settings", ["--no-deps", f"torch=={version}+cpu"])
@@ -113,6 +113,13 @@ def output(command: list[str]) -> str:
     return result.stdout.strip() if result.returncode == 0 else ""
 
 
+def part_of_lock(venv: Path, file: str, chosen: Callable[[str], bool]) -> str:
+    """Write what the lock says of the packages of these names into the environment; returns the path."""
+    part = venv / file
+    part.write_text("".join(entry for name, entry in packages(LOCK.read_text()) if chosen(name)))
+    return str(part)
+
+
 class Installer:
     """An environment, and uv to install into it, or pip."""
 
@@ -122,16 +129,27 @@ class Installer:
             sys.exit("Python cannot make a virtual environment: see above")
         pip = [self.python, "-m", "pip", "--disable-pip-version-check"]
         self.settings = pip_settings(output([*pip, "config", "list"]))
-        self.uv = [str(venv / "bin" / "uv"), "pip"] if run([*pip, "install", "-qq", UV]) else []
+        own = [
+            "install",
+            "-qq",
+            "--no-deps",
+            "--require-hashes",
+            "-r",
+            part_of_lock(venv, "uv.lock", lambda name: name == "uv"),
+        ]
+        self.uv = [str(venv / "bin" / "uv"), "pip"] if run([*pip, *own]) else []
         if not self.uv:
-            print(f"{UV} is not to be had here: installing with pip, which takes longer", flush=True)
+            print("uv is not to be had here: installing with pip, which takes longer", flush=True)
         self.command = [*self.uv, "install", "--python", self.python] if self.uv else [*pip, "install"]
         if not sys.stderr.isatty():  # a log needs no bars of progress
             self.command.append("-q")
 
     def install(self, *arguments: str) -> bool:
         """Install; whether it succeeded."""
-        flags = uv_flags(self.settings) if self.uv and "--index-url" not in arguments else []
+        settings = self.settings
+        if "--require-hashes" in arguments:  # every version is pinned, and uv then takes no constraint that pins none
+            settings = {name: value for name, value in settings.items() if name != "constraint"}
+        flags = uv_flags(settings) if self.uv and "--index-url" not in arguments else []
         return run([*self.command, *flags, *arguments], **(uv_environment(self.settings) if self.uv else {}))
 
 
@@ -141,30 +159,31 @@ def install_torch(installer: Installer, version: str, wanted: str) -> None:
     if not wanted and there.split("+")[0] == version:
         print(f"torch {there} is there already (`make install TORCH=cpu` or `TORCH=cuda` changes it)", flush=True)
         return
-    linux = sys.platform == "linux"
     gpu = bool(shutil.which("nvidia-smi") and output(["nvidia-smi", "-L"]))
     build = wanted or ("cuda" if gpu else "cpu")
-    if linux:
-        reason = "as asked for" if wanted else f"as there is {'an' if gpu else 'no'} NVIDIA GPU"
-        other = "cpu" if build == "cuda" else "cuda"
-        print(f"torch {version}: the {build.upper()} build, {reason}; `make install TORCH={other}` takes the other", flush=True)
+    reason = "as asked for" if wanted else f"as there is {'an' if gpu else 'no'} NVIDIA GPU"
+    other = "cpu" if build == "cuda" else "cuda"
+    print(f"torch {version}: the {build.upper()} build, {reason}; `make install TORCH={other}` takes the other", flush=True)
     by_driver = gpu and bool(installer.uv)
-    for source, arguments in torch_attempts(build, version, installer.settings, linux=linux, by_driver=by_driver):
+    for source, arguments in torch_attempts(build, version, installer.settings, by_driver=by_driver):
         print(f"torch {version}: from {source}", flush=True)
         if installer.install(*arguments):
             return
-    advice = "; `make install TORCH=cuda` takes the other, some 3 GB, which needs no GPU" if linux and build == "cpu" else ""
+    advice = "; `make install TORCH=cuda` takes the other, some 3 GB, which needs no GPU" if build == "cpu" else ""
     sys.exit(f"This build of torch {version} is not to be had for this Python{advice}")
 
 
 def install(venv: Path, wanted: str) -> None:
     """Install torch, then the rest of the lock by its hashes, then lugha itself, from this folder."""
     installer = Installer(venv)
-    lock = LOCK.read_text()
-    install_torch(installer, torch_version(lock), wanted)
-    rest = venv / LOCK.name
-    rest.write_text("".join(entry for name, entry in packages(lock) if name != "torch"))
-    if not (installer.install("--no-deps", "-r", str(rest)) and installer.install("--no-deps", "-e", ".")):
+    apart = {"torch"} if sys.platform == "linux" else set()
+    if apart:
+        install_torch(installer, torch_version(LOCK.read_text()), wanted)
+    ready = part_of_lock(venv, LOCK.name, lambda name: name not in {*apart, *BUILT})
+    built = part_of_lock(venv, "built.lock", lambda name: name in BUILT)
+    by_hash, here = ["--no-deps", "--require-hashes", "-r"], "--no-build-isolation"
+    steps = ([*by_hash, ready], [here, *by_hash, built], [here, "--no-deps", "-e", "."])
+    if not all(installer.install(*step) for step in steps):
         sys.exit("The installation failed: see above")
 
 

@@ -6,6 +6,7 @@ Heavy imports happen inside the commands: `lugha --help` answers in under half a
 from __future__ import annotations
 
 import contextlib
+import logging
 import platform
 import signal
 import sys
@@ -18,6 +19,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from flows.cli import build, model, read, serve, workspace
+from flows.cli.terminal import Warnings, say
 from tasks.core.errors import INTERRUPTED, TERMINATED, known
 
 ABOUT = "From the name of a language to a documented corpus, a tokenizer, a small language model, its evaluation and cards."
@@ -28,6 +30,9 @@ FIRST_STEPS = f"""{fill(ABOUT, 80)}
   lugha generate swahili --prompt Habari   what the model writes
 
 `lugha --help` lists all commands, `lugha COMMAND --help` their options."""
+
+STOPPED_BUILD = "what is finished is kept: the same command goes on from there"
+STOPPED = "nothing is left half done: give the same command again"
 
 _PLAIN = {"rich_markup_mode": None, "context_settings": {"help_option_names": ["-h", "--help"]}}
 
@@ -57,10 +62,10 @@ def first_steps(
 ) -> None:
     """Of `lugha` alone: what to do first."""
     if version_:
-        print(f"lugha {_version('lugha')} (Python {platform.python_version()}, torch {_version('torch')})")
+        say(f"lugha {_version('lugha')} (Python {platform.python_version()}, torch {_version('torch')})")
         raise typer.Exit
     if context.invoked_subcommand is None:
-        print(FIRST_STEPS)
+        say(FIRST_STEPS)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -68,6 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
     Exit codes: 2 for arguments and configs, 1 for a stage and what is on disk, 130 after Ctrl-C, 143 after SIGTERM.
     """
+    logging.basicConfig(handlers=[Warnings(logging.WARNING)], format="%(message)s")
     with _termination_as_interrupt() as terminated:
         try:
             code = typer.main.get_command(app).main(arguments, prog_name="lugha", standalone_mode=False) or 0
@@ -75,14 +81,15 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             code = INTERRUPTED
         except typer.TyperException as error:
             code = error.exit_code
-            print(_usage(error), file=sys.stderr)
+            say(_usage(error), file=sys.stderr)
         except Exception as error:
             if (explained := known(error)) is None:
                 raise
             sentence, code = explained
-            print(sentence, file=sys.stderr)
+            say(sentence, file=sys.stderr)
     if code == INTERRUPTED:
-        print("\nstopped; what is finished is kept: the same command goes on from there", file=sys.stderr)
+        words = sys.argv[1:] if arguments is None else arguments
+        say(f"\nstopped; {STOPPED_BUILD if 'build' in words[:1] else STOPPED}", file=sys.stderr)
         code = TERMINATED if terminated else code
     sys.exit(code)
 

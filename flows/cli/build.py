@@ -22,6 +22,7 @@ from flows.cli.options import (
     Until,
     Workspace,
 )
+from flows.cli.terminal import say
 
 if TYPE_CHECKING:
     from flows.run.plan import Prospect
@@ -52,7 +53,7 @@ def build(
     request = _request(language, preset, documents, evaluation, snapshot, set_, workspace)
     run = Build(replace(request, max_rate=max_rate, offline=offline, until=until), watch)
     lines = sys.stderr if as_json else sys.stdout
-    run.on_result = lambda result: print(stage_line(result), file=lines, flush=True)
+    run.on_result = lambda result: say(stage_line(result), file=lines)
     made = run.all()
     if as_json:
         print_json(results(request.name, made))
@@ -86,7 +87,7 @@ def plan(
 
     request = _request(language, preset, documents, evaluation, snapshot, set_, workspace)
     request = replace(request, offline=offline, until=until)
-    steps = Plan(request, (lambda words: print(words, file=sys.stderr)) if measure else None).all()
+    steps = Plan(request, (lambda words: say(words, file=sys.stderr)) if measure else None).all()
     if as_json:
         print_json([asdict(step) for step in steps])
     else:
@@ -110,7 +111,7 @@ def _print_plan(steps: list[Prospect]) -> None:
     for step in steps:
         if step.training or step.note:
             print_training(step.training, step.note)
-    print(f"about {known / 60:.0f} min" + (f", and {open_ends} stages that never ran here" if open_ends else ""))
+    say(f"about {known / 60:.0f} min" + (f", and {open_ends} stages that never ran here" if open_ends else ""))
 
 
 def _megabytes(size: int | None) -> str:

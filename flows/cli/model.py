@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from flows.cli.options import MOST, WORKSPACE, AsJson, Workspace, finite, given
+from flows.cli.terminal import say
 
 COLDEST = 0.01
 """Least temperature but for 0: below it the scores of a model leave the range of its numbers."""
@@ -54,8 +55,8 @@ def generate(
         stream(folder, folder, prompt, sampling, pieces.append)
         print_json({"model": folder, "prompt": prompt, "text": "".join(pieces[1:])})  # the first one is the prompt
         return
-    stream(folder, folder, prompt, sampling, partial(print, end="", flush=True))
-    print()
+    stream(folder, folder, prompt, sampling, partial(say, end=""))
+    say()
 
 
 def train_lid(
@@ -93,4 +94,4 @@ def train_lid(
         print_json(metrics)
         return
     for name, value in metrics.items():
-        print(f"{name.replace('_', ' ')}: {', '.join(value) if isinstance(value, list) else format(value, ',')}")
+        say(f"{name.replace('_', ' ')}: {', '.join(value) if isinstance(value, list) else format(value, ',')}")

@@ -18,6 +18,7 @@ from flows.cli.options import (
     Workspace,
     given,
 )
+from flows.cli.terminal import say
 
 RUNS = 20
 """Runs that `lugha status` shows."""
@@ -90,7 +91,7 @@ def stats(
         print_json({key: [dict(zip(columns, row, strict=True)) for row in rows] for key, (columns, rows) in found.items()})
         return
     for key, title, _ in TABLES:
-        print(f"\n{title}")
+        say(f"\n{title}")
         table(*_for_people(*found[key]))
 
 
@@ -182,6 +183,8 @@ def _answer(workspace: Path, sql: str) -> tuple[list[str], list[tuple[Any, ...]]
         if len(kinds) != 1 or kinds[0] not in ("SELECT", "EXPLAIN"):
             raise ConfigError("--sql: give one SELECT; the ledger is only read, and one answer is shown")
         return ledger.query(workspace, sql)
+    except duckdb.PermissionException:
+        raise ConfigError("--sql: a query sees the ledger alone, no files, addresses or extensions; ask its tables") from None
     except duckdb.Error as error:
         raise ConfigError(f"--sql: {str(error).splitlines()[0]}") from None
 

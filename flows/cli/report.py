@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.cli.tables import cell, table
+from flows.cli.terminal import legible, say
 from tasks.core import artifacts
+from tasks.core.shown import shown_line
 from tasks.core.stage import Metrics, Result
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ def run_row(run: Mapping[str, Any]) -> tuple[str, str, str, str]:
         said = [f"after {_hours(run['seconds'])}", *said]
     else:
         at = f" in {stage}" if stage else ""
-        why = f": {' '.join(run['message'].split()).rstrip('.')}" if run["message"] else ""
+        why = f": {shown_line(run['message']).rstrip('.')}" if run["message"] else ""
         gone = f", {place} is gone" if run["status"] == "killed" else ""
         said = [f"after {_hours(run['seconds'])}{at}{gone}{why}", *said]
         said += ["the same command goes on from there"] if run["status"] in ("killed", "interrupted") else []
@@ -71,11 +73,11 @@ def print_result(made: Mapping[str, Result], place: Runtime) -> None:
 
     `place` says where the energy of the training was used, and at what price.
     """
-    print()
+    say()
     for name, path in _places(made).items():
-        print(f"{name:<14} {path}")
+        say(f"{name:<14} {path}")
     if (kwh := made["pretrain"].metrics.get("kwh") if "pretrain" in made else None) is not None:
-        print(f"energy         {_energy(kwh, place)}")
+        say(f"energy         {_energy(kwh, place)}")
     if "evaluate" in made:
         _print_scores(made["evaluate"].metrics)
 
@@ -100,25 +102,26 @@ def _places(made: Mapping[str, Result]) -> dict[str, Path]:
     return places
 
 
-def _print_scores(metrics: Metrics) -> None:
+def _print_scores(measured: Metrics) -> None:
+    metrics = legible(measured)
     if metrics["objective"] == "masked":
         tokens, documents = metrics["pseudo_tokens"], metrics["pseudo_documents"]
-        print(f"pseudo-perplexity {metrics['pseudo_perplexity']:.1f} on {tokens:,} tokens of {documents:,} test documents")
+        say(f"pseudo-perplexity {metrics['pseudo_perplexity']:.1f} on {tokens:,} tokens of {documents:,} test documents")
     else:
-        print(f"bits per byte  {metrics['bits_per_byte']:.4f} on {metrics['test_documents']:,} test documents")
+        say(f"bits per byte  {metrics['bits_per_byte']:.4f} on {metrics['test_documents']:,} test documents")
     for score in metrics["scores"]:
         if score["system"] == "model":
-            print(f"{score['task']:<14} {score['metric']} {score['value']:.3f} (n = {score['n']})")
+            say(f"{score['task']:<14} {score['metric']} {score['value']:.3f} (n = {score['n']})")
     for sample in metrics["samples"][:2]:
-        print(f"\n  {sample['prompt']} ... {' '.join(sample['text'].split())[:300]}")
+        say(f"\n  {sample['prompt']} ... {sample['text'][:300]}")
     for gap in metrics["filled"][:2]:
-        print(f"\n  {gap['text']}\n  {', '.join(guess['guess'] for guess in gap['guesses'])}")
+        say(f"\n  {gap['text']}\n  {', '.join(guess['guess'] for guess in gap['guesses'])}")
 
 
 def print_training(estimate: Estimate | None, note: str) -> None:
     """What a training will take, or why that is not known."""
     if estimate is None:
-        print(f"training: {note}")
+        say(f"training: {note}")
         return
     kwh = f"{estimate.kwh:,.3g} kWh" if estimate.kwh >= 0.1 else f"{1000 * estimate.kwh:,.3g} Wh"
     cost = "" if estimate.cost is None else f"{estimate.cost:,.3g} {estimate.currency}"
@@ -144,19 +147,20 @@ def _hours(seconds: float) -> str:
 
 def print_sample(documents: Iterable[Mapping[str, Any]]) -> None:
     """Documents for reading: what was decided and why in two or three lines, then how the text begins."""
-    for number, document in enumerate(documents, 1):
-        print(f"{number}. {document['url'] or 'no address'}")
-        print(f"   {document['id']}, source {document['source']}, {document['label']} {document['score']:.3f}")
-        print(f"   {_decided(document)}")
+    for number, document in enumerate(map(legible, documents), 1):
+        say(f"{number}. {document['url'] or 'no address'}")
+        say(f"   {document['id']}, source {document['source']}, {document['label']} {document['score']:.3f}")
+        say(f"   {_decided(document)}")
         if others := [check for check in document["fails"] if check["decision"] != document["decision"]]:
-            print(f"   fails, too: {'; '.join(_check(check) for check in others)}")
+            say(f"   fails, too: {'; '.join(_check(check) for check in others)}")
         if document["because"].get("item_text"):
-            print(f"   {document['because']['item']}: {_line(document['because']['item_text'])}")
-        print(f"\n{_excerpt(document)}\n")
+            say(f"   {document['because']['item']}: {document['because']['item_text']}")
+        say(f"\n{_excerpt(document)}\n")
 
 
 def print_story(story: Mapping[str, Any]) -> None:
     """One document's whole story: provenance, decision, signals, duplicates, evaluation item, stages, and its beginning."""
+    story = legible(story)
     facts = {
         "address": story["url"] or "none",
         "id": story["id"],
@@ -169,7 +173,7 @@ def print_story(story: Mapping[str, Any]) -> None:
         "kept of these": story["kept_of_these"] or "none",
         "related": f"{story['related_documents']:,} more on its side of the split",
         "evaluation": _item(story["evaluation"]) if story["evaluation"] else "no item",
-        "item text": _line((story["evaluation"] or {}).get("item_text") or ""),
+        "item text": (story["evaluation"] or {}).get("item_text") or "",
         "block list": _entry(story["block_list"], story["decision"]),
     }
     if not story["duplicate_of"] and not story["duplicates"]:
@@ -177,17 +181,17 @@ def print_story(story: Mapping[str, Any]) -> None:
     if not facts["item text"]:
         del facts["item text"]
     for name, value in facts.items():
-        print(f"{name:<14} {value}")
-    print()
+        say(f"{name:<14} {value}")
+    say()
     by_signal: dict[str, list[Mapping[str, Any]]] = {}
     for check in story["signals"]:
         by_signal.setdefault(check["signal"], []).append(check)
     signals = [_signal(checks) for checks in by_signal.values()]
     signals += [(name, value, "no threshold", "") for name, value in story["signals_without_threshold"].items()]
     table(["signal", "value", "threshold", ""], signals)
-    print()
+    say()
     table(["stage", "fingerprint", "says"], [(s["stage"], s["fingerprint"], s["says"]) for s in story["stages"]])
-    print(f"\n{_excerpt(story)}\n")
+    say(f"\n{_excerpt(story)}\n")
 
 
 def _decided(document: Mapping[str, Any]) -> str:
@@ -258,7 +262,3 @@ def _excerpt(document: Mapping[str, Any]) -> str:
     if (shown := len(document["text"])) < document["characters"]:
         lines.append(f"   [cut: {shown:,} of {document['characters']:,} characters; --characters N shows more]")
     return "\n".join(lines)
-
-
-def _line(text: str) -> str:
-    return " ".join(text.split())

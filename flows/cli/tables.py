@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Sequence
 from textwrap import TextWrapper
 from typing import Any
+
+from flows.cli.terminal import say
+from tasks.core.shown import shown_json, shown_line
 
 GAP = 2
 """Blanks between two columns."""
@@ -16,7 +18,7 @@ NARROWEST, LONGEST = 12, 40
 
 def print_json(value: Any) -> None:
     """Print one JSON document; what JSON has no word for is written as text, and nan or inf as null."""
-    print(json.dumps(_plain(value), ensure_ascii=False, indent=1))
+    say(shown_json(_plain(value)))
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -25,6 +27,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    columns = [shown_line(column) for column in columns]
     cells = [[cell(value) for value in row] for row in rows]
     console = Console(soft_wrap=False, highlight=False, markup=False)
     widths = fit([[column, *(row[number] for row in cells)] for number, column in enumerate(columns)], console.width)
@@ -75,10 +78,10 @@ def _print_blocks(columns: Sequence[str], rows: Iterable[Sequence[str]], width: 
     lines = TextWrapper(width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
     for number, row in enumerate(rows):
         if number:
-            print()
+            say()
         for column, text in zip(columns, row, strict=True):
             if text:
-                print(lines.fill(f"{column}: {text}"))
+                say(lines.fill(f"{column}: {text}"))
 
 
 def _is_number(text: str) -> bool:
@@ -87,7 +90,7 @@ def _is_number(text: str) -> bool:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
+        return {str(key): _plain(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(entry) for entry in value]
     if isinstance(value, float):
@@ -98,11 +101,11 @@ def _plain(value: Any) -> Any:
 
 
 def cell(value: Any) -> str:
-    """A value as people read it."""
+    """A value as people read it, in one line."""
     if value is None:
         return ""
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, float):
         return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else shown_line(str(value))

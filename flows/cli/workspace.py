@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from flows.cli.options import WORKSPACE, AsJson, Language, Workspace, given
+from flows.cli.terminal import say
 
 
 def forget(
@@ -15,6 +16,7 @@ def forget(
     domain: Annotated[str | None, typer.Option(help="A domain and its subdomains.", callback=given)] = None,
     id_: Annotated[str | None, typer.Option("--id", metavar="HEX", help="One document.", callback=given)] = None,
     reason: Annotated[str, typer.Option(help="Why, for those who read the block list.")] = "",
+    copies: Annotated[bool, typer.Option("--copies", help="Also documents with the same or nearly the same words.")] = False,
     undo: Annotated[bool, typer.Option("--undo", help="Take it off the block list.")] = False,
     workspace: Workspace = WORKSPACE,
     as_json: AsJson = False,
@@ -22,15 +24,18 @@ def forget(
     """Keep documents out of every later build (a takedown)."""
     from flows.cli.tables import print_json
     from flows.run.forgetting import forget as block
+    from lang_configs import ConfigError
     from tasks.select.forgotten import entry
 
     wanted = entry(url, domain, id_, reason)
-    told = block(workspace, language, wanted, undo)
+    if copies and undo:
+        raise ConfigError("forget: --copies and --undo exclude each other; take copies off by their own addresses")
+    told = block(workspace, language, wanted, copies, undo)
     if as_json:
         print_json({"entry": wanted.model_dump(exclude_none=True), "blocked": not undo, "told": told})
         return
     for line in told:
-        print(line)
+        say(line)
 
 
 def rebuild(workspace: Workspace = WORKSPACE, as_json: AsJson = False) -> None:
@@ -42,4 +47,4 @@ def rebuild(workspace: Workspace = WORKSPACE, as_json: AsJson = False) -> None:
     if as_json:
         print_json({"ledger": workspace / ledger.LEDGER, "read": read})
     else:
-        print(f"{workspace / ledger.LEDGER}: made from {read} manifests and runs")
+        say(f"{workspace / ledger.LEDGER}: made from {read} manifests and runs")

@@ -18,6 +18,7 @@ from tasks.core.engines import make_engine
 from tasks.core.locks import exclusive
 from tasks.core.stage import Progress, Result, Step, Work, execute
 from tasks.net import rules
+from tasks.select.forgotten import FORGOTTEN, remember
 
 log = logging.getLogger("lugha")
 
@@ -68,6 +69,7 @@ class Build:
     def all(self) -> Made:
         """Run the whole DAG and return what it made, by label; the run is recorded however it ends."""
         settle(self.folder)
+        remember(self.folder / FORGOTTEN, self.given.forgotten)
         self._record.begin()
         try:
             self._index(ledger.catch_up)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 from dataclasses import dataclass, field
@@ -10,16 +11,22 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from flows.dag import STAGES, Given
+from flows.dag import STAGES, Given, identification
 from lang_configs import ConfigError, LanguageConfig, load, stem, suggest
+from lang_configs.loader import parse_override
 from lang_configs.schema import Runtime
-from lang_configs.sources import Crawl, FilesSource
+from lang_configs.secrets import within, without_folders, without_secrets
+from lang_configs.sources import Crawl
+from tasks.annotate.language import missing_label
 from tasks.core.errors import StageError
 from tasks.crawl.sources import make_source
-from tasks.crawl.sources.files import Files
+from tasks.crawl.sources.files import ENDINGS
+from tasks.crawl.sources.local_files import find
 from tasks.select.forgotten import FORGOTTEN, read
 
-_MACHINE = "runtime."
+BEFORE_LANGUAGE = ("crawl", "clean")
+"""Stages that ask no document for its language."""
+_MACHINE = "runtime"
 """Section whose overrides say something of this machine only, and are no part of what repeats a build elsewhere."""
 
 
@@ -50,16 +57,9 @@ class Request:
             _check("--snapshot", Crawl, "snapshot", self.snapshot)
         if self.max_rate is not None:
             _check("--max-rate", Runtime, "max_rate", self.max_rate)
-        machine = [f"runtime.max_rate={self.max_rate}"] * (self.max_rate is not None) + ["runtime.offline=true"] * self.offline
-        config = load(self.language, self.preset, [*self.overrides, *machine])
-        if self.documents:
-            source = FilesSource(name="documents", paths=[str(Path(path).expanduser()) for path in self.documents])
-            try:
-                Files(source).units()
-            except (StageError, ValueError, NotImplementedError) as error:  # the last two: what is no glob
-                raise ConfigError(f"--documents {error}") from None
-            config = config.model_copy(update={"crawl": config.crawl.model_copy(update={"sources": [source]})})
-        elif self.preset == "starter" and not config.starter:
+        others = [f'runtime.max_rate="{self.max_rate}"'] * (self.max_rate is not None) + ["runtime.offline=true"] * self.offline
+        config = load(self.language, self.preset, [*self.overrides, *others], self._document_paths())
+        if not self.documents and self.preset == "starter" and not config.starter:
             raise ConfigError(
                 f"{self.language}: this language has no starter site; give text with --documents PATH, or use another preset"
             )
@@ -71,16 +71,27 @@ class Request:
             raise ConfigError(
                 f"--until {self.until}: there is no such stage{suggest(self.until, names)}; choose from {', '.join(names)}"
             )
+        if self.until not in BEFORE_LANGUAGE and (missing := missing_label(identification(config))):
+            raise ConfigError(f"{self.language}: {missing}")
         snapshot = self.snapshot or config.crawl.snapshot or datetime.now(UTC).strftime("%Y-%m")
         blocked = read(self.workspace / self.name / FORGOTTEN)
         return config, Given(snapshot, self._command(config, snapshot), self._evaluation_folder(), blocked, self.until)
+
+    def _document_paths(self) -> list[str]:
+        """What `--documents` names; raises ConfigError for what holds nothing to read."""
+        paths = [str(Path(path).expanduser()) for path in self.documents]
+        try:
+            find(paths, ENDINGS)
+        except (StageError, ValueError, NotImplementedError) as error:  # the last two: what is no glob
+            raise ConfigError(f"--documents {error}") from None
+        return paths
 
     def _command(self, config: LanguageConfig, snapshot: str) -> str:
         """What repeats this build anywhere: files by their names only, and the snapshot where the outside world counts."""
         parts = ["lugha", "build", Path(self.language).name]
         parts += ["--preset", self.preset] if self.preset else []
         parts += [part for path in self.documents for part in ("--documents", Path(path).name)]
-        parts += [part for override in self.overrides if not override.startswith(_MACHINE) for part in ("--set", override)]
+        parts += [part for override in self.overrides if (said := _published(override)) for part in ("--set", said)]
         if not all(make_source(source).local for source in config.crawl.sources):
             parts += ["--snapshot", snapshot]
         parts += ["--until", self.until] if self.until else []
@@ -99,6 +110,15 @@ class Request:
                     return parent / "eval"
         default = self.workspace / "evaluation"
         return default if default.is_dir() else None
+
+
+def _published(override: str) -> str:
+    """An override as others may read it: files by their names, no secret, and nothing where it speaks of this machine alone."""
+    keys, value = parse_override(override)
+    if keys[0] == _MACHINE:
+        return ""
+    kept = within(value, lambda text: without_folders(without_secrets(text)))
+    return override if kept == value else f"{'.'.join(keys)}={json.dumps(kept, ensure_ascii=False, default=str)}"
 
 
 def _check(option: str, section: type[BaseModel], key: str, value: str) -> None:

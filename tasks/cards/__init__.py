@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from tasks.cards.render import render
 from tasks.core.artifacts import Artifact, Cards
 from tasks.core.errors import StageError
 from tasks.core.files import write_atomically
+from tasks.core.shown import shown, shown_json, shown_within
 from tasks.core.stage import ANY, Metrics, Stage, Work
 
 
@@ -43,7 +43,7 @@ def cards(inputs: Mapping[str, Path], config: CardsConfig, out: Path, work: Work
     work.progress(0, 3, "steps")
     with ledger.in_memory(inputs) as database:
         facts = gather(database)
-    values = {name: fact["value"] for name, fact in facts.items()}
+    values = shown_within({name: fact["value"] for name, fact in facts.items()})
     _check(values)
     work.progress(1, 3, "steps")
     written = Cards(out)
@@ -52,13 +52,13 @@ def cards(inputs: Mapping[str, Path], config: CardsConfig, out: Path, work: Work
     work.progress(2, 3, "steps")
     fingerprints = [{name: row[name] for name in ("label", "stage", "fingerprint")} for row in values["stages"]]
     document = {"stages": fingerprints, "facts": facts}
-    write_atomically(written.facts, json.dumps(document, indent=1, ensure_ascii=False).encode())
+    write_atomically(written.facts, shown_json(document).encode())
     cards = [(written.data_card, dataset_front_matter)]
     cards += [(written.model_card, model_front_matter)] if "pretrain" in inputs else []
     for path, front_matter in cards:
         head = front_matter(values, config.language, config.release).strip()
         body = render(f"{path.name}.j2", facts=values, plots=plots, config=config)
-        write_atomically(path, f"---\n{head}\n---\n\n{body}".encode())
+        write_atomically(path, shown(f"---\n{head}\n---\n\n{body}").encode())
     work.progress(3, 3, "steps")
     return {"facts": len(facts), "plots": sorted(plots)}
 
@@ -74,4 +74,4 @@ def _check(values: dict[str, Any]) -> None:
         )
 
 
-CARDS = Stage("cards", cards, version=7, libraries=["matplotlib"], inputs={ANY: Artifact}, artifact=Cards)
+CARDS = Stage("cards", cards, version=8, libraries=["matplotlib"], inputs={ANY: Artifact}, artifact=Cards)

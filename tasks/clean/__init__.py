@@ -182,7 +182,7 @@ def _total(parts: Mapping[str, Metrics]) -> Metrics:
 CLEAN = Stage(
     "clean",
     clean,
-    version=2,
+    version=3,
     libraries=["ftfy"],
     inputs={ANY: Documents},
     artifact=Documents,

@@ -9,12 +9,27 @@ from collections.abc import Callable, Collection
 
 from tasks.clean.signs import ADDRESS, ALL, AT, CODE, NUMBER
 
-_DOMAIN = r"(?:[\w-]{1,63}\.)+[^\W\d_]{2,24}(?![\w-])"
-_EMAIL = re.compile(rf"(?<![\w.+-])[\w.+-]{{1,64}}@{_DOMAIN}")
-_EMAIL_CORE = re.compile(r"@(?<=[\w.+-]@)[\w-]{1,63}\.")
+_LATIN = r"A-Za-z0-9À-ÖØ-öø-ɏ\u0300-\u036fḀ-ỿ"
+_OTHER = (
+    r"[^\x00-\x7f\sÀ-ÖØ-öø-ɏ\u0300-\u036fḀ-ỿ\u00a0-\u00bf×÷،؛؟۔।॥፡-፨។៕\u2000-\u206f\u3000-\u303f\uff00-\uff0f\uff1a-\uff20]"
+)
+"""Neither ASCII nor Latin, a space or punctuation: letters and marks of all other scripts."""
+_DOMAIN = (
+    rf"(?:(?:[{_LATIN}-]{{1,63}}\.)+(?:[A-Za-z]{{2,24}}|(?i:xn--)[A-Za-z0-9-]{{2,59}})(?![{_LATIN}_-])"
+    rf"|(?:(?:{_OTHER}|[0-9-]){{1,63}}\.)+{_OTHER}{{2,24}}(?!{_OTHER}|[\w-]))"
+)
+_LOCAL = rf"(?:(?<![{_LATIN}_.+%-])[{_LATIN}_.+%-]{{1,64}}|(?<!{_OTHER})(?<![\w.+%-])(?:{_OTHER}|[0-9_.+%-]){{1,64}})"
+"""Of one script, so that an address in a script without spaces ends where that goes on: ສົ່ງຫາjuma@example.comເພື່ອ."""
+_EMAIL = re.compile(rf"{_LOCAL}@{_DOMAIN}")
+_EMAIL_CORE = re.compile(r"@(?<=[^\s@]@)[^\s@.]{1,63}\.")
 """What every address holds; it begins with a literal, which is found many times faster."""
-_HIDDEN_EMAIL = re.compile(rf"(?<![\w.+-])[\w.+-]{{1,64}} ?(?:\[ ?at ?\]|\( ?at ?\)) ?{_DOMAIN}", re.IGNORECASE)
-"""juma [at] example.com"""
+_DOT = r"(?:\.| ?(?:\[ ?dot ?\]|\( ?dot ?\)) ?)"
+_HIDDEN_EMAIL = re.compile(
+    rf"(?<![{_LATIN}_.+-])[{_LATIN}_.+-]{{1,64}} ?(?:\[ ?at ?\]|\( ?at ?\)) ?"
+    rf"(?:[{_LATIN}-]{{1,63}}{_DOT})+[A-Za-z]{{2,24}}(?![{_LATIN}_-])",
+    re.IGNORECASE,
+)
+"""juma [at] example.com, juma(at)example(dot)com"""
 _HIDDEN_AT = re.compile(r"\[ ?at ?\]|\( ?at ?\)", re.IGNORECASE)
 
 _IPV4 = re.compile(r"(?<![\w.,:/-])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![\w-]|[.,][0-9])")

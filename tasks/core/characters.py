@@ -42,6 +42,26 @@ def classes() -> np.ndarray:
     return table
 
 
+_UNSPACED = (
+    *((0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0x1950, 0x19DF), (0x1A20, 0x1AAF), (0x1B00, 0x1B7F)),
+    *((0x3005, 0x30FF), (0x3100, 0x312F), (0x31A0, 0x31BF), (0x31F0, 0x31FF), (0x3400, 0x4DBF), (0x4E00, 0x9FFF)),
+    *((0xA000, 0xA4CF), (0xA980, 0xA9FF), (0xAA60, 0xAADF), (0xF900, 0xFAFF), (0x1B000, 0x1B16F)),
+)
+"""Blocks of the scripts that set off no words by spaces: Thai, Lao, Burmese, Khmer, Tai, Balinese, Javanese, Han, Kana, Yi."""
+UNSPACED_SCRIPTS = frozenset("Bali Hani Hans Hant Hira Java Jpan Kana Khmr Lana Laoo Mymr Talu Tavt Thai Yiii".split())
+"""The same by their codes (ISO 15924)."""
+
+
+@functools.cache
+def unspaced() -> np.ndarray:
+    """uint8[TABLE_SIZE]: 1 for a letter of a script that sets off no words by spaces, 2 for its marks, else 0."""
+    table = np.zeros(TABLE_SIZE, np.uint8)
+    for first, last in _UNSPACED:
+        for code in range(first, last + 1):
+            table[code] = {"L": 1, "M": 2}.get(unicodedata.category(chr(code))[0], 0)
+    return table
+
+
 @functools.cache
 def lower_case() -> np.ndarray:
     """uint32[TABLE_SIZE]: the simple lower case of each code point."""

@@ -5,6 +5,7 @@ Every stage after `clean` adds a column file keyed by `id`; it has the name of t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,10 +16,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
+from lang_configs.secrets import without_folders, without_secrets
 from tasks.core.files import replacing
 
 SHARD_BYTES = 64 << 20
 """Text per shard, before compression."""
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 SCHEMA = pa.schema(
     [
@@ -37,7 +40,10 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One text with its provenance. `license` is an SPDX id or the source's own words; dates are UTC, None if unknown."""
+    """One text with its provenance. `license` is an SPDX id or the source's own words; dates are UTC, None if unknown.
+
+    What is kept of the provenance is one line each, without control characters; of an address no secret, of a path its name.
+    """
 
     text: str
     source: str
@@ -46,6 +52,12 @@ class Document:
     license: str | None = None
     fetched_at: datetime | None = None
     published_at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("source", "url", "title", "license"):
+            if text := getattr(self, name):
+                kept = kept_line(text) if name != "url" else without_folders(kept_line(text))
+                object.__setattr__(self, name, kept)
 
     @property
     def id(self) -> bytes:
@@ -56,6 +68,13 @@ class Document:
 def document_id(source: str, url: str | None, text: str) -> bytes:
     """16 bytes that name a document; the fields are separated by a NUL, which none of them may hold."""
     return xxhash.xxh3_128_digest("\0".join((source, url or "", text)).encode("utf-8", "surrogatepass"))
+
+
+def kept_line(text: str) -> str:
+    """What is kept of an address, a title or a name that others wrote: one line that UTF-8 can hold, and no secret."""
+    if not text.isprintable():
+        text = " ".join(_CONTROLS.sub(" ", text).encode("utf-8", "replace").decode().split())
+    return without_secrets(text)
 
 
 class ShardWriter:

@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lang_configs import ConfigError
+from lang_configs.secrets import without_secrets
 from tasks.core.files import FULL, is_full
+from tasks.core.shown import shown_line
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 and the number of SIGINT, as shells have it."""
@@ -25,6 +27,9 @@ class StageError(Exception):
     """A stage cannot go on; the message is one clear sentence for the person who runs it."""
 
     exit_code = 1
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(without_secrets(sentence))
 
 
 _CURES = {
@@ -44,11 +49,16 @@ _CURES = {
 
 def known(error: BaseException) -> tuple[str, int] | None:
     """The sentence for an error that a person can cause and cure, and the exit code; None for a fault of this program."""
-    if isinstance(error, (ConfigError, StageError)):
+    if isinstance(error, ConfigError):
         return str(error), error.exit_code
+    if isinstance(error, StageError):
+        return shown_line(str(error)), error.exit_code
     # a lock that a library makes reports its own waiting as an OSError without a number
     if isinstance(error, OSError) and error.errno in _CURES and error.filename is not None:
-        return f"{_readable(error.filename)}: {(error.strerror or '').lower()}; {_CURES[error.errno]}", StageError.exit_code
+        return (
+            f"{shown_line(_readable(error.filename))}: {(error.strerror or '').lower()}; {_CURES[error.errno]}",
+            StageError.exit_code,
+        )
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EMFILE):
         return f"{(error.strerror or '').lower()}; {_CURES[error.errno]}", StageError.exit_code
     return None

@@ -157,7 +157,7 @@ def _headline(metrics: Metrics) -> str:
 EVALUATE = Stage(
     "evaluate",
     evaluate,
-    version=4,
+    version=5,
     libraries=["transformers", "scikit-learn"],
     inputs={"pretrain": Model, "tokenizer": Tokenizer, "tokens": TokenFiles, "corpus": Corpus},
     artifact=Scores,

@@ -13,12 +13,14 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
+from lang_configs.secrets import within, without_folders
 from tasks.core.errors import StageError
 from tasks.core.files import replacing
 from tasks.core.manifest import MANIFEST, read_manifest
@@ -32,6 +34,14 @@ __all__ = ["LEDGER", "RUNS", "catch_up", "in_memory", "query", "rebuild", "recor
 log = logging.getLogger("lugha")
 
 LEDGER = "ledger.duckdb"
+CLOSED: dict[str, str | bool | int | float | list[str]] = {
+    "enable_external_access": "false",
+    "autoload_known_extensions": "false",
+    "autoinstall_known_extensions": "false",
+    "python_enable_replacements": "false",
+    "lock_configuration": "true",
+}
+"""Settings of DuckDB under which a query sees the ledger alone: no file, address, extension or variable of this process."""
 LOCK_SECONDS = 30
 """How long a writer waits for those before it, each of which takes milliseconds."""
 OTHER = "it has not the tables of this version of lugha"
@@ -101,11 +111,17 @@ def _which(path: Path) -> tuple[int, int]:
 def _query(path: Path, statement: str, parameters: dict[str, Any]) -> tuple[list[str], list[tuple[Any, ...]]]:
     import duckdb
 
-    with _read_only(path) as database:
+    def answer() -> tuple[list[str], list[tuple[Any, ...]]]:
+        result = database.execute(statement, parameters)
+        return [entry[0] for entry in result.description or []], result.fetchall()
+
+    # in a thread: while DuckDB works, this one answers Ctrl-C and SIGTERM
+    with _read_only(path) as database, ThreadPoolExecutor(1) as thread:
         try:
-            result = database.execute(statement, parameters)
-            columns = [entry[0] for entry in result.description or []]
-            return columns, result.fetchall()
+            return thread.submit(answer).result()
+        except KeyboardInterrupt:
+            database.interrupt()
+            raise
         except (duckdb.ProgrammingError, duckdb.DataError, duckdb.NotSupportedError):
             raise  # what the asker did
         except duckdb.Error as error:
@@ -119,17 +135,17 @@ def _read_only(path: Path) -> Iterator[Any]:
 
     _check_file(path)
     if not path.exists():
-        with duckdb.connect() as database:
+        with duckdb.connect(config=CLOSED) as database:
             _create(database)
             yield database
         return
     with tempfile.TemporaryDirectory() as folder:
         try:
             try:
-                database = duckdb.connect(str(path), read_only=True)
+                database = duckdb.connect(str(path), read_only=True, config=CLOSED)
             except duckdb.IOException:  # open for writing in another program: what is on disk is whole all the same
                 copy = shutil.copyfile(path, Path(folder) / LEDGER)
-                database = duckdb.connect(str(copy), read_only=True)
+                database = duckdb.connect(str(copy), read_only=True, config=CLOSED)
             made = _schema_of(database)
         except (duckdb.Error, OSError, UnicodeDecodeError) as error:
             raise _unreadable(path, error) from error
@@ -169,7 +185,8 @@ def _schema_of(database: Any) -> str:
 def in_memory(folders: Mapping[str, Path]) -> Iterator[Any]:
     """A ledger of just these stage folders, by the labels that one complete run gave them, for cards.
 
-    It has the same tables and views, and the macro `labelled(label)`: the fingerprint of what stands under a label.
+    Cards are published: of a path in a config it has the name alone. It has the same tables and views, and the macro
+    `labelled(label)`: the fingerprint of what stands under a label.
     """
     import duckdb
 
@@ -179,7 +196,7 @@ def in_memory(folders: Mapping[str, Path]) -> Iterator[Any]:
             "CREATE MACRO labelled(wanted) AS (SELECT any_value(fingerprint) FROM run_stages WHERE label = wanted)"
         )
         for position, (label, folder) in enumerate(folders.items()):
-            manifest = _add_stage(database, folder)
+            manifest = _add_stage(database, folder, without_folders)
             values = [position, label, manifest["stage"], manifest["fingerprint"]]
             database.execute("INSERT INTO run_stages VALUES ('this', ?, ?, ?, ?, false)", values)
             if position == 0:
@@ -264,8 +281,10 @@ def _added(database: Any, path: Path, add: Callable[[], object]) -> bool:
     return True
 
 
-def _add_stage(database: Any, folder: Path) -> dict[str, Any]:
+def _add_stage(database: Any, folder: Path, written: Callable[[str], str] = str) -> dict[str, Any]:
+    """Add a stage; `written` says how the texts of its config are written down."""
     manifest = read_manifest(folder)
+    manifest["config"] = within(manifest["config"], written)
     fingerprint, files, tables = manifest["fingerprint"], manifest["files"], manifest.get("tables", {})
     known = _columns(database)
     for table in ("stages", "files", *(name for name in tables if name in known)):

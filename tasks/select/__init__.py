@@ -174,7 +174,7 @@ def _summary(table: pa.Table) -> Metrics:
 SELECT = Stage(
     "select",
     select,
-    version=4,
+    version=5,
     inputs={"clean": Documents, ANY: Annotations},
     artifact=Decisions,
     outside=lambda config: config.forgotten.digest(),

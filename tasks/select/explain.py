@@ -64,10 +64,7 @@ class Explainer:
         )
 
     def query(self, statement: str, parameters: Mapping[str, Any]) -> list[Row]:
-        """Rows of a query on `decisions`: the columns of the stage, and `leader`, the id that a document is a duplicate of.
-
-        Raises StageError for a file that is damaged.
-        """
+        """Rows of a query on `decisions` (and `leader`: what a document is a duplicate of); StageError for damaged files."""
         with _damage_explained(self.outputs["select"].folder.parents[1]):
             result = self._database.execute(statement, dict(parameters))
         columns = [entry[0] for entry in result.description or []]

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from lang_configs.schema import Quality
 from tasks.annotate.quality.usage import LEAST_SCORE
+from tasks.core.characters import UNSPACED_SCRIPTS
 
 TAIL = 0.005
 """Share of the reference documents on the bad side of each measured threshold."""
@@ -53,6 +54,9 @@ BOUNDS: dict[str, tuple[float, float]] = {
 """Threshold -> (loose, tight). The tight ones are those of Gopher (Rae et al. 2021, A1.1) where good text passes them; the
 others were set by reading what they drop of Swahili, Hausa, Yoruba and Amharic news, stories, verse, speeches and tweets."""
 
+WITHOUT_SPACES = {"max_mean_word_length": (1000.0, 200.0)}
+"""The same for scripts that set off no words by spaces: what stands between two spaces there is a clause or a paragraph."""
+
 
 class Threshold(NamedTuple):
     """A threshold in force: `how` it was found (config, measured, tight, loose, too little text), the quantile that was
@@ -85,15 +89,18 @@ def resolve(database: Any, config: Quality, label: str) -> list[Threshold]:
         " WHERE l.label = $label AND l.score >= $score AND words BETWEEN $least AND $most AND u.kind IS DISTINCT FROM 'exact'",
         {"label": label, "score": LEAST_SCORE, "least": stated["min_words"], "most": stated["max_words"]},
     ).fetchall()
+    bounds = BOUNDS | (WITHOUT_SPACES if label.rpartition("_")[2] in UNSPACED_SCRIPTS else {})
     documents, found = counted[0], dict(zip(open_ones, counted[1:], strict=True))
     return [
-        Threshold(name, value, "config") if value is not None else _within(name, documents, found[name], quantiles[name])
+        Threshold(name, value, "config")
+        if value is not None
+        else _within(name, bounds[name], documents, found[name], quantiles[name])
         for name, value in stated.items()
     ]
 
 
-def _within(name: str, documents: int, measured: float | None, quantile: float) -> Threshold:
-    loose, tight = BOUNDS[name]
+def _within(name: str, bounds: tuple[float, float], documents: int, measured: float | None, quantile: float) -> Threshold:
+    loose, tight = bounds
     if measured is None or documents < LEAST_DOCUMENTS:
         return Threshold(name, loose, "too little text", None, None, documents, loose, tight)
     value = min(max(measured, min(loose, tight)), max(loose, tight))

@@ -213,3 +213,31 @@ def test_an_index_that_does_not_fit_is_made_anew(tmp_path: Path) -> None:
 def test_an_empty_corpus_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "documents").mkdir()
     assert run(duplicates, tmp_path / "out", Duplicates(), {"clean": tmp_path / "documents"})["documents"] == 0
+
+
+@pytest.mark.parametrize(
+    "letters",
+    [
+        "กขคงจฉชซฌญฎฏฐฑฒณดตถทธนบปผ",  # Thai
+        "ກຂຄງຈສຊຍດຕຖທນບປຜຝພຟມຢຣລວຫອຮ",
+        "កខគឃងចឆជឈញដឋឌឍណតថទធនបផពភម",
+        "ကခဂဃငစဆဇဈညဋဌဍဎဏတထဒဓနပဖဗဘမ",
+        "的一是不了人我在有他这中大来上个国到说们为子和你地出道也时年",
+        "ꀀꀁꀂꀃꀄꀅꀆꀇꀈꀉꀊꀋꀌꀍꀎꀏꀐꀑ",  # Yi
+        "abcdefghijklmnopqrstuvwxyz",
+    ],
+)
+def test_a_changed_letter_in_three_hundred_leaves_a_near_duplicate_in_every_script(letters: str) -> None:
+    generator = random.Random(5)
+    spaced = letters.isascii()
+    clauses = ["".join(generator.choices(letters, k=6 if spaced else 30)) for _ in range(400 if spaced else 80)]
+    first = " ".join(clauses)
+    changed = list(first)
+    for place in generator.sample([n for n, one in enumerate(first) if one.isalpha()], len(first) // 300):
+        changed[place] = generator.choice(letters)
+    other = " ".join("".join(generator.choices(letters, k=30)) for _ in range(80))
+    hashed = minhash(pa.array([first, "".join(changed), other]), 5, 100, 1)
+    starts = np.concatenate([[0], np.cumsum(hashed.counts)])
+    near, far = similarities(hashed.shingles.copy(), starts, np.array([0, 0]), np.array([1, 2]))
+    assert 0.75 < near < 0.97
+    assert far < 0.1

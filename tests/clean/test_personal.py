@@ -101,3 +101,28 @@ def test_masking_is_idempotent_and_never_raises(text: str) -> None:
     once, counts = masked(text)
     assert masked(once)[0] == once
     assert sum(counts.values()) <= once.count("[")
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("ຕິດຕໍ່asha@mfano.example.comໄດ້ທຸກມື້", "ຕິດຕໍ່[email]ໄດ້ທຸກມື້"),
+        ("ទាក់ទងasha@mfano.example.comរាល់ថ្ងៃ", "ទាក់ទង[email]រាល់ថ្ងៃ"),
+        ("ติดต่อasha.ali+1@mfano.co.tzได้ทุกวัน", "ติดต่อ[email]ได้ทุกวัน"),
+        ("ဆက်သွယ်ရန်asha@mfano.example.comသို့", "ဆက်သွယ်ရန်[email]သို့"),
+        ("联系asha@mfano.example.com，谢谢", "联系[email]，谢谢"),
+        ("連絡はasha@mfano.example.comまで", "連絡は[email]まで"),
+        ("ለasha@mfano.example.comይላኩ።", "ለ[email]ይላኩ።"),
+        ("Barua: asha@mfano.xn--p1ai, asante", "Barua: [email], asante"),
+        ("Адрес аша@почта.рф сегодня", "Адрес [email] сегодня"),
+        ("Γράψτε στο αθηνά@παράδειγμα.ελ τώρα", "Γράψτε στο [email] τώρα"),
+        ("راسلنا على عائشة@مثال.مصر اليوم", "راسلنا على [email] اليوم"),
+        ("लिखें आशा@उदाहरण.भारत पर", "लिखें [email] पर"),
+        ("Ọ̀jọ́@mfano.example.com kọ", "[email] kọ"),
+        ("asha@bücher.example!", "[email]!"),
+        ("asha (at) mfano (dot) co (dot) tz leo", "[email] leo"),
+        ("toleo 2@3.4, bei 5@6, @asha.ali na asha@mfano", "toleo 2@3.4, bei 5@6, @asha.ali na asha@mfano"),
+    ],
+)
+def test_an_address_ends_where_its_script_does(text: str, masked: str) -> None:
+    assert Masks(["email"]).apply(text, Counter()) == masked

@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx
 
+from tests import REPOSITORY
 from tests.small_corpus import documents
 
 START_SECONDS = 120  # of a server with a new database, on a machine with much else to do
@@ -78,7 +79,8 @@ class Prefect:
             except httpx.HTTPError:
                 return False
 
-        with self.process(["-m", "prefect", "server", "start"], log, answers):
+        # in the folder of prefect.toml, as the README says
+        with self.process(["-m", "prefect", "server", "start"], log, answers, REPOSITORY):
             yield
 
     def process(self, arguments: Sequence[str], log: Path, ready: Callable[[], bool], folder: Path | None = None) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from lang_configs import ConfigError
 from tasks.core.errors import StageError
 from tasks.core.stage import Output, Step, describe
 from tasks.select import SELECT, SelectConfig, select
-from tasks.select.forgotten import BlockList, Entry, add, entry, read, remove
+from tasks.select.forgotten import BlockList, Entry, add, entry, is_public_suffix, read, remember, remove
 from tests.pipeline import rows, run
 from tests.select import judged
 from tests.select.judged import world
@@ -181,3 +182,62 @@ def test_the_fingerprint_follows_what_is_blocked_and_nothing_else(tmp_path: Path
     )
     assert same == fingerprint(page, domain)
     assert BlockList().digest() == ""  # a workspace without a list keeps the fingerprints that it had
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_text(""),
+        lambda path: path.write_text("\n\n"),
+        lambda path: path.unlink(),
+        lambda path: path.write_text(path.read_text().splitlines(keepends=True)[0]),
+        lambda path: path.write_text(path.read_text().replace("example.com", "example.net")),
+    ],
+)
+def test_a_list_that_was_emptied_cut_or_lost_is_no_list(damage: Callable[[Path], object], tmp_path: Path) -> None:
+    path = tmp_path / "forgotten.jsonl"
+    for known in (entry(PAGE, None, None), entry(None, "example.com", None)):
+        add(path, known)
+    damage(path)
+    with pytest.raises(StageError, match=r"forgotten\.jsonl: [12] of its entries are gone .* --undo; restore the file"):
+        read(path)
+    for known in (entry(PAGE, None, None), entry(None, "example.com", None)):  # each of the cures
+        add(path, known) if known.url else remove(path, known)
+    assert PAGE in [found.url for found in read(path).entries]
+
+
+def test_lines_written_by_hand_are_missed_once_a_build_has_seen_them(tmp_path: Path) -> None:
+    path = tmp_path / "forgotten.jsonl"
+    path.write_text('{"domain": "example.org"}\n')
+    remember(path, read(path))
+    path.write_text("")
+    with pytest.raises(StageError, match="1 of its entries are gone"):
+        read(path)
+    path.write_text('{"url": "https://example.org/b"}\n{"domain": "EXAMPLE.org", "reason": "tena"}\n')  # another way to say it
+    assert len(read(path).entries) == 2
+
+
+@pytest.mark.parametrize("piece", ["a", "a.", "%41", "://", "a/", "?a=1&", "@", "#", ";", "ä", "1"])
+def test_an_address_of_a_million_characters_takes_no_time_of_its_own(piece: str) -> None:
+    long = piece * (1_000_000 // len(piece))
+    for url in (long, f"https://{long}", f"https://example.org/{long}", f"https://example.org/?{long}", f"{long}://a"):
+        assert BlockList(entries=(Entry(url=url),)).find(ID, PAGE) is None
+
+
+@pytest.mark.parametrize(
+    ("domain", "many"),
+    [
+        *[(name, True) for name in ("com", "COM.", "tz", "co.tz", "go.tz", "co.uk", "рф", "xn--p1ai", "github.io")],
+        *[(name, True) for name in ("localhost", "https://org/", "blogspot.com", "co.ck", "foo.kawasaki.jp")],
+        *[(name, False) for name in ("example.org", "bbc.co.uk", "juma.blogspot.com", "www.ck", "127.0.0.1", "habari.go.tz")],
+    ],
+)
+def test_domains_of_many_owners_are_known(domain: str, many: bool) -> None:
+    assert is_public_suffix(domain) == many
+
+
+def test_a_page_with_a_password_is_the_page_without_it() -> None:
+    listed = BlockList(entries=(entry("https://juma:siri@example.org/a?token=siri&b=1", None, None),))
+    assert "siri" not in listed.model_dump_json()
+    assert listed.find(ID, "https://example.org/a?b=1") is not None
+    assert BlockList(entries=(Entry(url="https://example.org/a?b=1"),)).find(ID, "https://example.org/a?token=siri&b=1")

@@ -9,7 +9,7 @@ import pytest
 
 from lang_configs.schema import Quality
 from tasks.select import select
-from tasks.select.thresholds import BOUNDS, LEAST_DOCUMENTS, TAIL
+from tasks.select.thresholds import BOUNDS, LEAST_DOCUMENTS, TAIL, resolve
 from tests.pipeline import rows, run
 from tests.select.judged import config, world
 
@@ -66,3 +66,16 @@ def test_text_without_measured_usage_is_judged_by_the_rest(tmp_path: Path) -> No
     found = thresholds(tmp_path, [{"word_order": None, "function_words": None} for _ in range(LEAST_DOCUMENTS)])
     assert found["min_word_order"]["how"] == "too little text"
     assert {row["decision"] for row in rows(tmp_path / "out")} == {"keep"}
+
+
+@pytest.mark.parametrize(("label", "loose"), [("lao_Laoo", 1000), ("tha_Thai", 1000), ("khm_Khmr", 1000), ("swh_Latn", 20)])
+def test_where_no_spaces_are_a_long_word_is_no_fault(label: str, loose: float) -> None:
+    import duckdb
+
+    with duckdb.connect() as database:
+        columns = ", ".join(f"0.5 AS {name[4:]}" for name in BOUNDS)
+        database.execute(f"CREATE TABLE quality AS SELECT 'a'::BLOB AS id, 100 AS words, {columns}")
+        database.execute(f"CREATE TABLE language AS SELECT 'a'::BLOB AS id, '{label}' AS label, 1.0 AS score")
+        database.execute("CREATE TABLE duplicates AS SELECT 'a'::BLOB AS id, NULL AS kind")
+        found = {threshold.name: threshold.value for threshold in resolve(database, Quality(), label)}
+    assert found["max_mean_word_length"] == loose

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -8,12 +9,14 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sentencepiece import SentencePieceProcessor
 
 from lang_configs.training import Tokenizer
 from tasks.core.errors import StageError
 from tasks.core.files import sha256
 from tasks.core.stage import Work
 from tasks.tokenizer import FIXED_PIECES, PASSAGE_CHARACTERS, passages, tokenizer
+from tasks.tokenizer import train as train_model
 from tasks.tokenizer.export import load
 from tests import REPOSITORY
 from tests.small_corpus import SENTENCES, documents, write_corpus, write_split
@@ -178,3 +181,13 @@ def test_text_that_does_not_come_back_stops_the_stage(tmp_path):
     write_split(tmp_path / "corpus", "test", ["habari", "moja\u2581mbili"])
     with pytest.raises(StageError, match=r"1 of 2 test passages do not come back .* U\+2581"):
         train(tmp_path / "corpus", tmp_path / "out")
+
+
+@pytest.mark.parametrize("kind", ["bpe", "unigram"])
+def test_a_text_without_any_blank_comes_back(kind: str) -> None:
+    letters = "ꀀꀁꀂꀃꀄꀅꀆꀇꀈꀉꀊꀋꀌꀍꀎꀏꀐꀑꀒꀓ"
+    generator = random.Random(3)
+    texts = ["".join(generator.choices(letters, k=200)) for _ in range(60)]
+    processor = SentencePieceProcessor(model_proto=train_model(texts, 512, Tokenizer(type=kind)))
+    for text in (*texts[:5], "ꀀꀁ ꀂꀃ", letters):
+        assert processor.decode(processor.encode(text)) == text

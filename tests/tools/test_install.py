@@ -97,8 +97,8 @@ def test_our_lock_has_hashes_and_nothing_of_cuda() -> None:
     assert install.torch_version("".join(entry for _, entry in entries)).replace(".", "").isdigit()
 
 
-def sources(build: str, settings: dict[str, str], *, linux: bool = True, by_driver: bool = False) -> list[str]:
-    attempts = install.torch_attempts(build, "2.13.0", settings, linux=linux, by_driver=by_driver)
+def sources(build: str, settings: dict[str, str], *, by_driver: bool = False) -> list[str]:
+    attempts = install.torch_attempts(build, "2.13.0", settings, by_driver=by_driver)
     return [" ".join(arguments) for _, arguments in attempts]
 
 
@@ -107,7 +107,6 @@ def test_cpu_build_of_torch() -> None:
     assert sources("cpu", {}) == [index]
     assert sources("cpu", {"timeout": "180"}) == [index]
     assert sources("cpu", {"find-links": "/wheels"}) == ["--no-deps torch==2.13.0+cpu", index]
-    assert sources("cpu", {}, linux=False) == ["torch==2.13.0"]
 
 
 def test_cuda_build_of_torch() -> None:
@@ -135,7 +134,7 @@ class Machine:
 
     def output(self, command: list[str]) -> str:
         if "config" in command:
-            return "global.find-links='/wheels'"
+            return "global.find-links='/wheels'\nglobal.constraint='/etc/constraints.txt'"
         return self.gpu if command[0] == "nvidia-smi" else self.torch
 
 
@@ -143,17 +142,33 @@ def test_uv_installs_torch_then_the_lock_then_lugha(monkeypatch: pytest.MonkeyPa
     machine = Machine(monkeypatch)
     install.install(tmp_path, "")
     _venv, fetch, *installs = machine.commands
-    assert fetch.endswith(install.UV)
+    assert fetch.endswith(f"--require-hashes -r {tmp_path}/uv.lock")
+    assert [name for name, _ in install.packages((tmp_path / "uv.lock").read_text())] == ["uv"]
     assert all(command.startswith(f"{tmp_path}/bin/uv pip install --python ") for command in installs)
     assert all("--find-links /wheels" in command for command in installs)
-    assert [command.split()[-1] for command in installs] == ["torch==2.13.0+cpu", f"{tmp_path}/requirements.lock", "."]
-    assert "torch" not in [name for name, _ in install.packages((tmp_path / "requirements.lock").read_text())]
+    asked = ["torch==2.13.0+cpu", f"{tmp_path}/requirements.lock", f"{tmp_path}/built.lock", "."]
+    assert [command.split()[-1] for command in installs] == asked
+    texts = ((tmp_path / file).read_text() for file in ("requirements.lock", "built.lock"))
+    ready, built = ([name for name, _ in install.packages(text)] for text in texts)
+    assert built == ["fasttext"] and not {"torch", "fasttext"} & set(ready)
+    assert {"setuptools", "pybind11", "hatchling"} <= set(ready)  # what builds is there before
+    assert all("--require-hashes" in command and "--constraints" not in command for command in installs[1:3])
+    assert "--constraints /etc/constraints.txt" in installs[0]
+    assert all("--no-build-isolation" in command for command in installs[2:])
+
+
+def test_where_torch_has_one_build_it_is_of_the_lock(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    machine = Machine(monkeypatch)
+    monkeypatch.setattr(install.sys, "platform", "darwin")
+    install.install(tmp_path, "")
+    assert not [command for command in machine.commands if "torch==" in command]
+    assert "torch" in [name for name, _ in install.packages((tmp_path / "requirements.lock").read_text())]
 
 
 def test_pip_installs_where_uv_is_not_to_be_had(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    machine = Machine(monkeypatch, fails=install.UV, gpu="GPU 0")
+    machine = Machine(monkeypatch, fails="uv.lock", gpu="GPU 0")
     install.install(tmp_path, "")
     installs = machine.commands[2:]
     assert all(command.startswith(f"{tmp_path}/bin/python -m pip ") for command in installs)
@@ -162,7 +177,7 @@ def test_pip_installs_where_uv_is_not_to_be_had(
 
 
 def test_the_next_source_of_torch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    machine = Machine(monkeypatch, fails="/wheels --no-deps torch==")
+    machine = Machine(monkeypatch, fails="constraints.txt --no-deps torch==")
     install.install(tmp_path, "")
     assert [command.split()[-1] for command in machine.commands if install.CPU_INDEX in command] == ["torch==2.13.0+cpu"]
     assert not [command for command in machine.commands if install.CPU_INDEX in command and "/wheels" in command]

@@ -20,7 +20,7 @@ import pyarrow as pa
 from lang_configs.schema import Duplicates
 from tasks.core.documents import column
 
-VERSION = 1
+VERSION = 2
 """Raise when the files, the keys or the decisions change their meaning."""
 MEMORY_LIMIT = "100MB"
 

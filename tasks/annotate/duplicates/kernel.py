@@ -1,9 +1,10 @@
 """Shingles, MinHash signatures, Jaccard similarities and connected components over Arrow buffers, compiled by numba.
 
-A shingle is `k` consecutive words (runs of letters, marks and digits, lower-cased); its hash is the upper half of a 64-bit
-polynomial hash. A signature is that of `datasketch.MinHash(scheme="affine32")` with the same seed and these hashes as input.
-In a pair of texts of 1,000 words two of these 32-bit hashes collide with a chance of 1 in 2,000, which moves the Jaccard
-similarity by 1/1,000.
+A shingle is `k` consecutive words (runs of letters, marks and digits, lower-cased). In scripts that set off no words by spaces
+a letter with its marks stands for a third of a word, so that a changed letter touches about as much text in every script. The
+hash of a shingle is the upper half of a 64-bit polynomial hash. A signature is that of `datasketch.MinHash(scheme="affine32")`
+with the same seed and these hashes as input. In a pair of texts of 1,000 words two of these 32-bit hashes collide with a chance
+of 1 in 2,000, which moves the Jaccard similarity by 1/1,000.
 """
 
 from __future__ import annotations
@@ -16,8 +17,12 @@ import numba
 import numpy as np
 import pyarrow as pa
 
-from tasks.core.characters import DIGIT, LETTER, TABLE_SIZE, buffers, classes, code_point, lower_case, mix
+from tasks.core.characters import DIGIT, LETTER, TABLE_SIZE, buffers, classes, code_point, lower_case, mix, unspaced
 
+THIRDS = 3
+"""Letters of a script without spaces that count as one word."""
+MOST = 16 * THIRDS
+"""Most letters or words of a shingle."""
 PRIME = np.uint64(0x100000001B3)
 
 
@@ -55,7 +60,7 @@ def minhash(texts: pa.Array, k: int, count: int, seed: int) -> MinHashes:
     sizes = np.diff(offsets)
     longest = int(sizes.max(initial=0)) // 2 + 2
     shingles = np.empty(int(sizes.sum()) // 2 + 2 * documents, np.uint32)
-    used = _minhash(data, offsets, classes(), lower_case(), k, a, b, out, whole, words, shingles, counts, longest)
+    used = _minhash(data, offsets, classes(), unspaced(), lower_case(), k, a, b, out, whole, words, shingles, counts, longest)
     return MinHashes(out, whole, words, shingles[:used], counts)
 
 
@@ -76,34 +81,41 @@ def components(parents: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.n
 
 
 @numba.njit(cache=True, nogil=True)
-def _shingles(data: Any, start: int, end: int, table: Any, lower: Any, k: int, out: Any) -> tuple[int, int, Any]:
+def _shingles(data: Any, start: int, end: int, table: Any, letters: Any, lower: Any, k: int, out: Any) -> tuple[int, int, Any]:
     """Fill `out` with the shingle hashes of one text; returns their number, the number of words and a hash of all words."""
-    recent = np.zeros(16, np.uint64)
+    recent, thirds = np.zeros(MOST, np.uint64), np.zeros(MOST, np.uint8)
     word, whole = np.uint64(0), np.uint64(0xCBF29CE484222325)
-    in_word = False
+    in_word = single = False
     words = found = 0
     position = start
     while position <= end:
         code, length = (32, 1) if position == end else code_point(data, position)
         position += length
         kind = table[code] if code < TABLE_SIZE else LETTER
-        if kind == LETTER or kind == DIGIT:
-            folded = lower[code] if code < TABLE_SIZE else code
-            word = (word ^ np.uint64(folded)) * PRIME
-            word ^= word >> np.uint64(29)
-            in_word = True
-        elif in_word:
-            recent[words % k] = mix(word)
+        letter = kind == LETTER or kind == DIGIT
+        script = letters[code] if code < TABLE_SIZE else 1
+        if in_word and (not letter or script == 1 or (script == 0 and single)):
+            recent[words % MOST], thirds[words % MOST] = mix(word), 1 if single else THIRDS
             whole = mix(whole ^ mix(word)) + np.uint64(words)
             words += 1
-            if words >= k:
+            length_in_thirds = taken = 0
+            while length_in_thirds < THIRDS * k and taken < min(words, MOST):
+                taken += 1
+                length_in_thirds += thirds[(words - taken) % MOST]
+            if length_in_thirds >= THIRDS * k:
                 total = np.uint64(0)
-                for i in range(k):  # oldest first: a shingle is a sequence, not a set
-                    total = total * np.uint64(0x9E3779B97F4A7C15) + recent[(words + i) % k]
+                for i in range(taken, 0, -1):  # oldest first: a shingle is a sequence, not a set
+                    total = total * np.uint64(0x9E3779B97F4A7C15) + recent[(words - i) % MOST]
                 out[found] = mix(total)
                 found += 1
             word, in_word = np.uint64(0), False
-    if 0 < words < k:
+        if letter:
+            folded = lower[code] if code < TABLE_SIZE else code
+            word = (word ^ np.uint64(folded)) * PRIME
+            word ^= word >> np.uint64(29)
+            single = (single and in_word) or (script == 1 and not in_word)
+            in_word = True
+    if words and not found:
         out[0] = whole
         found = 1
     return found, words, whole
@@ -111,15 +123,15 @@ def _shingles(data: Any, start: int, end: int, table: Any, lower: Any, k: int, o
 
 @numba.njit(cache=True, nogil=True)
 def _minhash(
-    data: Any, offsets: Any, table: Any, lower: Any, k: int, a: Any, b: Any, out: Any, whole: Any, words: Any, kept: Any,
-    counts: Any, longest: int,
+    data: Any, offsets: Any, table: Any, letters: Any, lower: Any, k: int, a: Any, b: Any, out: Any, whole: Any, words: Any,
+    kept: Any, counts: Any, longest: int,
 ) -> int:  # fmt: skip
     shingles = np.empty(longest, np.uint64)
     mixed = np.empty(longest, np.uint32)
     used = 0
     for document in range(offsets.shape[0] - 1):
         found, words[document], whole[document] = _shingles(
-            data, offsets[document], offsets[document + 1], table, lower, k, shingles
+            data, offsets[document], offsets[document + 1], table, letters, lower, k, shingles
         )
         counts[document] = found
         for i in range(found):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -109,6 +110,25 @@ def model_digest(config: LanguageId) -> str:
         return _stated_checksum(config)
     model = _model_file(config)
     return "-".join(sha256(path) for path in (model, beside(model), lists_beside(model)) if path.is_file())
+
+
+def missing_label(config: LanguageId) -> str:
+    """What is to be said before anything is fetched where no document could get `config.label`; empty if the model has it.
+
+    Nothing is downloaded for it: of a model that is an address nothing is said. Raises StageError as `language` does.
+    """
+    if _is_address(config.model) or config.label is None:
+        return ""
+    labels = classifier(str(_model_file(config))).labels
+    if config.label in labels:
+        return ""
+    code = config.label.partition("_")[0]
+    same = [label for label in labels if label.partition("_")[0] == code]
+    near = ", ".join(same) or ", ".join(get_close_matches(config.label, labels, 3, 0.7)) or "none"
+    return (
+        f"the model has no label {config.label}, so that every document would be dropped; labels near it: {near}; name one of"
+        " its labels as language.label, or train a model that knows the language with `lugha train-lid`"
+    )
 
 
 def identify(texts: Sequence[str], model: str | Path = PACKAGED) -> list[Identification]:

@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from flows.run.record import latest
+from tasks import ledger
 from tests import REPOSITORY
 
 SECONDS = 120
@@ -88,3 +89,28 @@ def test_before_anything_ran(number: int, code: int, tmp_path: Path) -> None:
     ended, said = stopped(process, number, mark.exists)
     assert (ended, said.strip()) == (code, "stopped; what is finished is kept: the same command goes on from there")
     assert not (tmp_path / "w").exists()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_question_that_takes_for_ever(number: int, code: int, tmp_path: Path) -> None:
+    ledger.record(tmp_path / "w", [])
+    mark = tmp_path / "asks"
+    told = "import pathlib, tasks.ledger\nbefore = tasks.ledger._open\ndef opened(*a, **k):\n"
+    told += f" pathlib.Path({str(mark)!r}).touch()\n return before(*a, **k)\ntasks.ledger._open = opened"
+    sql = "SELECT count(*) FROM range(100000000000) a, range(100000) b"
+    process = started("stats", "--sql", sql, "--workspace", str(tmp_path / "w"), code=told)
+    ended, said = stopped(process, number, mark.exists)
+    assert (ended, said.strip()) == (code, "stopped; nothing is left half done: give the same command again")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("command", [["--help"], ["languages"], ["build", "swahili"]])
+def test_while_the_first_modules_are_read(command: list[str], number: int, code: int, tmp_path: Path) -> None:
+    mark = tmp_path / "reads"
+    slow = "import sys, time, pathlib\nclass Slow:\n def find_spec(self, name, *_):\n  if name == 'typer':\n"
+    slow += f"   pathlib.Path({str(mark)!r}).touch(); time.sleep({SECONDS})\nsys.meta_path.insert(0, Slow())"
+    program = [sys.executable, "-c", f"{slow}\nfrom lugha.__main__ import main; main()", *command]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(program, cwd=REPOSITORY, start_new_session=True, **pipes)  # type: ignore[call-overload]
+    ended, said = stopped(process, number, mark.exists)
+    assert (ended, said.strip()) == (code, "stopped; nothing was begun: give the same command again")
