@@ -215,7 +215,7 @@ CONTAMINATION = Annotator(
     Stage(
         "contamination",
         contamination,
-        version=3,
+        version=4,
         inputs={"clean": Documents},
         artifact=Annotations,
         outside=lambda config: config.data.digest(),
