@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from lang_configs.training import Tokenizer
 from tasks.core.documents import Document, to_table, write_table
+from tasks.core.files import replacing
 from tasks.core.stage import Work
 from tasks.tokenizer import tokenizer
 
@@ -47,4 +48,5 @@ def save_model(folder: Path, vocabulary: int) -> None:
     }
     config = Qwen3Config(vocab_size=vocabulary, head_dim=16, max_position_embeddings=64, tie_word_embeddings=True, **shape)
     config.bos_token_id, config.eos_token_id, config.pad_token_id = 1, 2, 0
-    Qwen3ForCausalLM(config).save_pretrained(folder)
+    with replacing(folder) as temporary:  # as training publishes it
+        Qwen3ForCausalLM(config).save_pretrained(temporary)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import stat
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ import pytest
 from lang_configs.schema import Release
 from tasks.core.artifacts import SPLITS
 from tasks.core.errors import StageError
+from tasks.core.files import UMASK
 from tasks.core.stage import Work
 from tasks.release import release
 from tests.published import SENTENCE, publish, save_model
@@ -52,6 +54,11 @@ def test_the_layout(released: SimpleNamespace) -> None:
     assert released.metrics["version"] == "1.2.0"
     assert released.metrics["files"] == len(files(released.out)) - 1
     assert "# model_card" in (released.out / "model" / "README.md").read_text()
+
+
+def test_whom_the_umask_allows_can_read_every_file(released: SimpleNamespace) -> None:
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in released.out.rglob("*") if path.is_file()}
+    assert {name: mode for name, mode in modes.items() if mode != 0o666 & ~UMASK} == {}
 
 
 def test_the_sums_hold_for_every_file_and_find_a_changed_byte(released: SimpleNamespace, tmp_path: Path) -> None:
@@ -157,6 +164,7 @@ def test_a_model_that_does_not_load_is_no_release(published: dict[str, Path], tm
     if damage == "weights":
         weights.write_bytes(weights.read_bytes()[:1000])
     elif damage == "vocabulary":
+        shutil.rmtree(broken / "model")
         save_model(broken / "model", 1000)
     else:
         weights.unlink()

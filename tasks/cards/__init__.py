@@ -74,4 +74,4 @@ def _check(values: dict[str, Any]) -> None:
         )
 
 
-CARDS = Stage("cards", cards, version=7, libraries=["matplotlib"], inputs={ANY: Artifact}, artifact=Cards)
+CARDS = Stage("cards", cards, version=8, libraries=["matplotlib"], inputs={ANY: Artifact}, artifact=Cards)

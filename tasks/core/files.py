@@ -12,6 +12,9 @@ from pathlib import Path
 
 MANIFEST = "manifest.json"
 """The record of a published folder."""
+UMASK = os.umask(0o077)
+"""Of this process, which can be asked for it only by setting another."""
+os.umask(UMASK)
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -22,12 +25,16 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary sibling to write to; on leaving, flush it to disk and move it over `path` (file or folder)."""
+    """Give a temporary sibling to write to; on leaving, flush it to disk and move it over `path` (file or folder).
+
+    Its files can be read by whom the umask allows: libraries that write to a temporary file keep them to their owner.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
         for file in [temporary] if temporary.is_file() else regular_files(temporary):
             with open(file, "rb") as handle:
+                os.fchmod(handle.fileno(), 0o666 & ~UMASK)
                 os.fsync(handle.fileno())
         os.replace(temporary, path)
         sync_folder(path.parent)
