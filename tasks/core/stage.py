@@ -36,7 +36,7 @@ from tasks.core.engines import Engine, Inline
 from tasks.core.errors import StageError
 from tasks.core.files import MANIFEST, regular_files, sha256, sync_folder, write_atomically
 from tasks.core.locks import exclusive
-from tasks.core.memory import peak_memory
+from tasks.core.memory import PeakMemory
 
 ANY = "*"
 """Role of inputs whose number and names are the run's."""
@@ -226,7 +226,7 @@ def _publish(step: Step, output: Output, language: str, work: Work) -> Manifest:
     partial_folder = output.folder.with_name(f".{output.fingerprint}.partial")
     partial_folder.mkdir(exist_ok=True)
     stage, started, clock = step.stage, datetime.now(UTC), time.monotonic()
-    with _disk_full_explained(partial_folder):
+    with _disk_full_explained(partial_folder), PeakMemory() as memory:
         folders = {name: upstream.folder for name, upstream in step.inputs.items()}
         metrics = stage.function(folders, step.config, partial_folder, replace(work, cache=output.folder.parent / CACHE))
         manifest = {
@@ -244,7 +244,7 @@ def _publish(step: Step, output: Output, language: str, work: Work) -> Manifest:
             "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
             "started": started.isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - clock, 3),
-            "peak_memory_bytes": peak_memory(),
+            "peak_memory_bytes": memory.bytes(),
         }
         write_atomically(partial_folder / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False).encode())
         os.replace(partial_folder, output.folder)
