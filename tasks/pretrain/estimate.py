@@ -101,7 +101,8 @@ def estimate(config: Pretrain, speed: Speed, train_tokens: int | None, runtime: 
     if processes > 1:
         speed = _together(speed, processes)
         notes.append(f"measured with one GPU; {processes} are taken for {processes} times its speed and energy")
-    compiles = worth_compiling(config, runtime.compile, speed.parameters, train_tokens or sys.maxsize, speed.device)
+    epoch, kind = train_tokens or sys.maxsize, (speed.device, speed.precision)
+    compiles = worth_compiling(config, runtime.compile, speed.parameters, epoch, *kind)
     if compiles:
         gain = COMPILED_SPEEDUP[speed.device]
         speed = _faster(speed, gain)

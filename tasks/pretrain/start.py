@@ -88,7 +88,8 @@ def start(tokens: Path, out: Path, config: Pretrain, runtime: Runtime, stop: Sto
     run = from_scratch(data, out, config, runtime, machine, stop or Stop())
     resume(run)
     epoch_tokens = data.count * config.model.context
-    if run.budget.used() < 1 and worth_compiling(config, runtime.compile, run.parameters, epoch_tokens, machine.device):
+    kind = (machine.device, machine.precision)
+    if run.budget.used() < 1 and worth_compiling(config, runtime.compile, run.parameters, epoch_tokens, *kind):
         run.loss.compile()
     return run
 

@@ -24,6 +24,7 @@ from tasks.pretrain.estimate import (
     known_speed,
     measured_speed,
 )
+from tasks.pretrain.machine.compiling import worth_compiling
 
 SPEED = Speed(
     parameters=1_000_000,
@@ -106,6 +107,30 @@ def test_compiling_costs_time_gains_speed_and_is_said() -> None:
     assert said(epochs=1e9, steps=10, runtime=compiling) == said(epochs=1e9, steps=10)
     assert compiled.seconds == pytest.approx(4 + COMPILE_SECONDS + (plain.seconds - 4) / COMPILED_SPEEDUP["cpu"])
     assert "measured without compiling" in compiled.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("budget", "device", "precision", "compiles"),
+    [
+        ({"minutes": 8}, "cpu", "bfloat16", True),
+        ({"minutes": 8}, "cpu", "float32", False),  # the preset starter: its first step would wait for the compiler
+        ({"minutes": 1}, "cpu", "bfloat16", False),
+        ({"minutes": 60}, "cpu", "float32", True),
+        ({"minutes": 8}, "cuda", "float32", True),
+        ({"steps": 20_000}, "cpu", "float32", True),  # by the FLOPs of 80 million tokens
+        ({"steps": 500}, "cpu", "bfloat16", True),
+        ({"steps": 500}, "cpu", "float32", False),
+        ({"steps": 20_000, "minutes": 5}, "cpu", "float32", False),
+    ],
+)
+def test_a_run_is_compiled_where_it_is_long_enough_for_its_kind_of_machine(
+    budget: dict[str, float], device: str, precision: str, compiles: bool
+) -> None:
+    config = Pretrain.model_validate({"epochs": 1e9, "minutes": None, "batch_tokens": 4096, **budget})
+    size = (5_000_000, 10**9, device, precision)
+    assert worth_compiling(config, "auto", *size) == compiles
+    assert worth_compiling(config, True, *size)
+    assert not worth_compiling(config, False, *size)
 
 
 def test_without_the_number_of_tokens_the_other_budgets_still_count() -> None:
