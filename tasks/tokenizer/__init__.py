@@ -3,8 +3,8 @@
 Ids: `<pad>` 0, `<s>` 1, `</s>` 2, `<unk>` 3, `<mask>` 4, newline 5, the bytes `<0x00>` ... `<0xFF>` 6 to 261, learned pieces
 from 262. The mask is for masked models and never found in text.
 Text is brought into NFC, which the corpus is in, and no white space is removed, so every text of it comes back from its tokens.
-The rules of a SentencePiece model are a table of sequences: it composes what follows its letter at once, and leaves alone marks
-that stand behind another one.
+The rules of a SentencePiece model are a table of sequences, so its own normalisation ends where the table does: at three marks
+on a letter, and at two on a rare one. That of tokenizer.json, of the token files and of evaluation has no end.
 (Kudo and Richardson 2018, SentencePiece, arXiv:1808.06226; byte fallback and split digits as in Llama, arXiv:2302.13971.)
 """
 

@@ -11,8 +11,10 @@ What people load finds special tokens in text, as fine-tuning and chat templates
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import math
+import string
 import sys
 import unicodedata
 from collections.abc import Sequence
@@ -97,7 +99,11 @@ def to_transformers(model_file: Path, context: int | None = None) -> PreTrainedT
 
 @functools.cache
 def compositions() -> tuple[tuple[str, str], ...]:
-    """What NFC makes of the full decomposition of each single character that has one: sequences, and what they become."""
+    """Sequences that are not in NFC, and what they become: the full decomposition of each single character that has one, and
+    the letters of `LETTERS` with one or two of `MARKS`, in whatever order they were typed.
+
+    Every part of a text in NFC is in NFC itself, so none of these sequences is in one.
+    """
     characters = (chr(code) for code in range(sys.maxunicode + 1) if not 0xD800 <= code < 0xE000)
     apart = ((character, unicodedata.normalize("NFD", character)) for character in characters)
     found: set[tuple[str, str]] = set()
@@ -105,7 +111,18 @@ def compositions() -> tuple[tuple[str, str], ...]:
         if parts != character:
             whole = unicodedata.normalize("NFC", character)
             found |= {(text, whole) for text in (parts, character) if text != whole}
+    for letter, first, second in itertools.product(LETTERS, MARKS, ("", *MARKS)):
+        typed, begun = letter + first + second, unicodedata.normalize("NFC", letter + first)
+        whole = unicodedata.normalize("NFC", typed)
+        found |= {
+            (text, whole) for text in (typed, begun + second) if text != whole and not (second and whole == begun + second)
+        }
     return tuple(sorted(found))
+
+
+LETTERS = string.ascii_letters + "ɛɔəǝɩʋɨʉƐƆƏƎƖƲŋŊ"
+MARKS = "".join(map(chr, [*range(0x300, 0x30D), *range(0x323, 0x32A), 0x32D, 0x32E, 0x330, 0x331, 0x340, 0x341]))
+"""Tones, dots, lines and hooks above and below letters, of which many African languages write two on one."""
 
 
 def _is_missed(parts: str, whole: str) -> bool:

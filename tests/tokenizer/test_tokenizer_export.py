@@ -85,13 +85,15 @@ def test_a_text_has_the_same_ids_in_whatever_form_it_is_written(trained, text):
     assert others == [first, first]
 
 
-def test_the_sentencepiece_file_composes_letters_and_the_marks_right_behind_them(trained):
+def test_the_sentencepiece_file_composes_letters_with_one_mark_or_two(trained):
     model = load(trained / "tokenizer.model")
     texts = [*documents("yoruba", 30), "ẹ̀kọ́ ọ̀rọ̀ é ṣ ǹ Ǹ ế", "한국어", *COMPOSED]
     forms = [[unicodedata.normalize(form, text) for text in texts] for form in ("NFC", "NFD")]
     composed, apart = (model.encode(form) for form in forms)
     assert composed == apart
     assert forms[0] != forms[1]
+    tones = ["e\u0300\u0323 \u00e8\u0323 o\u0331\u0301 \u0254\u0301\u0323 S\u0307\u0323", "o\u0301\u0331"]
+    assert [model.encode(text) for text in tones] == [model.encode(unicodedata.normalize("NFC", text)) for text in tones]
     assert [model.decode(ids) for ids in apart] == [text.replace("\u2581", " ") for text in forms[0]]
 
 
