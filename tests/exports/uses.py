@@ -77,12 +77,12 @@ def stopping(folder: Path) -> dict[str, Any]:
     trainer = SFTTrainer(str(folder), args=arguments, train_dataset=rows, processing_class=tokenizer)
     batch = next(iter(trainer.get_train_dataloader()))
     trainer.train()
-    inputs = tokenizer(SENTENCE[:8], return_tensors="pt")
-    written = trainer.model.generate(**inputs, max_length=48, do_sample=False)[0].tolist()
+    with torch.inference_mode():
+        scores = trainer.model.eval()(**tokenizer(SENTENCE, return_tensors="pt")).logits
     return {
         "ends": [row[-1] for row in trainer.train_dataset["input_ids"]],
         "labels": batch["labels"][0].tolist(),
-        "written": written,
+        "next": scores[0, -1].argmax().item(),
         "eos": tokenizer.eos_token_id,
     }
 

@@ -43,13 +43,13 @@ def sections(changes: dict[str, Any]) -> tuple[Pretrain, Runtime]:
 
 def start(
     tokens: Path, out: Path, changes: dict[str, Any], launcher: tuple[str, ...] = (), module: str = "tasks.pretrain.train",
-    options: tuple[str, ...] = (),
+    options: tuple[str, ...] = (), threads: int = 1,
 ) -> subprocess.Popen[str]:  # fmt: skip
     out.mkdir(exist_ok=True)
     config, runtime = sections(changes)
     command = [sys.executable, *launcher, "-m", module, *options, "--tokens", str(tokens), "--out", str(out)]
     command += ["--config", config.model_dump_json(), "--runtime", runtime.model_dump_json()]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
     return subprocess.Popen(
         command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
     )
