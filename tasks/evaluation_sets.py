@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,8 +22,9 @@ from tasks.core.errors import StageError
 class Item:
     """One evaluation item: its place (`set/split/number`), its text and its label.
 
-    `labels` of a tagged sentence are those of its tokens, which white space parts in `text`. `document` is what the item is
-    a part of, where several may be of one; by default it stands for itself.
+    `text` is in NFC, as the corpus that it is compared with. `labels` of a tagged sentence are those of its tokens, which
+    white space parts in `text`. `document` is what the item is a part of, where several may be of one; by default it stands
+    for itself.
     """
 
     place: str
@@ -72,7 +74,10 @@ class EvaluationData(BaseModel):
             raise StageError(
                 f"{path.name}: not {chosen.format} with {chosen.text} as the config of {name} says: {error!r}"
             ) from error
-        return [Item(f"{name}/{split}/{number}", *row) for number, row in enumerate(rows)]
+        return [
+            Item(f"{name}/{split}/{number}", unicodedata.normalize("NFC", text), label, labels)
+            for number, (text, label, labels) in enumerate(rows)
+        ]
 
 
 Row = tuple[str, str | None, tuple[str, ...]]

@@ -1,8 +1,8 @@
 """The release: a folder that can be handed out or uploaded as it is, checked by loading what it holds.
 
-    model/              README.md (the model card), plots, weights and tokenizer for `from_pretrained`
+    model/              README.md (the model card), plots, weights and tokenizer for `from_pretrained`, and the tokenizer as
+                        SentencePiece has it (tokenizer.model), which llama.cpp's converter looks for there
     corpus/             README.md (the data card), plots, and train, validation and test as Parquet for `load_dataset`
-    sentencepiece/      tokenizer.model; not in model/, where transformers would convert it in its own way
     evaluation.json     the scores
     SHA256SUMS          of every other file: `sha256sum -c SHA256SUMS`
 
@@ -25,7 +25,6 @@ from tasks.core.manifest import MANIFEST
 from tasks.core.records import read_record
 from tasks.core.stage import Metrics, Stage, Work
 from tasks.evaluate.model import auto_class, objective
-from tasks.tokenizer.export import finding_mask, save_transformers
 
 SUMS = "SHA256SUMS"
 
@@ -73,7 +72,7 @@ def _layout(inputs: Mapping[str, Path]) -> dict[str, Path]:
         plots = [path for path in sorted(cards.plots.glob("*.svg")) if f"(plots/{path.name})" in text]
         files |= {f"{folder}/plots/{path.name}": path for path in plots}
         files |= {f"{folder}/README.md": card, f"{folder}/facts.json": cards.facts}
-    files["sentencepiece/tokenizer.model"] = tokenizer.model
+    files["model/tokenizer.model"] = tokenizer.model
     wanted = ("model/config.json", "model/model.safetensors", "model/tokenizer.json", "model/tokenizer_config.json")
     lacking = [name for name in wanted if name not in files] + [name for name, path in files.items() if not path.is_file()]
     if lacking:
@@ -97,7 +96,7 @@ def _finish(folder: Path) -> int:
     architecture = json.loads((folder / "config.json").read_text())["architectures"][0]
     model: Any = auto_class(architecture).from_pretrained(str(folder), local_files_only=True, use_safetensors=True)
     masked = objective(architecture) == "masked"
-    _fit_tokenizer(folder, model.config.max_position_embeddings, masked)
+    _fit_tokenizer(folder, model.config.max_position_embeddings)
     tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
     if len(tokenizer) != model.config.vocab_size:
         raise ValueError(f"the tokenizer has {len(tokenizer)} pieces, the model {model.config.vocab_size} embeddings")
@@ -106,14 +105,9 @@ def _finish(folder: Path) -> int:
     return parameters
 
 
-def _fit_tokenizer(folder: Path, context: int, masked: bool) -> None:
-    """Tell the tokenizer the longest input of the model, which was trained later; of a masked model, let it find masks."""
-    from transformers import PreTrainedTokenizerFast
-
+def _fit_tokenizer(folder: Path, context: int) -> None:
+    """Tell the tokenizer the longest input of the model, which was trained later."""
     path = folder / "tokenizer_config.json"
-    if masked:
-        tokenizer = finding_mask(PreTrainedTokenizerFast.from_pretrained(str(folder), local_files_only=True))
-        save_transformers(tokenizer, folder)
     config = json.loads(path.read_text(encoding="utf-8")) | {"model_max_length": context}
     text = json.dumps(config, indent=2, ensure_ascii=False, sort_keys=True)
     write_atomically(path, text.encode() + b"\n")
@@ -129,14 +123,16 @@ def _use(model: Any, tokenizer: Any, masked: bool) -> None:
             places = inputs["input_ids"] == tokenizer.mask_token_id
             if places.sum() != 1 or not model(**inputs).logits[places].isfinite().all():
                 raise ValueError("the model fills no mask")
-        elif model.generate(**inputs, max_new_tokens=1, do_sample=False).shape[1] != inputs["input_ids"].shape[1] + 1:
-            raise ValueError("the model generates nothing")
+        else:
+            one_more = inputs["input_ids"].shape[1] + 1
+            if model.generate(**inputs, max_length=one_more, do_sample=False).shape[1] != one_more:
+                raise ValueError("the model generates nothing")
 
 
 RELEASE = Stage(
     "release",
     release,
-    version=3,
+    version=4,
     inputs={"cards": Cards, "corpus": Corpus, "tokenizer": Tokenizer, "pretrain": Model, "evaluate": Scores},
     artifact=artifacts.Release,
     edited=True,

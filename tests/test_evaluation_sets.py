@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,23 @@ def test_formats(tmp_path: Path) -> None:
         [],
     ]
     assert data.missing == ["d"]
+
+
+def test_texts_are_composed_and_labels_stay_with_their_tokens(tmp_path: Path) -> None:
+    written = "Ọkọ̀ ọ̀rọ̀ é"
+    apart = unicodedata.normalize("NFD", written)
+    (tmp_path / "a.tsv").write_text(f"category\ttext\nx\t{apart}\n")
+    (tmp_path / "b.txt").write_text("".join(f"{word} O\n" for word in apart.split()))
+    (tmp_path / "c.jsonl").write_text(json.dumps({"text": apart, "label": "x"}) + "\n")
+    sets = [
+        EvaluationSet(name="a", format="tsv", files={"test": "a.tsv"}, text=["text"], label="category"),
+        EvaluationSet(name="b", format="conll", files={"test": "b.txt"}),
+        EvaluationSet(name="c", format="jsonl", files={"test": "c.jsonl"}),
+    ]
+    data = EvaluationData(sets=sets, folder=tmp_path)
+    items = [item for name in "abc" for item in data.items(name, "test")]
+    assert [item.text for item in items] == [unicodedata.normalize("NFC", written)] * 3
+    assert items[1].labels == ("O", "O", "O")
 
 
 def test_the_digest_follows_the_content(tmp_path: Path) -> None:

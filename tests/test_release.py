@@ -2,60 +2,25 @@ from __future__ import annotations
 
 import json
 import shutil
+import stat
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
-import pyarrow as pa
 import pytest
 
 from lang_configs.schema import Release
-from lang_configs.training import Tokenizer
 from tasks.core.artifacts import SPLITS
-from tasks.core.documents import Document, to_table, write_table
 from tasks.core.errors import StageError
+from tasks.core.files import UMASK
 from tasks.core.stage import Work
 from tasks.release import release
-from tasks.tokenizer import tokenizer
-
-SENTENCE = "Rais wa nchi alisema kuwa wakulima watapata maji ya mvua mwaka huu, na watu {} walifurahi sana."
+from tests.published import SENTENCE, publish, save_model
 
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Published folders of a very small run: real corpus shards and tokenizer, a random model of two layers."""
-    root = tmp_path_factory.mktemp("published")
-    folders = {name: root / name for name in ("cards", "corpus", "tokenizer", "pretrain", "evaluate")}
-    for folder in folders.values():
-        folder.mkdir()
-    for split, numbers in (("train", range(400)), ("validation", range(400, 430)), ("test", range(430, 470))):
-        table = to_table(Document(text=SENTENCE.format(number), source="web") for number in numbers)
-        weight = pa.array([1.0] * table.num_rows, pa.float32())
-        write_table(table.append_column("weight", weight), folders["corpus"] / f"{split}-00000.parquet")
-    metrics = tokenizer({"corpus": folders["corpus"]}, Tokenizer(vocab_size=384), folders["tokenizer"], Work())
-    save_model(folders["pretrain"] / "model", metrics["vocab_size"])
-    (folders["cards"] / "plots").mkdir()
-    for card, plot in (("data_card", "funnel"), ("model_card", "training")):
-        (folders["cards"] / f"{card}.md").write_text(f"---\nlicense: other\n---\n# {card}\n![plot](plots/{plot}.svg)\n")
-        (folders["cards"] / "plots" / f"{plot}.svg").write_text("<svg/>")
-    (folders["cards"] / "facts.json").write_text("{}")
-    (folders["evaluate"] / "manifest.json").write_text(json.dumps({"metrics": {"bits_per_byte": 1.5, "scores": []}}))
-    return folders
-
-
-def save_model(folder: Path, vocabulary: int) -> None:
-    from transformers import Qwen3Config, Qwen3ForCausalLM
-
-    shape = {
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "num_key_value_heads": 2,
-    }
-    config = Qwen3Config(vocab_size=vocabulary, head_dim=16, max_position_embeddings=64, tie_word_embeddings=True, **shape)
-    config.bos_token_id, config.eos_token_id, config.pad_token_id = 1, 2, 0
-    Qwen3ForCausalLM(config).save_pretrained(folder)
+    return publish(tmp_path_factory.mktemp("published"))
 
 
 def save_masked(folder: Path, family: str, vocabulary: int) -> None:
@@ -79,7 +44,7 @@ def files(folder: Path) -> set[str]:
 
 def test_the_layout(released: SimpleNamespace) -> None:
     assert {
-        "SHA256SUMS", "evaluation.json", "sentencepiece/tokenizer.model",
+        "SHA256SUMS", "evaluation.json", "model/tokenizer.model",
         "corpus/README.md", "corpus/facts.json", "corpus/plots/funnel.svg", "corpus/train-00000.parquet",
         "corpus/test-00000.parquet",
         "corpus/validation-00000.parquet",
@@ -89,6 +54,11 @@ def test_the_layout(released: SimpleNamespace) -> None:
     assert released.metrics["version"] == "1.2.0"
     assert released.metrics["files"] == len(files(released.out)) - 1
     assert "# model_card" in (released.out / "model" / "README.md").read_text()
+
+
+def test_whom_the_umask_allows_can_read_every_file(released: SimpleNamespace) -> None:
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in released.out.rglob("*") if path.is_file()}
+    assert {name: mode for name, mode in modes.items() if mode != 0o666 & ~UMASK} == {}
 
 
 def test_the_sums_hold_for_every_file_and_find_a_changed_byte(released: SimpleNamespace, tmp_path: Path) -> None:
@@ -194,6 +164,7 @@ def test_a_model_that_does_not_load_is_no_release(published: dict[str, Path], tm
     if damage == "weights":
         weights.write_bytes(weights.read_bytes()[:1000])
     elif damage == "vocabulary":
+        shutil.rmtree(broken / "model")
         save_model(broken / "model", 1000)
     else:
         weights.unlink()

@@ -14,6 +14,9 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Error numbers of a file system that takes no more."""
 PROBE_BYTES = 1 << 20
 """What must still fit on a disk that is not full."""
+UMASK = os.umask(0o077)
+"""Of this process, which can be asked for it only by setting another."""
+os.umask(UMASK)
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -27,12 +30,14 @@ def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary sibling to write to; on leaving, flush it to disk and move it over `path` (file or folder).
 
     Raises OSError (ENOSPC) when the disk is full, whatever the writer raised: that is asked before its file is deleted.
+    Its files can be read by whom the umask allows: libraries that write to a temporary file keep them to their owner.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
         for file in [temporary] if temporary.is_file() else regular_files(temporary):
             with open(file, "rb") as handle:
+                os.fchmod(handle.fileno(), 0o666 & ~UMASK)
                 os.fsync(handle.fileno())
         os.replace(temporary, path)
         sync_folder(path.parent)

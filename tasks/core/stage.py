@@ -38,7 +38,7 @@ from tasks.core.errors import explained
 from tasks.core.files import regular_files, sha256, sync_folder
 from tasks.core.locks import exclusive
 from tasks.core.manifest import MANIFEST, Manifest, damage, read_manifest
-from tasks.core.memory import peak_memory
+from tasks.core.memory import PeakMemory
 from tasks.core.records import DamagedError, read_record, write_record
 
 log = logging.getLogger("lugha")
@@ -284,7 +284,7 @@ def _publish(step: Step, output: Output, language: str, work: Work) -> Manifest:
     partial_folder = output.folder.with_name(f".{output.fingerprint}.partial")
     partial_folder.mkdir(exist_ok=True)
     stage, started, clock = step.stage, datetime.now(UTC), time.monotonic()
-    with explained(partial_folder):
+    with explained(partial_folder), PeakMemory() as memory:
         folders = {name: upstream.folder for name, upstream in step.inputs.items()}
         metrics = stage.function(folders, step.config, partial_folder, replace(work, cache=output.folder.parent / CACHE))
         manifest = {
@@ -302,7 +302,7 @@ def _publish(step: Step, output: Output, language: str, work: Work) -> Manifest:
             "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
             "started": started.isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - clock, 3),
-            "peak_memory_bytes": peak_memory(),
+            "peak_memory_bytes": memory.bytes(),
         }
         write_record(partial_folder / MANIFEST, manifest)
         os.replace(partial_folder, output.folder)

@@ -26,7 +26,6 @@ from tasks.evaluate.metrics import HELD_OUT, held_out_scores
 from tasks.evaluate.model import is_masked, load_model, load_tokenizer, mask_token
 from tasks.evaluate.tasks import task
 from tasks.evaluation_sets import EvaluationData
-from tasks.tokenizer.export import finding_mask
 
 PROMPT_WORDS = 5
 """Words of a held-out document that start a sample when the config names no prompts."""
@@ -122,7 +121,7 @@ def _samples(inputs: Mapping[str, Path], rule: Evaluate) -> Metrics:
             "samples": [{"prompt": prompt, "text": text} for prompt, text in zip(prompts, texts, strict=True)],
             "filled": [],
         }
-    tokenizer = finding_mask(tokenizer)
+    tokenizer = load_tokenizer(Tokenizer(inputs["tokenizer"]).transformers, finds_special_tokens=True)
     asked: list[tuple[str, str | None]] = [(prompt, None) for prompt in rule.prompts if tokenizer.mask_token in prompt]
     chosen = asked or list(islice(gaps(read_texts(inputs["corpus"]), tokenizer), rule.samples))
     guesses = fill(model, tokenizer, [text for text, _ in chosen])

@@ -69,7 +69,7 @@ def _continue(model: Any, tokenizer: Any, prompt: str, sampling: Sampling, show:
             attention_mask=torch.ones_like(given),
             do_sample=sampling.temperature > 0,
             **warpers,
-            max_new_tokens=room,
+            max_length=len(ids) + room,  # the name that the model states its limit by: two of them would be warned of
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.eos_token_id,
             streamer=_streamer(continuation, show) if show else None,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tasks.core.errors import StageError
+from tasks.tokenizer.export import load_transformers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,12 +57,13 @@ def is_masked(model: Any) -> bool:
     return objective(type(model).__name__) == "masked"
 
 
-def load_tokenizer(folder: Path) -> Any:
-    """The fast tokenizer in `folder` (tokenizer.json, tokenizer_config.json)."""
-    from transformers import AutoTokenizer
+def load_tokenizer(folder: Path, finds_special_tokens: bool = False) -> Any:
+    """The fast tokenizer in `folder` (tokenizer.json, tokenizer_config.json), which reads text as training did.
 
+    It brings text into NFC itself, whatever it is given. Only on demand does it find special tokens in text.
+    """
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+        tokenizer = load_transformers(folder, finds_special_tokens)
     except (OSError, ValueError) as error:
         raise StageError(f"{folder}: no tokenizer that transformers can read: {_first_line(error)}") from error
     if tokenizer.bos_token_id is None or tokenizer.eos_token_id is None:

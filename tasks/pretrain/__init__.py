@@ -91,7 +91,7 @@ def _explain(code: int, message: str) -> str:
 PRETRAIN = Stage(
     "pretrain",
     pretrain,
-    version=6,
+    version=7,
     libraries=["torch"],
     inputs={"tokens": TokenFiles, "tokenizer": Tokenizer},
     artifact=Model,

@@ -34,6 +34,11 @@ class Phase:
         return self.micro_batch * self.accumulation
 
 
+def masked_count(length: int, share: float) -> int:
+    """How many tokens of a window of this length are masked: `share` of them, at least one, and not all."""
+    return min(max(1, round(share * length)), length - 1)
+
+
 def enough_tokens(config: Pretrain) -> int:
     """Training tokens from which on more of them change nothing in the phases of a run."""
     windows = max(

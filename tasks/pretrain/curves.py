@@ -66,7 +66,7 @@ class Curves:
     def interval(self) -> Interval:
         """Measure the time since the last row; what is done before `add` belongs to no interval."""
         run, state = self._run, self._run.state
-        now, joules = time.monotonic(), run.machine.meter.measured_joules()
+        now, joules = time.monotonic(), run.machine.measured_joules()
         seconds = now - self._since
         return Interval(
             tokens_per_second=(state.windows - self._before.windows) * run.config.model.context / seconds,
@@ -109,5 +109,5 @@ class Curves:
         return files.train_tokens / files.train_bytes / math.log(2) * nats
 
     def _restart(self) -> None:
-        self._since, self._joules = time.monotonic(), self._run.machine.meter.measured_joules()
+        self._since, self._joules = time.monotonic(), self._run.machine.measured_joules()
         self._before = dataclasses.replace(self._run.state)

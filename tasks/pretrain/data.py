@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tasks.core.errors import StageError
+from tasks.pretrain.batches import masked_count
 
 VALIDATION_TOKENS = 8192
 """Held-out tokens on which a run is looked at while it goes on: ten such looks cost a run of five minutes 1 % of its time."""
@@ -110,7 +111,7 @@ def mask(windows: Tensor, share: float, token: int, key: Sequence[int]) -> tuple
     and the number of the window; the first token, which no hidden state of a causal model stands before, is never one.
     """
     ids = windows[:, :-1].clone()
-    masked = min(max(1, round(share * ids.shape[1])), ids.shape[1] - 1)
+    masked = masked_count(ids.shape[1], share)
     drawn = [np.random.default_rng([*key, row]).permutation(ids.shape[1] - 1)[:masked] for row in range(len(ids))]
     positions = torch.from_numpy(np.sort(np.stack(drawn))) + 1
     labels = ids.gather(1, positions)

@@ -24,7 +24,7 @@ from tasks.pretrain.batches import enough_tokens
 from tasks.pretrain.emissions import footprint
 from tasks.pretrain.machine.compiling import worth_compiling
 from tasks.pretrain.machine.energy import JOULES_PER_KWH, processor_name
-from tasks.pretrain.machine.threads import cache_folder
+from tasks.pretrain.machine.threads import cache_folder, process_count
 
 MEASURE_SECONDS = 5.0
 """How long steps are measured; loading torch and making the model comes on top."""
@@ -58,6 +58,8 @@ class Speed:
     data_bytes: int
     """Size of the token file that `memory_bytes` includes."""
     watts: float
+    shared_watts: float
+    """The part of them that other processes on the machine would not add to."""
     energy: str
     """How the watts are known."""
     measured_seconds: float
@@ -90,19 +92,20 @@ class Estimate:
 def estimate(config: Pretrain, speed: Speed, train_tokens: int | None, runtime: Runtime) -> Estimate:
     """What a run with this config on `train_tokens` takes at a measured speed; None: it is not known how many there are.
 
-    The measurement compiled nothing; whether the run will is known from `runtime` and its budget.
+    The measurement was one process and compiled nothing; what the run will do is known from `runtime` and its budget.
 
     Raises StageError where only the number of tokens would say when the run ends.
     """
     notes = []
-    compiles = worth_compiling(config, runtime.compile, speed.parameters, train_tokens or sys.maxsize, speed.device)
+    processes = process_count(runtime) if speed.device == "cuda" else 1  # on a CPU they share the cores that one uses all of
+    if processes > 1:
+        speed = _together(speed, processes)
+        notes.append(f"measured with one GPU; {processes} are taken for {processes} times its speed and energy")
+    epoch, kind = train_tokens or sys.maxsize, (speed.device, speed.precision)
+    compiles = worth_compiling(config, runtime.compile, speed.parameters, epoch, *kind)
     if compiles:
         gain = COMPILED_SPEEDUP[speed.device]
-        speed = replace(
-            speed,
-            full_tokens_per_second=gain * speed.full_tokens_per_second,
-            half_tokens_per_second=gain * speed.half_tokens_per_second,
-        )
+        speed = _faster(speed, gain)
         notes.append(f"measured without compiling; compiling is taken for {gain} times the speed after {COMPILE_SECONDS:.0f} s")
     if train_tokens is None:
         notes.append("how many tokens the text has is not known: an end by pretrain.epochs is not foreseen")
@@ -128,6 +131,17 @@ def estimate(config: Pretrain, speed: Speed, train_tokens: int | None, runtime: 
         notes=notes,
         **{name: cost[name] for name in ("co2_grams", "grid", "cost", "currency")},
     )
+
+
+def _faster(speed: Speed, gain: float) -> Speed:
+    full, half = gain * speed.full_tokens_per_second, gain * speed.half_tokens_per_second
+    return replace(speed, full_tokens_per_second=full, half_tokens_per_second=half)
+
+
+def _together(speed: Speed, processes: int) -> Speed:
+    """The speed and power of several processes, each with a device of its own."""
+    own = speed.watts - speed.shared_watts
+    return replace(_faster(speed, processes), watts=speed.shared_watts + processes * own)
 
 
 def _budgets(config: Pretrain, speed: Speed, train_tokens: int | None, compiling: float) -> Iterator[tuple[str, float, float]]:

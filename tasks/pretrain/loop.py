@@ -89,7 +89,8 @@ def _accumulate(run: Run, phase: Phase, masked: bool) -> tuple[float, float]:
 
 def update(run: Run, phase: Phase, loss: float, norm: float, scale: float) -> None:
     """Change the weights at `scale` times the learning rates, unless the guard skips the step, and count the step."""
-    state, fp16 = run.state, run.machine.dtype == torch.float16
+    config, state, fp16 = run.config, run.state, run.machine.dtype == torch.float16
+    masking = config.masking if run.objective.is_masked(state.step) else None
     if run.guard.allows(loss, norm, state.loss_scale):
         run.optimizer.step(scale, norm, state.loss_scale)
         if run.objective.is_main(state.step):
@@ -104,7 +105,7 @@ def update(run: Run, phase: Phase, loss: float, norm: float, scale: float) -> No
     run.set_unsaved(True)
     state.step += 1
     state.windows += phase.windows
-    state.flops += step_flops(run.model, phase, run.config.model.context)
+    state.flops += step_flops(run.model, phase, config.model.context, masking, config.narrow_layers)
 
 
 def save(run: Run) -> None:

@@ -49,10 +49,12 @@ def measure(config: Pretrain, train_tokens: int | None, vocab_size: int, seconds
         run = start(Path(folder), Path(folder), config, Runtime(compile=False))
         machine = run.machine
         seconds = min(seconds, until - time.time())
-        begun, joules = time.monotonic(), machine.meter.joules()
+        meter, begun = machine.meter, time.monotonic()
+        joules, shared = meter.joules(), meter.shared_joules()
         kinds = {phase.half: phase for phase in reversed(run.phases)}  # of each length, the first phase
         timed = {half: _time(run, phase, seconds / len(kinds)) for half, phase in kinds.items()}
-        spent, joules = time.monotonic() - begun, machine.meter.joules() - joules
+        spent = time.monotonic() - begun
+        joules, shared = meter.joules() - joules, meter.shared_joules() - shared
     full, half = timed.get(False) or timed[True], timed.get(True) or timed[False]
     return Speed(
         parameters=run.parameters,
@@ -65,7 +67,8 @@ def measure(config: Pretrain, train_tokens: int | None, vocab_size: int, seconds
         memory_bytes=used_bytes(machine.device),
         data_bytes=tokens,
         watts=joules / spent,
-        energy=machine.meter.description,
+        shared_watts=shared / spent,
+        energy=meter.description,
         measured_seconds=spent,
     )
 

@@ -55,7 +55,7 @@ def _metrics(run: Run) -> dict[str, Any]:
         "loss_spikes": run.guard.spikes,
         "mfu": machine.mfu(state.flops, state.seconds),
         "kwh": round(state.joules / JOULES_PER_KWH, 9),
-        "energy": machine.meter.description,
+        "energy": machine.energy,
         "processes": machine.ranks.world_size,
         "device": machine.device,
         "precision": machine.precision,

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 from lang_configs.training import Pretrain
-from tasks.pretrain.machine.energy import JOULES_PER_KWH, Meter
+from tasks.pretrain.machine.energy import JOULES_PER_KWH
 from tasks.pretrain.state import State
 
 FLOOR = 0.02
@@ -61,15 +62,15 @@ def learning_rate_scale(kind: Literal["wsd", "cosine", "linear"], progress: floa
 class Budget:
     """How much of its budget a run has used. Time, that of compiling too, and energy go on where an earlier part stopped."""
 
-    def __init__(self, config: Pretrain, state: State, meter: Meter, epoch_windows: int) -> None:
-        self._config, self._state, self._meter, self._epoch_windows = config, state, meter, epoch_windows
+    def __init__(self, config: Pretrain, state: State, joules: Callable[[], float], epoch_windows: int) -> None:
+        self._config, self._state, self._joules, self._epoch_windows = config, state, joules, epoch_windows
         self._started, self._seconds_before, self._joules_before = time.monotonic(), state.seconds, state.joules
 
     def used(self) -> float:
-        """Share of the budget that is used; the state is given the time and the energy of now."""
+        """Share of the budget that is used; the state is given the time and the energy of now. All processes ask at once."""
         state = self._state
         state.seconds = self._seconds_before + time.monotonic() - self._started
-        state.joules = self._joules_before + self._meter.joules()
+        state.joules = self._joules_before + self._joules()
         used = Used(
             steps=state.step,
             seconds=state.seconds,

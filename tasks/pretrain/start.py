@@ -54,7 +54,7 @@ class Run:
     saved_at: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
-        self.budget = Budget(self.config, self.state, self.machine.meter, self.data.count)
+        self.budget = Budget(self.config, self.state, self.machine.joules, self.data.count)
 
     @property
     def files(self) -> TokenFiles:
@@ -88,7 +88,8 @@ def start(tokens: Path, out: Path, config: Pretrain, runtime: Runtime, stop: Sto
     run = from_scratch(data, out, config, runtime, machine, stop or Stop())
     resume(run)
     epoch_tokens = data.count * config.model.context
-    if run.budget.used() < 1 and worth_compiling(config, runtime.compile, run.parameters, epoch_tokens, machine.device):
+    kind = (machine.device, machine.precision)
+    if run.budget.used() < 1 and worth_compiling(config, runtime.compile, run.parameters, epoch_tokens, *kind):
         run.loss.compile()
     return run
 
@@ -133,5 +134,5 @@ def resume(run: Run) -> None:
         raise StageError(f"{folder}: a run with another config or other tokens; remove it to start anew")
     run.guard = Guard(**record.pop("guard"))
     run.state = State(**record)
-    run.budget = Budget(run.config, run.state, run.machine.meter, run.data.count)
+    run.budget = Budget(run.config, run.state, run.machine.joules, run.data.count)
     run.optimizer.load(weights, moments)

@@ -2,17 +2,23 @@
 
 Ids: `<pad>` 0, `<s>` 1, `</s>` 2, `<unk>` 3, `<mask>` 4, newline 5, the bytes `<0x00>` ... `<0xFF>` 6 to 261, learned pieces
 from 262. The mask is for masked models and never found in text.
-Nothing is normalised here (cleaning did, to NFC) and no white space is removed, so every text comes back from its tokens.
+Text is brought into NFC, which the corpus is in, and no white space is removed, so every text of it comes back from its tokens.
+The rules of a SentencePiece model are a table of sequences, so its own normalisation ends where the table does: at three marks
+on a letter, and at two on a rare one. That of tokenizer.json, of the token files and of evaluation has no end.
 (Kudo and Richardson 2018, SentencePiece, arXiv:1808.06226; byte fallback and split digits as in Llama, arXiv:2302.13971.)
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import io
 import itertools
 import json
 import math
+import os
 import re
+import tempfile
 import time
 import unicodedata
 from collections import Counter
@@ -26,7 +32,7 @@ from tasks.core.documents import batches
 from tasks.core.errors import StageError
 from tasks.core.files import replacing, write_atomically
 from tasks.core.stage import Metrics, Stage, Work
-from tasks.tokenizer.export import ASCII, MASK, compare, load, save_transformers, to_transformers
+from tasks.tokenizer.export import ASCII, MASK, compare, compositions, load, save_transformers, to_transformers
 from tasks.tokenizer.sizes import TokenizerForModel, cheapest, costs
 
 if TYPE_CHECKING:
@@ -178,31 +184,54 @@ def train(sample: Sequence[str], vocab_size: int, config: Tokenizer) -> bytes:
     allowed = min(vocab_size, sum(len(passage.encode()) for passage in sample) // config.bytes_per_piece)
     vocabulary = _vocabulary_size(len(characters), allowed)
     model = io.BytesIO()
-    SentencePieceTrainer.train(
-        sentence_iterator=(passage.replace(_RESERVED, " ") for passage in [*sample, *_blanks(sample)]),
-        model_writer=model,
-        model_type=config.type,
-        vocab_size=vocabulary,
-        hard_vocab_limit=False,  # a small corpus may hold fewer pieces than its size lets one expect
-        required_chars="".join(characters),
-        character_coverage=0.98,  # SentencePiece's least; `characters` covers more, so they alone decide
-        byte_fallback=True,
-        split_digits=True,
-        control_symbols=[MASK],
-        user_defined_symbols=["\n"],
-        normalization_rule_name="identity",
-        add_dummy_prefix=True,
-        remove_extra_whitespaces=False,
-        max_sentence_length=4 * PASSAGE_CHARACTERS,  # in bytes
-        pad_id=PAD,
-        bos_id=BOS,
-        eos_id=EOS,
-        unk_id=UNKNOWN,
-        pad_piece="<pad>",
-        num_threads=THREADS,
-        minloglevel=2,
-    )
-    return model.getvalue()
+    with _composition_rules() as rules:
+        SentencePieceTrainer.train(
+            sentence_iterator=(passage.replace(_RESERVED, " ") for passage in [*sample, *_blanks(sample)]),
+            model_writer=model,
+            model_type=config.type,
+            vocab_size=vocabulary,
+            hard_vocab_limit=False,  # a small corpus may hold fewer pieces than its size lets one expect
+            required_chars="".join(characters),
+            character_coverage=0.98,  # SentencePiece's least; `characters` covers more, so they alone decide
+            byte_fallback=True,
+            split_digits=True,
+            control_symbols=[MASK],
+            user_defined_symbols=["\n"],
+            normalization_rule_tsv=rules,
+            add_dummy_prefix=True,
+            remove_extra_whitespaces=False,
+            max_sentence_length=4 * PASSAGE_CHARACTERS,  # in bytes
+            pad_id=PAD,
+            bos_id=BOS,
+            eos_id=EOS,
+            unk_id=UNKNOWN,
+            pad_piece="<pad>",
+            num_threads=THREADS,
+            minloglevel=2,
+        )
+    return model.getvalue().replace(rules.encode(), _RULES)
+
+
+_RULES = b"nfc-map.tsv"
+"""What a model says of where its rules came from: as long as `/dev/fd/100`, in whose place it stands."""
+
+
+@contextlib.contextmanager
+def _composition_rules() -> Iterator[str]:
+    """A file of what NFC composes, as SentencePiece reads it; its path is as long whatever the folder of such files is."""
+    with tempfile.TemporaryFile("w+", encoding="ascii") as file:
+        file.writelines(f"{_hexadecimal(parts)}\t{_hexadecimal(whole)}\n" for parts, whole in compositions())
+        file.seek(0)
+        descriptor = fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, 10 ** (len(_RULES) - len("/dev/fd/") - 1))
+        try:
+            yield f"/dev/fd/{descriptor}"
+        finally:
+            os.close(descriptor)
+
+
+def _hexadecimal(text: str) -> str:
+    """Code points as SentencePiece's rules spell them."""
+    return " ".join(f"{ord(character):X}" for character in text)
 
 
 _RESERVED = "\u2585"

@@ -2,12 +2,13 @@
 
 No learned piece holds a space but at its start, or a line break, so no merge crosses the end of a word: the ids of a text are
 those of its words, one after the other. Words are found by a hash table over the bytes of an Arrow column, compiled by numba;
-the merges of `merges.py` are done for those that are not in it yet. The ids are exactly SentencePiece's.
+the merges of `merges.py` are done for those that are not in it yet. The ids of a text in NFC are exactly SentencePiece's.
 (Words are remembered by GPT-2's encoder.py and by tokenizers' BPE too, behind a regular expression.)
 """
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import numba
 import numpy as np
 import pyarrow as pa
 
+from tasks.clean.signs import COMPOSE, signs
 from tasks.core.characters import buffers, mix
 from tasks.tokenizer.export import load
 from tasks.tokenizer.merges import BLANK, encode_words, merges
@@ -57,8 +59,9 @@ class Encoder:
 
     def encode(self, texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
         """Ids (int32) of a column of strings without nulls, and offsets (int64, one more than texts): text i is
-        `ids[offsets[i]:offsets[i + 1]]`, from BOS to EOS.
+        `ids[offsets[i]:offsets[i + 1]]`, from BOS to EOS. Text is read in NFC.
         """
+        texts = _composed(texts)
         parts = self._words(texts) if self._merges else self._whole(texts)
         ids = np.concatenate([np.zeros(0, np.int32), *parts])
         # Control pieces such as "</s>" are never found in the text itself, so every BOS begins a text.
@@ -100,6 +103,14 @@ class Encoder:
         written = encode_words(self._text, self._keys[new, 1], self._keys[new, 2], self._merges, ids, places)
         places[:, 0] += len(self._ids)
         self._ids = np.concatenate([self._ids, ids[:written]])
+
+
+def _composed(texts: pa.Array) -> pa.Array:
+    """The texts in NFC: themselves where they are, as those of a corpus always are."""
+    doubtful = texts.take(np.flatnonzero(signs(texts) & COMPOSE)).to_pylist()
+    if all(unicodedata.is_normalized("NFC", text) for text in doubtful):
+        return texts
+    return pa.array([unicodedata.normalize("NFC", text) for text in texts.to_pylist()], texts.type)
 
 
 @numba.njit(cache=True, nogil=True)

@@ -1,17 +1,25 @@
 """A SentencePiece model as a fast tokenizer of transformers that gives the same ids, and the check that it does.
 
-The converters that come with transformers do not: they add a prefix after every added token, match the literal text
-`</s>` as a control token, or load a unigram model as BPE without merges. The rules below hold for models trained by
-`tasks.tokenizer` (identity normalisation, dummy prefix, byte fallback); `compare` measures whether they hold for one model.
+The converters that come with transformers do not: they add a prefix after every added token, or load a unigram model as BPE
+without merges. The rules below hold for models trained by `tasks.tokenizer` (normalised to NFC, dummy prefix, byte fallback);
+`compare` measures whether they hold for one model.
+
+What people load finds special tokens in text, as fine-tuning and chat templates expect. What we load ourselves does not
+(`load_transformers`): no page and no evaluation set can end a document by writing `</s>`.
 """
 
 from __future__ import annotations
 
+import functools
+import itertools
 import json
 import math
+import string
+import sys
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tasks.core.files import write_atomically
 
@@ -42,12 +50,13 @@ of known characters only, so the unknown ones cost the same in every segmentatio
 def to_transformers(model_file: Path, context: int | None = None) -> PreTrainedTokenizerFast:
     """The SentencePiece model as a `PreTrainedTokenizerFast` with the same ids for every text; encoding prepends BOS.
 
-    `context` is the longest input in tokens that the model reads (`model_max_length`); None states no limit. The words of
-    special tokens inside a text (`</s>`, `<0x41>`) are encoded as text, as SentencePiece does.
+    `context` is the longest input in tokens that the model reads (`model_max_length`); None states no limit. Text is brought
+    into NFC. Special tokens are found in text, the mask with the spaces before it, for it stands for a word; what follows
+    one gets no prefix, so that all of it decodes to what was written.
 
     Raises `ValueError` for a unigram model that lacks a piece for a character of `ASCII`.
     """
-    from tokenizers import AddedToken, decoders, normalizers, processors
+    from tokenizers import AddedToken, decoders, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
     processor = load(model_file)
@@ -56,13 +65,19 @@ def to_transformers(model_file: Path, context: int | None = None) -> PreTrainedT
         processor.id_to_piece(i) for i in (processor.bos_id(), processor.eos_id(), processor.unk_id(), processor.pad_id())
     )
     backend = _model(processor)
-    # Prepend, not Metaspace: Metaspace adds no prefix to a text that begins with a space, and that space would be lost.
-    backend.normalizer = normalizers.Sequence([normalizers.Prepend(SPACE), normalizers.Replace(" ", SPACE)])
+    missed = [normalizers.Replace(parts, whole) for parts, whole in compositions() if _is_missed(parts, whole)]
+    backend.normalizer = normalizers.Sequence([*missed, normalizers.NFC(), normalizers.Replace(" ", SPACE)])
+    # The prefix: no space is left by now, so the first Metaspace puts one before the text, whatever that begins with, and the
+    # second writes it like the others. A single one takes a space that begins the text for the prefix, and loses it.
+    first, written = ((" ", "first"), (SPACE, "never"))
+    backend.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Metaspace(sign, prepend_scheme=scheme, split=False) for sign, scheme in (first, written)]
+    )
     backend.decoder = decoders.Sequence(
         [decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
     )
-    # "\n", a user-defined symbol, stays ordinary vocabulary: an added token would cut the text, and every part gets a prefix.
-    backend.add_special_tokens([AddedToken(piece, normalized=False, special=True) for piece in special])
+    # "\n", a user-defined symbol, stays ordinary vocabulary: an added token would cut the text.
+    backend.add_special_tokens([AddedToken(piece, lstrip=piece == MASK, normalized=False, special=True) for piece in special])
     backend.post_processor = processors.TemplateProcessing(
         single=f"{bos} $A", pair=f"{bos} $A {bos} $B", special_tokens=[(bos, processor.bos_id())]
     )
@@ -74,11 +89,47 @@ def to_transformers(model_file: Path, context: int | None = None) -> PreTrainedT
         unk_token=unknown,
         pad_token=pad,
         mask_token=MASK,
+        model_input_names=["input_ids", "attention_mask"],  # version 4 adds token_type_ids, which no decoder takes
         padding_side="right",
         clean_up_tokenization_spaces=False,
-        split_special_tokens=True,
+        split_special_tokens=False,
         **limit,
     )
+
+
+@functools.cache
+def compositions() -> tuple[tuple[str, str], ...]:
+    """Sequences that are not in NFC, and what they become: the full decomposition of each single character that has one, and
+    the letters of `LETTERS` with one or two of `MARKS`, in whatever order they were typed.
+
+    Every part of a text in NFC is in NFC itself, so none of these sequences is in one.
+    """
+    characters = (chr(code) for code in range(sys.maxunicode + 1) if not 0xD800 <= code < 0xE000)
+    apart = ((character, unicodedata.normalize("NFD", character)) for character in characters)
+    found: set[tuple[str, str]] = set()
+    for character, parts in apart:
+        if parts != character:
+            whole = unicodedata.normalize("NFC", character)
+            found |= {(text, whole) for text in (parts, character) if text != whole}
+    for letter, first, second in itertools.product(LETTERS, MARKS, ("", *MARKS)):
+        typed, begun = letter + first + second, unicodedata.normalize("NFC", letter + first)
+        whole = unicodedata.normalize("NFC", typed)
+        found |= {
+            (text, whole) for text in (typed, begun + second) if text != whole and not (second and whole == begun + second)
+        }
+    return tuple(sorted(found))
+
+
+LETTERS = string.ascii_letters + "ɛɔəǝɩʋɨʉƐƆƏƎƖƲŋŊ"
+MARKS = "".join(map(chr, [*range(0x300, 0x30D), *range(0x323, 0x32A), 0x32D, 0x32E, 0x330, 0x331, 0x340, 0x341]))
+"""Tones, dots, lines and hooks above and below letters, of which many African languages write two on one."""
+
+
+def _is_missed(parts: str, whole: str) -> bool:
+    """Whether the tables of tokenizers are too old to know of a composition (those of 0.23 are Unicode 13's)."""
+    from tokenizers import normalizers
+
+    return bool(normalizers.NFC().normalize_str(parts) != whole)
 
 
 def save_transformers(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
@@ -92,41 +143,29 @@ def save_transformers(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     write_atomically(path, json.dumps(config, indent=2, ensure_ascii=False, sort_keys=True).encode() + b"\n")
 
 
-def finding_mask(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
-    """The same tokenizer for users of a masked model: it finds `<mask>` in a text, and takes it for the word that it replaces.
+def load_transformers(folder: Path, finds_special_tokens: bool = False) -> PreTrainedTokenizerFast:
+    """The tokenizer in `folder`; unless it is to find special tokens, their words in a text are text, as in training.
 
-    So the space before the mask belongs to it, and what follows gets no prefix. The price: other special tokens are found in
-    texts, too, and the first of several spaces that begin a text is lost; the ids of every other text stay the same.
-    """
-    from tokenizers import Tokenizer as Backend
-    from transformers import PreTrainedTokenizerFast
-
-    backend = json.loads(tokenizer.backend_tokenizer.to_str())
-    for token in backend["added_tokens"]:
-        token["lstrip"] = token["content"] == MASK
-    backend["normalizer"] = None
-    backend["pre_tokenizer"] = {"type": "Metaspace", "replacement": SPACE, "prepend_scheme": "first", "split": False}
-    return PreTrainedTokenizerFast(
-        tokenizer_object=Backend.from_str(json.dumps(backend)),
-        **{name: str(token) for name, token in tokenizer.special_tokens_map.items()},
-        model_max_length=tokenizer.model_max_length,
-        padding_side="right",
-        clean_up_tokenization_spaces=False,
-        split_special_tokens=False,
-    )
-
-
-def compare(model_file: Path, hf_folder: Path, lines: Sequence[str]) -> dict[str, int]:
-    """Encode and decode `lines` with SentencePiece and with what `AutoTokenizer` loads from `hf_folder`; count differences.
-
-    `id_mismatches`: lines whose ids differ. `equal_score_ties`: those among them whose two segmentations have the same
-    unigram score (to float32), so that neither is wrong; always 0 for BPE, where order decides and not a score.
-    `round_trip_failures`: lines that decoding the ids does not give back exactly, in either library.
+    Raises OSError or ValueError where there is none.
     """
     from transformers import AutoTokenizer
 
+    tokenizer: Any = AutoTokenizer.from_pretrained(
+        str(folder), local_files_only=True, trust_remote_code=False, split_special_tokens=not finds_special_tokens
+    )
+    found: PreTrainedTokenizerFast = tokenizer
+    return found
+
+
+def compare(model_file: Path, hf_folder: Path, lines: Sequence[str]) -> dict[str, int]:
+    """Encode and decode `lines` with SentencePiece and with what `load_transformers` finds in `hf_folder`; count differences.
+
+    `id_mismatches`: lines whose ids differ. `equal_score_ties`: those among them whose two segmentations have the same
+    unigram score (to float32), so that neither is wrong; always 0 for BPE, where order decides and not a score.
+    `round_trip_failures`: lines that decoding the ids does not give back exactly, in either library. Lines are in NFC.
+    """
     processor = load(model_file)
-    tokenizer = AutoTokenizer.from_pretrained(str(hf_folder))
+    tokenizer = load_transformers(hf_folder)
     lines = list(lines)
     expected: list[list[int]] = processor.encode(lines)
     found: list[list[int]] = tokenizer(lines, add_special_tokens=False)["input_ids"] if lines else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import sys
@@ -77,7 +78,23 @@ def test_nanogpt_is_the_same_function_once_it_is_a_stock_gpt2(
     record = json.loads((tmp_path / "result.json").read_text())
     assert record["tokens_per_step"] == 512
     assert len(record["step_seconds"]) == 3
-    assert score(tmp_path / "model", tokens, "test").bits < 9 * 512  # finite: the saved folder is one that the scorer reads
+    test = read_documents(tokens, "test")
+    uniform = math.log2(512) * test.offsets[-1] / test.bytes.sum()
+    found = score(tmp_path / "model", tokens, "test").bits  # of the saved folder, as any scorer reads it
+    assert found == pytest.approx(bits_by_hand(model, test), rel=0.02)
+    assert 0.9 * uniform < found < 1.1 * uniform  # three steps from where it began
+
+
+def bits_by_hand(model: torch.nn.Module, documents: TokenizedDocuments) -> float:
+    """Bits per byte of the first window of each document, at the bytes of the whole set."""
+    nats = tokens = 0.0
+    for start, end in itertools.pairwise(documents.offsets.tolist()):
+        ids = torch.from_numpy(documents.tokens[start:end][: peer_nanogpt.CONTEXT].astype(np.int64))
+        with torch.no_grad():
+            scores = model(ids[None, :-1])[0].float().log_softmax(-1)
+        nats -= scores.gather(1, ids[1:, None]).sum().item()
+        tokens += len(ids) - 1
+    return nats / tokens / math.log(2) * (documents.offsets[-1] - len(documents.bytes)) / documents.bytes.sum()
 
 
 def test_a_clock_ends_with_its_steps_or_its_seconds(tokens: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,8 +47,8 @@ class ScriptedForCausalLM:
     def __init__(self, script: list[int]) -> None:
         self.script = script
 
-    def generate(self, ids: torch.Tensor, streamer: Any = None, max_new_tokens: int = 0, **_: object) -> torch.Tensor:
-        script = torch.tensor(self.script[:max_new_tokens])
+    def generate(self, ids: torch.Tensor, streamer: Any = None, max_length: int = 0, **_: object) -> torch.Tensor:
+        script = torch.tensor(self.script[: max_length - ids.shape[1]])
         if streamer:
             streamer.put(ids)
             for token in script:

@@ -12,8 +12,8 @@ from tasks.evaluate import EvaluateConfig, evaluate
 from tasks.evaluate.filling import fill, gaps
 from tasks.evaluate.generation import Sampling, stream
 from tasks.evaluate.metrics import HELD_OUT
+from tasks.evaluate.model import load_tokenizer
 from tasks.evaluation_sets import EvaluationData
-from tasks.tokenizer.export import finding_mask
 from tests.evaluate.tiny_world import World, make_masked_model
 
 SETS = [EvaluationSet(name="topics", task="classification", format="sections", source="starter")]
@@ -44,7 +44,7 @@ def test_what_is_measured_bears_its_own_names(masked: World, tmp_path: Path) -> 
 
 
 def test_a_gap_is_one_token_wide_and_hides_one_word(masked: World) -> None:
-    tokenizer = finding_mask(masked.tokenizer)
+    tokenizer = load_tokenizer(masked.inputs["tokenizer"] / "hf", finds_special_tokens=True)
     texts = ["Fupi mno.\nJana watu wengi katika mji wa kale alisema mchezaji hata hivyo, leo sana.", "Neno moja tu."]
     [(text, word)] = gaps(texts, tokenizer)
     before, after = text.split("<mask>")
@@ -56,7 +56,7 @@ def test_a_gap_is_one_token_wide_and_hides_one_word(masked: World) -> None:
 def test_guesses_are_those_of_the_pipeline(masked: World) -> None:
     from transformers import pipeline
 
-    tokenizer = finding_mask(masked.tokenizer)
+    tokenizer = load_tokenizer(masked.inputs["tokenizer"] / "hf", finds_special_tokens=True)
     texts = ["timu ya <mask> leo.", "<mask> wa shamba"]
     expected = pipeline("fill-mask", model=masked.model, tokenizer=tokenizer, top_k=5)(texts)
     for found, answers in zip(fill(masked.model, tokenizer, texts), expected, strict=True):

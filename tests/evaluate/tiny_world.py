@@ -64,7 +64,7 @@ def document(section: str, number: int, draw: random.Random) -> dict[str, Any]:
 
 
 def make_tokenizer(texts: list[str]) -> Any:
-    from tokenizers import Tokenizer, decoders, models, normalizers, processors, trainers
+    from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
     backend = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
@@ -80,6 +80,11 @@ def make_tokenizer(texts: list[str]) -> Any:
     merges = [tuple(merge) for merge in vocabulary["merges"]]
     ids = {piece: number for number, piece in enumerate(pieces)}
     backend.model = models.BPE(ids, merges, unk_token="<unk>", byte_fallback=True, fuse_unk=True)
+    backend.normalizer = normalizers.Replace(" ", "▁")  # from here on as an exported tokenizer has it
+    backend.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Metaspace(" ", "first", split=False), pre_tokenizers.Metaspace("▁", "never", split=False)]
+    )
+    backend.add_special_tokens([AddedToken(piece, lstrip=piece == "<mask>", normalized=False) for piece in special])
     backend.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
     return PreTrainedTokenizerFast(
         tokenizer_object=backend, bos_token="<s>", eos_token="</s>", unk_token="<unk>", mask_token="<mask>"

@@ -23,8 +23,10 @@ for _key in (
     TINY += ["--set", _key]
 
 
-def lugha(workspace: Path, *arguments: str, check: bool = True, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from flows.cli import main; main()", *arguments, "--workspace", str(workspace)]
+def lugha(
+    workspace: Path, *arguments: str, check: bool = True, timeout: float = 300, before: str = ""
+) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", f"{before}\nfrom flows.cli import main; main()", *arguments, "--workspace", str(workspace)]
     result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=timeout)
     if check and result.returncode:
         raise AssertionError(f"{arguments}: {result.stdout[-2000:]}\n{result.stderr[-2000:]}")

@@ -10,12 +10,14 @@ import pytest
 
 from tests.flows.starter import TINY, lugha, query
 
+NO_HURRY = "import tasks.pretrain.estimate; tasks.pretrain.estimate.LIMIT_SECONDS = 280"
+"""However busy the machine is."""
 MORE_STEPS = [*TINY, "--set", "pretrain.steps=50"]
 
 
 def training(workspace: Path, *arguments: str) -> tuple[dict[str, Any], str]:
     """The step of the plan that trains, and what was printed beside the plan."""
-    result = lugha(workspace, "plan", "swahili", *arguments, "--json")
+    result = lugha(workspace, "plan", "swahili", *arguments, "--json", before=NO_HURRY)
     return next(step for step in json.loads(result.stdout) if step["label"] == "pretrain"), result.stderr
 
 
@@ -31,8 +33,7 @@ def test_the_plan_measures_once_and_says_what_the_training_takes(
     step, said = training(built, *MORE_STEPS, "--set", "runtime.country=RW", "--set", "runtime.price_per_kwh=0.2")
     assert "measuring how fast this machine trains the model" in said
     found = step["training"]
-    if found is None:
-        pytest.skip(step["note"])  # a machine so busy that the measurement was given up
+    assert found is not None, step["note"]
     (meta,) = query(built, "SELECT (metrics->>'train_tokens')::BIGINT AS n FROM stages WHERE stage = 'tokens'")
     assert found["tokens"] <= 4 * meta["n"]
     assert found["ends_by"] == "steps"

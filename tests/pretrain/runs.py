@@ -41,12 +41,15 @@ def sections(changes: dict[str, Any]) -> tuple[Pretrain, Runtime]:
     return Pretrain.model_validate(values), Runtime.model_validate(runtime)
 
 
-def start(tokens: Path, out: Path, changes: dict[str, Any], launcher: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+def start(
+    tokens: Path, out: Path, changes: dict[str, Any], launcher: tuple[str, ...] = (), module: str = "tasks.pretrain.train",
+    options: tuple[str, ...] = (), threads: int = 1,
+) -> subprocess.Popen[str]:  # fmt: skip
     out.mkdir(exist_ok=True)
     config, runtime = sections(changes)
-    command = [sys.executable, *launcher, "-m", "tasks.pretrain.train", "--tokens", str(tokens), "--out", str(out)]
+    command = [sys.executable, *launcher, "-m", module, *options, "--tokens", str(tokens), "--out", str(out)]
     command += ["--config", config.model_dump_json(), "--runtime", runtime.model_dump_json()]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
     return subprocess.Popen(
         command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
     )

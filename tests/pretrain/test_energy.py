@@ -5,21 +5,24 @@ from __future__ import annotations
 import ctypes
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from lang_configs.schema import Runtime
-from lang_configs.training import Model
 from tasks.pretrain import emissions
+from tasks.pretrain.batches import Phase
+from tasks.pretrain.loop import gradients, update
 from tasks.pretrain.machine import device, energy, utilization
 from tasks.pretrain.machine.energy import JOULES_PER_KWH, BusyCores, Meter, Nvml, Rapl
-from tasks.pretrain.models import build, shape_of
 from tasks.pretrain.publish import publish
-from tests.pretrain.runs import begin, run_here
+from tests.pretrain.runs import begin, finish, run_here, start
 
 EVERY_STEP = {"epochs": 1e9, "log_steps": 1, "checkpoint_steps": None}
 
@@ -36,8 +39,9 @@ def zone(root: Path, number: str, name: str, microjoules: int, largest: int = 1_
 class Counter:
     """So many joules more at every reading."""
 
-    def __init__(self, joules: float, measured: bool = True) -> None:
-        self.each, self.measured, self.description, self.total = joules, measured, "a counter of the test", 0.0
+    def __init__(self, joules: float, measured: bool = True, shared: bool = False) -> None:
+        self.each, self.measured, self.shared, self.total = joules, measured, shared, 0.0
+        self.description = "a counter of the test"
 
     def joules(self) -> float:
         self.total += self.each
@@ -80,6 +84,7 @@ def test_a_processor_without_counters_is_estimated_and_says_so(tmp_path: Path, m
     monkeypatch.setattr(energy, "Rapl", lambda: Rapl(tmp_path))
     (tmp_path / "cpuinfo").write_text("processor : 0\nmodel name\t: AMD EPYC 9654 96-Core Processor\n")
     monkeypatch.setattr(energy, "CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(energy, "SIBLINGS", tmp_path / "siblings")
     meter = Meter("cpu")
     assert meter.description.startswith("estimated from processor time at 3.75 W per core (AMD EPYC 9654")
     assert meter.measured_joules() is None
@@ -87,7 +92,46 @@ def test_a_processor_without_counters_is_estimated_and_says_so(tmp_path: Path, m
     while time.process_time() - busy < 0.05:
         pass
     assert meter.joules() - before >= 0.05 * 3.75
-    assert "12 W per core (Loongson, not in the table)" in BusyCores("Loongson").description
+
+
+@pytest.mark.parametrize(
+    ("processor", "threads", "virtual", "watts", "words"),
+    [
+        ("AMD EPYC 9654 96-Core Processor", 1, False, 3.75, "3.75 W per core (AMD EPYC 9654 96-Core Processor) and"),
+        (
+            "AMD EPYC 9654 96-Core Processor",
+            2,
+            False,
+            1.875,
+            "3.75 W per core (AMD EPYC 9654 96-Core Processor, 2 threads",
+        ),
+        ("AMD EPYC 9654", 1, True, 3.75, "each virtual processor assumed to be a whole core"),
+        ("Loongson", 1, False, 12, "12 W per core (Loongson, not in the table: assumed)"),
+        ("Intel(R) Xeon(R) Platinum 8480+", 2, True, 3.125, "6.25 W per core"),
+        ("", 1, True, 12, "the processor, not in the table: assumed, each virtual processor assumed to be a whole core"),
+    ],
+)
+def test_processor_time_is_charged_a_share_of_a_core_and_what_is_assumed_is_said(
+    monkeypatch: pytest.MonkeyPatch, processor: str, threads: int, virtual: bool, watts: float, words: str
+) -> None:
+    busy = iter([3.0, 13.0])
+    clock = SimpleNamespace(process_time=lambda: next(busy), monotonic=lambda: 7.0)  # ten seconds of work in no time
+    monkeypatch.setattr(energy, "time", clock)
+    counter = BusyCores(processor, threads, virtual)
+    assert counter.joules() == pytest.approx(10 * watts)
+    assert words in counter.description
+    assert ("assumed" in counter.description) == ("assumed" in words)
+
+
+@pytest.mark.parametrize(("siblings", "threads"), [("0\n", 1), ("0-1\n", 2), ("0,32\n", 2), ("0-3\n", 4), ("0,4,8,12\n", 4)])
+def test_the_threads_of_a_core_are_those_that_the_kernel_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, siblings: str, threads: int
+) -> None:
+    (tmp_path / "siblings").write_text(siblings)
+    monkeypatch.setattr(energy, "SIBLINGS", tmp_path / "siblings")
+    monkeypatch.setattr(energy, "Rapl", lambda: Rapl(tmp_path))
+    said = Meter("cpu").description
+    assert (f"{threads} threads to a core" in said) == (threads > 1)
 
 
 def test_the_gpu_is_asked_of_its_driver(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,17 +147,17 @@ def test_the_gpu_is_asked_of_its_driver(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_measured_and_estimated_parts_add_up_and_both_are_named() -> None:
-    meter = Meter("cuda", [Counter(2), Counter(3, measured=False)])
+    meter = Meter("cuda", counters=[Counter(2), Counter(3, measured=False)])
     assert meter.joules() == 5
     assert meter.measured_joules() == 4
     assert meter.description == "measured by a counter of the test; estimated from a counter of the test"
-    assert Meter("cuda", [Counter(1)]).description.endswith("the GPU is not counted")
+    assert Meter("cuda", counters=[Counter(1)]).description.endswith("the GPU is not counted")
 
 
 def test_a_budget_in_kwh_ends_a_run_and_the_rows_hold_watts_and_mfu(
     make_tokens: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(device, "Meter", lambda name: Meter(name, [Counter(1.0)]))
+    monkeypatch.setattr(device, "Meter", lambda name, first: Meter(name, first, [Counter(1.0)]))
     config = EVERY_STEP | {"kwh": 30.5 / JOULES_PER_KWH}
     run = run_here(make_tokens(), tmp_path, config)
     assert 30.5 <= run.state.joules < 33
@@ -127,24 +171,60 @@ def test_a_budget_in_kwh_ends_a_run_and_the_rows_hold_watts_and_mfu(
     assert again.budget.used() == 1  # what an earlier part of the run has used counts
 
 
+@pytest.mark.parametrize("rapl", [True, False])
+def test_the_energy_of_all_processes_counts_and_the_processor_once(
+    make_tokens: Callable[..., Path], tmp_path: Path, rapl: bool
+) -> None:
+    """Two processes, whose GPUs stand at 10 and 20 joules; RAPL stands at 1,000, the estimates of the processor at 1 and 2."""
+    budget = {"steps": None, "epochs": 1e9, "kwh": (1025 if rapl else 32) / JOULES_PER_KWH}
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+    process = start(make_tokens(), tmp_path, budget, launcher, "tests.pretrain.metered", ("--rapl",) * rapl)
+    metrics = finish(process)
+    assert metrics["processes"] == 2
+    assert metrics["kwh"] * JOULES_PER_KWH == pytest.approx(1030 if rapl else 33, rel=1e-3)
+    assert metrics["steps"] == 1  # none of the two alone has used the budget up
+    assert metrics["energy"].endswith("the sum of 2 processes")
+
+
 def test_a_budget_in_tokens_ends_a_run_and_estimated_watts_are_null(
     make_tokens: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(device, "Meter", lambda name: Meter(name, [Counter(1.0, measured=False)]))
+    monkeypatch.setattr(device, "Meter", lambda name, first: Meter(name, first, [Counter(1.0, measured=False)]))
     run = run_here(make_tokens(), tmp_path, EVERY_STEP | {"tokens": 10_000})
     assert 10_000 <= run.state.windows * 32 < 10_000 + 256
     assert {row["watts"] for row in run.state.rows} == {None}
 
 
-def test_flops_of_a_token_are_those_of_the_matrices() -> None:
-    shape = shape_of(Model(layers=3, width=64, heads=2, feed_forward=128, context=32), 500)
-    model = build(shape)
-    matrices = sum(weight.numel() for weight in model.parameters() if weight.ndim == 2)
-    all_of_them = sum(weight.numel() for weight in model.parameters())
-    attention = 12 * shape.layers * shape.width * 32  # scores and mixing: 2 x 2 d T forward, twice that backward
-    assert utilization.flops_per_token(all_of_them, shape.layers, shape.width, 32) == pytest.approx(
-        6 * matrices + attention, rel=0.01
-    )
+SIZES = {"layers": 3, "width": 64, "heads": 4, "feed_forward": 96, "context": 48}
+WHOLE = Phase(1.0, micro_batch=2, accumulation=1)
+COUNTED = [
+    *((family, {}, WHOLE) for family in ("qwen3", "llama", "nanochat", "gpt2", "bert", "modernbert")),
+    ("qwen3", {"key_value_heads": 2, "tied": True}, WHOLE),
+    ("qwen3", {}, replace(WHOLE, half=True)),
+    ("qwen3", {}, replace(WHOLE, half=True, scored=192)),
+    ("llama", {"hybrid": 0.5}, WHOLE),
+    ("qwen3", {"hybrid": 0.5, "masking": 0.4}, replace(WHOLE, half=True, scored=192)),
+    ("bert", {"narrow_layers": 2}, replace(WHOLE, narrow=True)),
+    ("modernbert", {"narrow_layers": 1, "masking": 0.15}, replace(WHOLE, half=True, narrow=True)),
+    ("modernbert", {"narrow_layers": 2}, WHOLE),
+    ("modernbert", {"isolate_documents": True}, WHOLE),
+]
+
+
+@pytest.mark.parametrize(("family", "changes", "phase"), COUNTED)
+def test_flops_of_a_step_are_those_that_torch_counts(
+    make_tokens: Callable[..., Path], tmp_path: Path, family: str, changes: dict[str, Any], phase: Phase
+) -> None:
+    """The matrix products of a step, each counted by torch as it is computed."""
+    shape = {name: value for name, value in changes.items() if name in ("key_value_heads", "tied")}
+    settings = {name: value for name, value in changes.items() if name not in shape}
+    config = {"model": {**SIZES, **shape, "family": family}, "steps": 1, "half_context": 0.0, **settings}
+    run = begin(make_tokens(documents=200), tmp_path, config)
+    run.state.step = 1  # where hybrid training masks
+    with FlopCounterMode(display=False) as counter:
+        loss, norm = gradients(run, phase)
+    update(run, phase, loss, norm, 1.0)
+    assert run.state.flops == pytest.approx(counter.get_total_flops(), rel=0.005)
 
 
 @pytest.mark.parametrize(
@@ -159,13 +239,30 @@ def test_flops_of_a_token_are_those_of_the_matrices() -> None:
         ("NVIDIA L40S", 362),
         ("Tesla T4", 65),
         ("NVIDIA GeForce RTX 4090", 165),
+        ("NVIDIA GeForce RTX 3090", 71),
+        ("NVIDIA A100 80GB PCIe", 312),
+        ("NVIDIA RTX A6000", 155),
+        ("Tesla V100-PCIE-16GB", 125),
+        ("NVIDIA GeForce RTX 3090 Ti", None),
+        ("NVIDIA GeForce RTX 4090 Laptop GPU", None),
+        ("NVIDIA GeForce RTX 4090 D", None),
+        ("NVIDIA A100-SXM4-40GB MIG 1g.5gb", None),
+        ("GRID T4-16Q", None),
+        ("NVIDIA L40", None),
+        ("NVIDIA H200 NVL", None),
+        ("Quadro T400", None),
+        ("NVIDIA", None),
+        ("Some other GPU", None),
     ],
 )
-def test_gpus_are_known_by_their_names(name: str, teraflops: float) -> None:
+def test_a_gpu_is_known_by_the_whole_of_its_name(name: str, teraflops: float | None) -> None:
     gpu = utilization.find_gpu(name)
-    assert gpu is not None
-    assert gpu.flops == teraflops * 1e12
-    assert utilization.find_gpu("Some other GPU") is None
+    assert (gpu and gpu.flops) == (teraflops and teraflops * 1e12)
+
+
+def test_the_pcie_board_of_a_gpu_is_its_own_entry_where_it_differs() -> None:
+    boards = [utilization.find_gpu(f"NVIDIA A100{rest}") for rest in ("-SXM4-80GB", "-PCIE-40GB", " 80GB PCIe")]
+    assert [board and board.watts for board in boards] == [400, 300, 300]
 
 
 def test_a_processor_is_measured_once() -> None:

@@ -1,6 +1,7 @@
 """Every family is a stock transformers class, and its parts do what the formulas say."""
 
 import dataclasses
+import json
 import math
 from pathlib import Path
 
@@ -100,6 +101,28 @@ def test_a_saved_model_loads_as_stock_class_without_remote_code(family: str, tmp
         torch.testing.assert_close(stock(tokens).logits, model.logits(tokens), atol=1e-5, rtol=1e-5)
     if family in CAUSAL:
         assert stock.generation_config.eos_token_id == 2
+        assert stock.generation_config.max_length == 48
+
+
+@pytest.mark.parametrize(
+    ("shape", "fields"),
+    [
+        (dataclasses.replace(shape("llama"), rope_base=2e5), {"rope_theta": 2e5}),
+        (dataclasses.replace(shape("qwen3"), rope_base=2e5), {"rope_theta": 2e5}),
+        (LOCAL, {"global_rope_theta": 160_000.0, "local_rope_theta": 10_000.0, "global_attn_every_n_layers": 2}),
+        (shape("modernbert"), {"global_rope_theta": 10_000.0, "global_attn_every_n_layers": 1}),
+    ],
+)
+def test_a_config_has_the_names_of_transformers_4_and_is_read_by_5(
+    shape: ModelShape, fields: dict[str, object], tmp_path: Path
+) -> None:
+    from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
+
+    save_transformers(random_model(shape), tmp_path, SpecialTokens(bos=1, eos=2, mask=3))
+    written = json.loads((tmp_path / "config.json").read_text())
+    assert {name: written[name] for name in fields} == fields
+    kind = AutoModelForMaskedLM if shape.family == "modernbert" else AutoModelForCausalLM
+    assert from_transformers(kind.from_pretrained(tmp_path)).shape == shape
 
 
 def test_import_refuses_what_the_model_does_not_have() -> None:

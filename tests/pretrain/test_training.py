@@ -69,6 +69,40 @@ def test_twenty_kills(make_tokens: Callable[..., Path], tmp_path: Path) -> None:
     kill_and_compare(make_tokens(documents=100), tmp_path, kills=20, steps=800)
 
 
+@pytest.mark.slow
+def test_a_run_with_the_defaults_goes_on_from_its_last_checkpoint(make_tokens: Callable[..., Path], tmp_path: Path) -> None:
+    """Compiled, on two threads, in the machine's own precision, by minutes: not bit for bit, but what stands in a checkpoint is
+    neither lost nor done again, and the time and energy of all parts add up to the budget.
+    """
+    model = {"layers": 2, "width": 64, "heads": 2, "context": 64}
+    config = {"model": model, "minutes": 1.5, "epochs": 1e9, "precision": "auto", "compile": True, "checkpoint_steps": 10}
+    tokens, kept = make_tokens(documents=400), [{"step": 0, "seconds": 0.0, "joules": 0.0, "rows": []}]
+    for _ in range(2):
+        process = start(tokens, tmp_path, config, threads=2)
+        assert process.stdout is not None
+        records = (json.loads(line) for line in process.stdout if line.startswith("{"))
+        assert any(record.get("step", 0) > kept[-1]["step"] + 30 for record in records)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+        process.communicate()
+        found = checkpoint.load_latest(tmp_path / CHECKPOINTS)
+        assert found is not None
+        kept.append(found[2])
+    metrics = finish(start(tokens, tmp_path, config, threads=2))
+    rows = pq.read_table(tmp_path / "metrics.parquet").to_pylist()
+    assert metrics["compiled"]
+    for before, after in itertools.pairwise([*kept, {**metrics, "step": metrics["steps"], "joules": 3.6e6 * metrics["kwh"]}]):
+        assert before["step"] + 20 <= after["step"]
+        assert before["seconds"] < after["seconds"]
+        assert before["joules"] < after["joules"]
+        assert rows[: len(before["rows"])] == before["rows"]
+    longest = max(after["elapsed_seconds"] - before["elapsed_seconds"] for before, after in itertools.pairwise(rows))
+    assert 90 <= metrics["seconds"] <= 90 + longest
+    assert [row["step"] for row in rows] == sorted({row["step"] for row in rows})
+    assert [row["elapsed_seconds"] for row in rows] == sorted(row["elapsed_seconds"] for row in rows)
+    assert rows[-1]["loss"] < rows[0]["loss"] - 2
+
+
 def test_the_stage_trains_publishes_and_cleans_up(make_tokens: Callable[..., Path], tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM
 

@@ -24,6 +24,7 @@ from tasks.pretrain.estimate import (
     known_speed,
     measured_speed,
 )
+from tasks.pretrain.machine.compiling import worth_compiling
 
 SPEED = Speed(
     parameters=1_000_000,
@@ -36,6 +37,7 @@ SPEED = Speed(
     memory_bytes=10**9,
     data_bytes=1000,
     watts=36,
+    shared_watts=0,
     energy="estimated from something",
     measured_seconds=5,
     start_seconds=4,
@@ -79,12 +81,56 @@ def test_energy_co2_and_price_follow_the_time() -> None:
     assert found.grid == "Kenya 2025"
 
 
+@pytest.mark.parametrize("processes", [1, 2, 8])
+def test_each_process_has_a_gpu_with_the_speed_and_the_power_of_the_one_that_was_measured(processes: int) -> None:
+    gpu = replace(SPEED, device="cuda", watts=400, shared_watts=100)
+    runtime = HERE.model_copy(update={"processes": processes})
+    watts = 100 + processes * 300
+    by_time = said(gpu, runtime=runtime, epochs=1e9, minutes=2)
+    assert by_time.tokens == processes * 120 * 1500
+    assert by_time.kwh == pytest.approx(watts * 124 / 3.6e6)
+    assert by_time.cost == pytest.approx(2 * by_time.kwh, abs=1e-6)
+    by_tokens = said(gpu, runtime=runtime, tokens=100_000)
+    assert by_tokens.seconds == pytest.approx(4 + 75 / processes)
+    by_energy = said(gpu, runtime=runtime, epochs=1e9, kwh=watts * 60 / JOULES_PER_KWH)
+    assert by_energy.tokens == processes * 60 * 1500
+    assert any(f"{processes} times" in note for note in by_time.notes) == (processes > 1)
+
+
+def test_processes_on_a_processor_share_what_one_uses_all_of() -> None:
+    assert said(minutes=2, runtime=HERE.model_copy(update={"processes": 2})) == said(minutes=2)
+
+
 def test_compiling_costs_time_gains_speed_and_is_said() -> None:
     compiling = HERE.model_copy(update={"compile": "auto"})  # which a run of so many steps does
     plain, compiled = said(epochs=1e9, steps=10**5), said(epochs=1e9, steps=10**5, runtime=compiling)
     assert said(epochs=1e9, steps=10, runtime=compiling) == said(epochs=1e9, steps=10)
     assert compiled.seconds == pytest.approx(4 + COMPILE_SECONDS + (plain.seconds - 4) / COMPILED_SPEEDUP["cpu"])
     assert "measured without compiling" in compiled.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("budget", "device", "precision", "compiles"),
+    [
+        ({"minutes": 8}, "cpu", "bfloat16", True),
+        ({"minutes": 8}, "cpu", "float32", False),  # the preset starter: its first step would wait for the compiler
+        ({"minutes": 1}, "cpu", "bfloat16", False),
+        ({"minutes": 60}, "cpu", "float32", True),
+        ({"minutes": 8}, "cuda", "float32", True),
+        ({"steps": 20_000}, "cpu", "float32", True),  # by the FLOPs of 80 million tokens
+        ({"steps": 500}, "cpu", "bfloat16", True),
+        ({"steps": 500}, "cpu", "float32", False),
+        ({"steps": 20_000, "minutes": 5}, "cpu", "float32", False),
+    ],
+)
+def test_a_run_is_compiled_where_it_is_long_enough_for_its_kind_of_machine(
+    budget: dict[str, float], device: str, precision: str, compiles: bool
+) -> None:
+    config = Pretrain.model_validate({"epochs": 1e9, "minutes": None, "batch_tokens": 4096, **budget})
+    size = (5_000_000, 10**9, device, precision)
+    assert worth_compiling(config, "auto", *size) == compiles
+    assert worth_compiling(config, True, *size)
+    assert not worth_compiling(config, False, *size)
 
 
 def test_without_the_number_of_tokens_the_other_budgets_still_count() -> None:
@@ -131,7 +177,9 @@ def test_a_machine_too_slow_to_be_measured_is_said(tmp_path: Path, monkeypatch: 
 def test_a_real_run_uses_what_was_said(
     make_tokens: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Prints measured and estimated for each number; only memory, which no other process changes, is held against a bound."""
+    """Prints measured and estimated for each number. What other processes of the machine change is held against no bound:
+    so memory, how the run ends, and the energy of a token, which goes by processor time.
+    """
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr("tasks.pretrain.estimate.LIMIT_SECONDS", 120)
     tokens = make_tokens(documents=2000)
@@ -155,3 +203,10 @@ def test_a_real_run_uses_what_was_said(
         ):
             print(f"  {name:<18} {real / foreseen:.2f} ({real:,.6g})")
     assert memory == pytest.approx(expected.memory_bytes, rel=0.25)
+    assert (expected.ends_by, metrics["parameters"], metrics["precision"]) == ("minutes", speed.parameters, speed.precision)
+    assert expected.seconds - speed.start_seconds == pytest.approx(24)
+    assert (
+        24 <= metrics["seconds"] < 24 + 3 * speed.full_tokens / min(speed.full_tokens_per_second, metrics["tokens_per_second"])
+    )
+    if not metrics["energy"].startswith("measured"):
+        assert 0.4 < (metrics["kwh"] / metrics["tokens"]) / (expected.kwh / expected.tokens) < 2.5

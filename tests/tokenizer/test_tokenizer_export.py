@@ -2,16 +2,22 @@ from __future__ import annotations
 
 import io
 import json
+import unicodedata
+from functools import partial
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import AutoTokenizer
 
 from lang_configs.training import Tokenizer
 from tasks.core.stage import Work
 from tasks.tokenizer import tokenizer
-from tasks.tokenizer.export import SPACE, compare, finding_mask, load, save_transformers, to_transformers
+from tasks.tokenizer.encoding import Encoder
+from tasks.tokenizer.export import compare, load, load_transformers, save_transformers, to_transformers
 from tests.small_corpus import documents, write_split
 
 EDGES = [
@@ -41,20 +47,62 @@ def trained(request, tmp_path_factory) -> Path:
 
 
 def test_edge_strings_have_the_same_ids_and_come_back(trained):
-    report = {edge: compare(trained / "tokenizer.model", trained / "hf", [edge]) for edge in EDGES}
+    composed = [unicodedata.normalize("NFC", edge) for edge in EDGES]
+    report = {edge: compare(trained / "tokenizer.model", trained / "hf", [edge]) for edge in composed}
     assert {edge: found for edge, found in report.items() if found["id_mismatches"] or found["round_trip_failures"]} == {}
 
 
+SOME = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\u2581"))
+MIXED = st.lists(st.sampled_from([*EDGES, *MARKUP]) | SOME, max_size=8).map("".join)
+
+
 @settings(deadline=None, max_examples=30)
-@given(data=st.data())
-def test_any_text_has_the_same_ids_and_comes_back(trained, data):
-    some = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\u2581"))
-    mixed = st.lists(st.sampled_from([*EDGES, *MARKUP]) | some, max_size=8).map("".join)
-    lines = data.draw(st.lists(some | mixed, min_size=20, max_size=60))
+@given(lines=st.lists((SOME | MIXED).map(partial(unicodedata.normalize, "NFC")), min_size=20, max_size=60))
+def test_any_text_has_the_same_ids_and_comes_back(trained, lines):
     found = compare(trained / "tokenizer.model", trained / "hf", lines)
     assert found["lines"] == len(lines)
     assert found["id_mismatches"] == found["equal_score_ties"]
     assert found["round_trip_failures"] == 0
+
+
+COMPOSED = "".join(chr(code) for code in range(0x30000) if unicodedata.decomposition(chr(code))) + "한국어"
+MARKS = st.characters(categories=["Mn"], max_codepoint=0x36F)
+TONES = st.lists(
+    st.tuples(st.sampled_from("aeiounEOSd ẹọ\n") | st.sampled_from(COMPOSED), st.text(MARKS, max_size=3)), max_size=20
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(text=MIXED | TONES.map(lambda parts: "".join(letter + marks for letter, marks in parts)))
+def test_a_text_has_the_same_ids_in_whatever_form_it_is_written(trained, text):
+    """Also a text that is half composed, or whose marks stand in another order."""
+    theirs, ours = AutoTokenizer.from_pretrained(trained / "hf"), Encoder(trained / "tokenizer.model")
+    forms = [text, *(unicodedata.normalize(form, text) for form in ("NFC", "NFD"))]
+    first, *others = theirs(forms, add_special_tokens=False)["input_ids"]
+    assert others == [first, first]
+    ids, offsets = ours.encode(pa.array(forms))
+    first, *others = (part.tolist() for part in np.split(ids, offsets[1:-1]))
+    assert others == [first, first]
+
+
+def test_the_sentencepiece_file_composes_letters_with_one_mark_or_two(trained):
+    model = load(trained / "tokenizer.model")
+    texts = [*documents("yoruba", 30), "ẹ̀kọ́ ọ̀rọ̀ é ṣ ǹ Ǹ ế", "한국어", *COMPOSED]
+    forms = [[unicodedata.normalize(form, text) for text in texts] for form in ("NFC", "NFD")]
+    composed, apart = (model.encode(form) for form in forms)
+    assert composed == apart
+    assert forms[0] != forms[1]
+    tones = ["e\u0300\u0323 \u00e8\u0323 o\u0331\u0301 \u0254\u0301\u0323 S\u0307\u0323", "o\u0301\u0331"]
+    assert [model.encode(text) for text in tones] == [model.encode(unicodedata.normalize("NFC", text)) for text in tones]
+    assert [model.decode(ids) for ids in apart] == [text.replace("\u2581", " ") for text in forms[0]]
+
+
+def test_offsets_point_into_the_text_as_it_was_written(trained):
+    written = "Ọkọ̀ ojú irin".replace("ọ̀", "o\u0323\u0300")
+    found = AutoTokenizer.from_pretrained(trained / "hf")(written, add_special_tokens=False, return_offsets_mapping=True)
+    parts = [written[start:end] for start, end in dict.fromkeys(found["offset_mapping"])]  # bytes of one letter share a place
+    assert "".join(parts) == written
+    assert any("o\u0323\u0300" in part or part == "o\u0323" for part in parts)
 
 
 def test_pieces_with_an_angle_bracket_were_learned(trained):
@@ -62,43 +110,43 @@ def test_pieces_with_an_angle_bracket_were_learned(trained):
     assert any("<" in model.id_to_piece(i) and len(model.id_to_piece(i)) > 1 for i in range(262, len(model)))
 
 
-def test_auto_tokenizer_prepends_bos_and_keeps_words_of_special_tokens_as_text(trained):
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(trained / "hf")
-    model = load(trained / "tokenizer.model")
-    ids = tokenizer("Rais alisema </s> kesho")["input_ids"]
-    assert ids == [1, *model.encode("Rais alisema </s> kesho")]
-    assert tokenizer.decode(ids, skip_special_tokens=True) == "Rais alisema </s> kesho"
+def test_our_own_tokenizer_keeps_words_of_special_tokens_as_text(trained):
+    tokenizer, model = load_transformers(trained / "hf"), load(trained / "tokenizer.model")
+    ids = tokenizer("Rais alisema </s> kesho <mask>")["input_ids"]
+    assert ids == [1, *model.encode("Rais alisema </s> kesho <mask>")]
+    assert tokenizer.decode(ids, skip_special_tokens=True) == "Rais alisema </s> kesho <mask>"
     assert (tokenizer.pad_token_id, tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.unk_token_id) == (0, 1, 2, 3)
     assert len(tokenizer) == len(model)
 
 
 @settings(deadline=None, max_examples=30)
-@given(text=st.lists(st.sampled_from(EDGES) | st.text(st.characters(exclude_categories=["Cs"])), max_size=8).map("".join))
-def test_a_tokenizer_that_finds_masks_reads_other_texts_as_before(trained, text):
-    from transformers import PreTrainedTokenizerFast
+@given(parts=st.lists(st.sampled_from(EDGES) | SOME | st.sampled_from(["</s>", "<s>", "<pad>"]), max_size=8))
+def test_auto_tokenizer_finds_special_tokens_and_all_of_a_text_comes_back(trained, parts):
+    text = unicodedata.normalize("NFC", "".join(parts)).replace("<mask>", "")  # the mask takes the space before it
+    tokenizer = AutoTokenizer.from_pretrained(trained / "hf")
+    ids = tokenizer(text)["input_ids"]
+    assert ids.count(2) == text.count("</s>")
+    assert ids.count(0) == text.count("<pad>")
+    assert tokenizer.decode(ids[1:]) == text
 
-    before = PreTrainedTokenizerFast.from_pretrained(trained / "hf")
-    found = finding_mask(before)
-    for special in before.all_special_tokens:
-        text = text.replace(special, "")
-    text = f"a{text.replace(SPACE, '')}"
-    assert found(text)["input_ids"] == before(text)["input_ids"]
+
+def test_a_special_token_that_a_user_adds_is_one_token(trained):
+    tokenizer = AutoTokenizer.from_pretrained(trained / "hf")
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
+    ids = tokenizer("<|im_start|>user\nHabari<|im_end|></s>", add_special_tokens=False)["input_ids"]
+    tokens = tokenizer.convert_ids_to_tokens(ids)
+    assert (tokens[0], tokens[-2:]) == ("<|im_start|>", ["<|im_end|>", "</s>"])
+    assert tokenizer.decode(ids) == "<|im_start|>user\nHabari<|im_end|></s>"
 
 
 def test_a_mask_is_found_with_the_space_before_it_and_no_prefix_behind(trained):
-    from transformers import PreTrainedTokenizerFast
-
-    found = finding_mask(PreTrainedTokenizerFast.from_pretrained(trained / "hf"))
+    found = AutoTokenizer.from_pretrained(trained / "hf")
     ids = found("Mwalimu <mask>, sana <mask>")["input_ids"]
     assert "".join(found.convert_ids_to_tokens(ids)) == "<s>▁Mwalimu<mask>,▁sana<mask>"
     assert ids.count(found.mask_token_id) == 2
 
 
 def test_words_given_one_by_one_keep_their_prefix(trained):
-    from transformers import AutoTokenizer
-
     tokenizer = AutoTokenizer.from_pretrained(trained / "hf")
     words = ["Mwalimu", "aliwaambia", "wanafunzi"]
     model = load(trained / "tokenizer.model")
@@ -107,11 +155,11 @@ def test_words_given_one_by_one_keep_their_prefix(trained):
     assert split.word_ids() == [n for n, word in enumerate(words) for _ in model.encode(word)]
 
 
-def test_saved_files_name_a_class_that_transformers_4_knows_and_the_context(trained, tmp_path):
+def test_saved_files_name_what_transformers_4_needs_and_the_context(trained, tmp_path):
     save_transformers(to_transformers(trained / "tokenizer.model", 256), tmp_path / "hf")
-    assert json.loads((tmp_path / "hf" / "tokenizer_config.json").read_text())["tokenizer_class"] == "PreTrainedTokenizerFast"
-    from transformers import AutoTokenizer
-
+    config = json.loads((tmp_path / "hf" / "tokenizer_config.json").read_text())
+    assert config["tokenizer_class"] == "PreTrainedTokenizerFast"
+    assert config["model_input_names"] == ["input_ids", "attention_mask"]
     assert AutoTokenizer.from_pretrained(tmp_path / "hf").model_max_length == 256
 
 

@@ -12,21 +12,28 @@ from lang_configs.training import Pretrain
 if TYPE_CHECKING:
     from torch import Tensor
 
-COMPILE_SECONDS = 90
-"""Shortest run that gets the time for compiling back (measured, 2 cores)."""
+SHORTEST, SHORTEST_WITHOUT_BF16 = 90, 900
+"""Seconds of the shortest run that gets the time for compiling back (measured, 2 cores). In fp32 on a processor, where
+matrix products are most of a step, compiling gains less and takes longer: 48 s before the first step."""
 FLOPS = {"cpu": 4e11, "cuda": 2e13}
+FLOPS_WITHOUT_BF16 = 1e11
 """Rough speed, only to guess from a budget of steps or epochs whether a run is that short."""
 
 log = logging.getLogger(__name__)
 
 
-def worth_compiling(config: Pretrain, wanted: bool | Literal["auto"], parameters: int, epoch_tokens: int, device: str) -> bool:
-    """Whether a run is to be compiled: as `runtime.compile` says, or if its budget is long enough."""
+def worth_compiling(
+    config: Pretrain, wanted: bool | Literal["auto"], parameters: int, epoch_tokens: int, device: str, precision: str
+) -> bool:
+    """Whether a run is to be compiled: as `runtime.compile` says, or if its budget is long enough on this kind of device, whose
+    numbers are those of `precision` (as torch names it).
+    """
     if wanted != "auto":
         return wanted
+    slow = device == "cpu" and precision == "float32"
+    flops, shortest = (FLOPS_WITHOUT_BF16, SHORTEST_WITHOUT_BF16) if slow else (FLOPS[device], SHORTEST)
     tokens = min(config.epochs * epoch_tokens, (config.steps or math.inf) * config.batch_tokens, config.tokens or math.inf)
-    seconds = min(6 * parameters * tokens / FLOPS[device], 60 * (config.minutes or math.inf))
-    return seconds > COMPILE_SECONDS
+    return min(6 * parameters * tokens / flops, 60 * (config.minutes or math.inf)) > shortest
 
 
 class Loss:

@@ -40,6 +40,22 @@ class Machine:
         """Model FLOPs utilisation: what part of the peak of all devices `flops` in so many seconds are."""
         return flops / seconds / (self.peak_flops * self.ranks.world_size) if self.peak_flops else None
 
+    def joules(self) -> float:
+        """Energy of all processes so far; they ask together."""
+        return self.ranks.all_reduce_sum(self.meter.joules())[0]
+
+    def measured_joules(self) -> float | None:
+        """That part of it that can be measured, None where nothing can; they ask together."""
+        own = self.meter.measured_joules()
+        total, known = self.ranks.all_reduce_sum(own or 0.0, own is not None)
+        return total if known else None
+
+    @property
+    def energy(self) -> str:
+        """How the energy is known."""
+        several = self.ranks.world_size > 1
+        return self.meter.description + (f"; the sum of {self.ranks.world_size} processes" if several else "")
+
     @property
     def precision(self) -> str:
         """The number format as torch names it, e.g. bfloat16."""
@@ -51,7 +67,7 @@ def this_machine(precision: Precision) -> Machine:
     ranks, device = Ranks(), pick_device()
     dtype = pick_dtype(precision, device)
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
-    return Machine(device, dtype, ranks, Meter(device), peak_flops(device, dtype))
+    return Machine(device, dtype, ranks, Meter(device, ranks.is_first_here), peak_flops(device, dtype))
 
 
 def pick_device() -> str:

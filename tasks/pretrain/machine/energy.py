@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import platform
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from tasks.pretrain.machine.utilization import this_gpu
 JOULES_PER_KWH = 3.6e6
 POWERCAP = Path("/sys/class/powercap")
 CPUINFO = Path("/proc/cpuinfo")
+SIBLINGS = Path("/sys/devices/system/cpu/cpu0/topology/thread_siblings_list")
 WATTS_PER_CORE = {"EPYC": 3.75, "Xeon": 6.25, "Ryzen": 13.1}
 """Thermal design power of a busy core by a word of the processor's name: EPYC 9654 (360 W, 96 cores), Xeon Platinum 8480+
 (350 W, 56 cores), Ryzen 7 7700X (105 W, 8 cores), as their makers state them."""
@@ -34,6 +36,8 @@ class Counter(Protocol):
     """Joules since it was made."""
 
     measured: bool
+    shared: bool
+    """Whether it counts what all processes of the machine do, so that one of them must ask it and no other."""
     description: str
     """How they are known, to be read after `measured by` or `estimated from`."""
 
@@ -47,7 +51,7 @@ class Rapl:
     them (as everywhere since 2020, for what they give away: `chmod a+r /sys/class/powercap/intel-rapl:*/energy_uj`).
     """
 
-    measured = True
+    measured, shared = True, True
     description = "RAPL, the whole processor"
 
     def __init__(self, root: Path = POWERCAP) -> None:
@@ -76,7 +80,7 @@ def _counter(zone: Path) -> int:
 class Nvml:
     """The current GPU by the driver's own library, which needs no package; raises OSError where it counts no energy."""
 
-    measured = True
+    measured, shared = True, False
     description = "NVML, the GPU"
 
     def __init__(self, library: Any, uuid: str) -> None:
@@ -103,16 +107,24 @@ class Nvml:
 
 
 class BusyCores:
-    """An estimate: the processor time of this process at its share of the thermal design power, and its memory."""
+    """An estimate: the processor time of this process at its share of the thermal design power, and its memory.
 
-    measured = False
+    The threads of a core share its power. A virtual machine does not say whether its processors are cores or threads of one.
+    """
 
-    def __init__(self, processor: str) -> None:
-        known = next((watts for word, watts in WATTS_PER_CORE.items() if word.lower() in processor.lower()), None)
-        self._watts = known or WATTS_PER_OTHER_CORE
+    measured, shared = False, False
+
+    def __init__(self, processor: str, threads: int = 1, virtual: bool = False) -> None:
+        known = next((watts for word, watts in WATTS_PER_CORE.items() if word in re.findall(r"\w+", processor)), None)
+        core = known or WATTS_PER_OTHER_CORE
+        self._watts = core / threads
         self._begun, self._busy = time.monotonic(), time.process_time()
-        name = processor if known else f"{processor or 'the processor'}, not in the table"
-        self.description = f"processor time at {self._watts:g} W per core ({name}) and {WATTS_PER_GIGABYTE} W per GB of memory"
+        words = [processor or "the processor"]
+        words += [f"{threads} threads to a core"] * (threads > 1) + ["not in the table: assumed"] * (known is None)
+        words += ["each virtual processor assumed to be a whole core"] * (virtual and threads == 1)
+        self.description = (
+            f"processor time at {core:g} W per core ({', '.join(words)}) and {WATTS_PER_GIGABYTE} W per GB of memory"
+        )
 
     def joules(self) -> float:
         cores = self._watts * (time.process_time() - self._busy)
@@ -122,7 +134,7 @@ class BusyCores:
 class FullPower:
     """An estimate: a GPU that cannot be asked, all the time at its board power, which training comes close to."""
 
-    measured = False
+    measured, shared = False, False
 
     def __init__(self, watts: float) -> None:
         self._watts, self._begun = watts, time.monotonic()
@@ -133,16 +145,21 @@ class FullPower:
 
 
 class Meter:
-    """All counters of a run, from when it was made; a stopped run adds up the joules of its parts."""
+    """The counters of a process, from when it was made; what all processes of a machine share is left to the `first` there."""
 
-    def __init__(self, device: str, counters: list[Counter] | None = None) -> None:
-        self.counters = _counters(device) if counters is None else counters
-        uncounted = device == "cuda" and len(self.counters) == 1
+    def __init__(self, device: str, first: bool = True, counters: list[Counter] | None = None) -> None:
+        found = _counters(device) if counters is None else counters
+        self.counters = [counter for counter in found if first or not counter.shared]
+        uncounted = device == "cuda" and len(found) == 1
         self.description = _description(self.counters) + ("; the GPU is not counted" if uncounted else "")
 
     def joules(self) -> float:
         """Measured and estimated energy so far."""
         return sum(counter.joules() for counter in self.counters)
+
+    def shared_joules(self) -> float:
+        """The part of it that other processes on the machine would not add to."""
+        return sum(counter.joules() for counter in self.counters if counter.shared)
 
     def measured_joules(self) -> float | None:
         """Energy so far as far as it can be measured; None where nothing can."""
@@ -171,8 +188,22 @@ def _counters(device: str) -> list[Counter]:
     try:
         found.append(Rapl())
     except OSError:
-        found.append(BusyCores(processor_name()))
+        found.append(BusyCores(processor_name(), _threads_per_core(), _is_virtual()))
     return found
+
+
+def _threads_per_core() -> int:
+    try:
+        siblings = SIBLINGS.read_text().strip().split(",")
+    except OSError:
+        return 1
+    return sum(int(last or first) - int(first) + 1 for first, _, last in (part.partition("-") for part in siblings))
+
+
+def _is_virtual() -> bool:
+    with contextlib.suppress(OSError):
+        return "hypervisor" in CPUINFO.read_text(errors="replace").split()
+    return False
 
 
 def _gpu_counter() -> Counter | None:

@@ -9,7 +9,7 @@ process writes.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -25,6 +25,8 @@ class Ranks:
     def __init__(self) -> None:
         self.world_size = int(os.environ.get("WORLD_SIZE", "1"))
         self.rank = int(os.environ.get("RANK", "0"))
+        self.is_first_here = os.environ.get("LOCAL_RANK", "0") == "0"
+        """Whether this is the first of the processes on its machine."""
         if self.world_size > 1:
             if torch.cuda.is_available():
                 torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
@@ -82,11 +84,17 @@ class Ranks:
 
     def all_reduce_max(self, *numbers: float) -> list[float]:
         """The largest of each number over all processes."""
-        if self.world_size == 1:
-            return list(numbers)
+        return self._all_reduce(numbers, distributed.ReduceOp.MAX) if self.world_size > 1 else list(numbers)
+
+    def all_reduce_sum(self, *numbers: float) -> list[float]:
+        """The sum of each number over all processes."""
+        return self._all_reduce(numbers, distributed.ReduceOp.SUM) if self.world_size > 1 else list(numbers)
+
+    def _all_reduce(self, numbers: Sequence[float], operation: Any) -> list[float]:
         values = torch.tensor(numbers, dtype=torch.float64, device=self._device)
-        distributed.all_reduce(values, distributed.ReduceOp.MAX)
-        return values.tolist()
+        distributed.all_reduce(values, operation)
+        found: list[float] = values.tolist()
+        return found
 
     def close(self) -> None:
         """Leave the group."""

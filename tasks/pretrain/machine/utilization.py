@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from tasks.pretrain.batches import Phase, masked_count
+
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
-    from tasks.pretrain.batches import Phase
     from tasks.pretrain.models import LanguageModel
 
 MATRIX = 1024
@@ -26,7 +29,7 @@ class Gpu:
     watts: float
 
 
-GPUS = {  # the first whose words are all in the device's name; from NVIDIA's data sheets, half of what they say with sparsity
+GPUS = {  # by the words that make a name, less GENERIC; from NVIDIA's data sheets, half of what they say with sparsity
     "B200": Gpu(2250e12, 1000),
     "H200": Gpu(989e12, 700),
     "H100 PCIe": Gpu(756e12, 350),
@@ -49,21 +52,36 @@ GPUS = {  # the first whose words are all in the device's name; from NVIDIA's da
 }
 
 
-def flops_per_token(parameters: int, layers: int, width: int, length: int) -> float:
-    """FLOPs that training spends on one token: 6 N + 12 L d T (PaLM, arXiv 2204.02311, appendix B).
+GENERIC = re.compile(r"nvidia|tesla|geforce|tensor|core|gpu|sxm\d?|hbm\d?e?|\d+gb")
+"""Words that do not tell one model from another: the maker, the socket, the memory."""
 
-    `length` is that of the window. As there, attention counts in full, though half of it is masked.
+
+def step_flops(model: LanguageModel, phase: Phase, context: int, masking: float | None = None, narrow: int = 0) -> float:
+    """FLOPs of the matrix products of one step: two forward and four backward for each number of a matrix and each token
+    that it is multiplied with, as in PaLM (arXiv 2204.02311, appendix B). As there, attention counts in full, though half of
+    it may be masked, and what is computed a second time to save memory does not count.
+
+    `masking` is the share of masked tokens of a step that predicts those: only they meet the output matrix, and in the
+    last `narrow` layers, if the phase has them, only they are computed. A step may score fewer pieces than there are.
     """
-    return 6 * parameters + 12 * layers * width * length
+    shape, length = model.shape, context // (2 if phase.half else 1)
+    inner, narrow = shape.heads * shape.head_width, narrow if phase.narrow and masking is not None else 0
+    predicted = length if masking is None else masked_count(length, masking)
+    layer = _matrices(model.blocks[0])
+    keys_and_values = 2 * shape.key_value_heads * shape.head_width * shape.width
+    wide = length * (layer + 2 * inner * length)
+    thin = length * keys_and_values + predicted * (layer - keys_and_values + 2 * inner * length)
+    pieces = phase.scored if phase.scored and masking is None else shape.vocab_size
+    head = _matrices(model) - _matrices(model.blocks) - _matrices(model.output)
+    last = predicted * (head + pieces * shape.width)
+    return 6.0 * phase.windows * (context // length) * ((shape.layers - narrow) * wide + narrow * thin + last)
 
 
-def step_flops(model: LanguageModel, phase: Phase, context: int) -> float:
-    """FLOPs of the products of one step, those with pieces that are not scored left out."""
-    shape = model.shape
-    not_scored = (shape.vocab_size - phase.scored) * shape.width if phase.scored else 0
-    length = context // (2 if phase.half else 1)
-    token = flops_per_token(model.matmul_parameters - not_scored, shape.layers, shape.width, length)
-    return phase.windows * context * token
+def _matrices(module: nn.Module | None) -> int:
+    """Numbers of the matrices in a module that vectors are multiplied with; an embedding is looked up."""
+    from torch.nn import Linear
+
+    return sum(part.weight.numel() for part in module.modules() if isinstance(part, Linear)) if module else 0
 
 
 def peak_flops(device: str, dtype: torch.dtype) -> float | None:
@@ -82,9 +100,13 @@ def this_gpu() -> Gpu | None:
 
 
 def find_gpu(name: str) -> Gpu | None:
-    """What the table says of a GPU by its name: NVIDIA A100-SXM4-80GB, NVIDIA GeForce RTX 4090."""
-    words = set(name.lower().replace("-", " ").split())
-    return next((gpu for key, gpu in GPUS.items() if set(key.lower().split()) <= words), None)
+    """What the table says of a GPU by its name: NVIDIA A100-SXM4-80GB, NVIDIA GeForce RTX 4090.
+
+    The name must be that of the table as a whole: a 3090 Ti, a 4090 of a laptop or a slice of a GPU is another device.
+    """
+    words = {word for word in name.lower().replace("-", " ").split() if not GENERIC.fullmatch(word)}
+    exact = {frozenset(key.lower().split()): gpu for key, gpu in GPUS.items()}
+    return exact.get(frozenset(words)) or exact.get(frozenset(words - {"pcie"}))
 
 
 @lru_cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,8 +19,14 @@ if TYPE_CHECKING:
 
 
 def save_transformers(model: LanguageModel, folder: Path, tokens: SpecialTokens) -> None:
-    """Write `config.json`, `model.safetensors` (fp32) and, for causal models, `generation_config.json` into `folder`."""
+    """Write `config.json`, `model.safetensors` (fp32) and, for causal models, `generation_config.json` into `folder`.
+
+    The config also names what versions of transformers before 5 read under other names; each version leaves the rest alone.
+    """
     to_transformers(model, tokens).save_pretrained(folder)
+    path = folder / "config.json"
+    config = json.loads(path.read_text()) | find(model.shape.family).earlier_fields(model.shape)
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
 
 
 def to_transformers(model: LanguageModel, tokens: SpecialTokens | None = None) -> PreTrainedModel:
@@ -39,7 +46,11 @@ def to_transformers(model: LanguageModel, tokens: SpecialTokens | None = None) -
         raise RuntimeError(f"{family.architecture} has other weights: {missing} are missing, {unexpected} are unknown")
     stock.tie_weights()
     if model.objective == "causal":
-        stock.generation_config.update(bos_token_id=tokens.bos, eos_token_id=tokens.eos, pad_token_id=tokens.pad)
+        # max_length: unless told otherwise, generate and its pipeline end with the last position that there is
+        stock.generation_config.update(
+            bos_token_id=tokens.bos, eos_token_id=tokens.eos, pad_token_id=tokens.pad, max_length=model.shape.context
+        )
+        stock.generation_config._from_model_config = False  # else version 4 may put the config's defaults in its place
     return stock.eval()
 
 

@@ -58,6 +58,8 @@ class Family:
     """Whether the stock class keeps the matrices of its layers as `[inputs, outputs]`."""
     optional: Sequence[str] = ()
     """Stock weights that are another one under a second name."""
+    earlier_fields: Callable[[ModelShape], dict[str, Any]] = lambda shape: {}
+    """Fields of the stock config as `transformers` before version 5 names them, where it knows them by other names."""
 
     @property
     def masked(self) -> bool:

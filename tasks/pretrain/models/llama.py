@@ -87,6 +87,11 @@ def config_fields(shape: ModelShape, tokens: SpecialTokens) -> dict[str, Any]:
     }
 
 
+def earlier_fields(shape: ModelShape) -> dict[str, Any]:
+    """The base of the rotary positions as it was named before `rope_parameters`."""
+    return {"rope_theta": shape.rope_base, "rope_scaling": None}
+
+
 def shape_of_config(family: str, config: Any) -> ModelShape:
     """The shape that the stock config of a descendant of Llama states."""
     return stated_shape(family, config, epsilon=config.rms_norm_eps, rope_base=config.rope_parameters["rope_theta"])
@@ -111,4 +116,5 @@ FAMILY = Family(
     epsilon=1e-6,
     gated=True,
     grouped_queries=True,
+    earlier_fields=earlier_fields,
 )

@@ -105,6 +105,14 @@ def _config(shape: ModelShape, tokens: SpecialTokens) -> ModernBertConfig:
     )  # fmt: skip
 
 
+def _earlier_fields(shape: ModelShape) -> dict[str, Any]:
+    return {
+        "global_rope_theta": shape.rope_base,
+        "local_rope_theta": shape.local_rope_base,
+        "global_attn_every_n_layers": shape.global_every if shape.local_attention else 1,
+    }
+
+
 def _shape(config: Any) -> ModelShape:
     layers, positions = config.num_hidden_layers, config.rope_parameters
     full = [layer for layer, kind in enumerate(config.layer_types) if kind == "full_attention"]
@@ -146,4 +154,5 @@ FAMILY = Family(
     shape=_shape,
     epsilon=1e-5,
     gated=True,
+    earlier_fields=_earlier_fields,
 )

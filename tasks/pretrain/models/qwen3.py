@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tasks.pretrain.models.base import ModelShape
 from tasks.pretrain.models.family import Family, SpecialTokens
-from tasks.pretrain.models.llama import WEIGHTS, Llama, config_fields, shape_of_config
+from tasks.pretrain.models.llama import WEIGHTS, Llama, config_fields, earlier_fields, shape_of_config
 
 if TYPE_CHECKING:
     from transformers import Qwen3Config
@@ -37,4 +37,5 @@ FAMILY = Family(
     epsilon=1e-6,
     gated=True,
     grouped_queries=True,
+    earlier_fields=earlier_fields,
 )
