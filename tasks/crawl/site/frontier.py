@@ -17,7 +17,11 @@ from tasks.net.addresses import Scope, origin
 from tasks.net.fetch import Answer
 
 _GONE = "'http_404', 'http_410', 'wrong_type', 'redirect_out_of_scope'"
-_PASSING = "outcome IN ('failed', 'refused', 'robots_unreachable', 'host_unreachable', 'http_429') OR outcome GLOB 'http_5*'"
+_PASSING = "outcome IN ('failed', 'refused', 'robots_unreachable', 'host_unreachable', 'host_silent', 'http_429') OR outcome GLOB 'http_5*'"
+
+LISTINGS = 20
+PAGES_PER_LISTING = 2
+"""Sitemaps and feeds asked for at once, and pages asked for before each further one: see `Frontier.is_over_budget`."""
 
 KNOWN_PER_PAGE = 10
 """Addresses remembered for each page that may be fetched: bounds what a site of endless links can fill the disk with."""
@@ -42,6 +46,9 @@ class Frontier(CrawlState):
     def __init__(self, path: Path, scopes: Sequence[Scope], max_pages: int) -> None:
         super().__init__(path)
         self._scopes = sorted(scopes, key=lambda scope: len(scope.folder), reverse=True)
+        self._by_origin: dict[str, list[Scope]] = {}
+        for scope in self._scopes:
+            self._by_origin.setdefault(scope.origin, []).append(scope)
         self._max_pages = max_pages
 
     def add(self, urls: Iterable[str], hops: int = 0) -> None:
@@ -57,13 +64,25 @@ class Frontier(CrawlState):
         self._database.executemany(statement, rows)
 
     def next(self, site: str) -> Entry | None:
-        """The address of an origin to fetch next: sitemaps first, then pages in the order of their discovery."""
+        """The address of an origin to fetch next: sitemaps within their budget first, then pages in the order of discovery."""
+        order = "is_sitemap" if self.is_over_budget(site) else "is_sitemap DESC"
         row = self._database.execute(
             "SELECT url, site, is_sitemap, hops, etag, last_modified, body IS NOT NULL FROM addresses "
-            "WHERE origin = ? AND outcome IS NULL ORDER BY is_sitemap DESC, place LIMIT 1",
+            f"WHERE origin = ? AND outcome IS NULL ORDER BY {order}, place LIMIT 1",
             [site],
         ).fetchone()
         return Entry(row[0], row[1], bool(row[2]), row[3], row[4], row[5], bool(row[6])) if row else None
+
+    def is_over_budget(self, site: str) -> bool:
+        """Whether no sitemap or feed of an origin may be asked for until more pages were: `LISTINGS`, and one for each
+        `PAGES_PER_LISTING` pages.
+
+        A sitemap may list 50,000 pages and a feed has some ten. Whoever lists fewer than two pages a file is better known by
+        the links, and indexes that lead to ever new indexes (or 30,000 sitemaps in robots.txt) must not be asked for alone.
+        """
+        asked = "SELECT count(*) FROM addresses WHERE origin = ? AND is_sitemap = ? AND status IS NOT NULL"
+        listings, pages = (self._database.execute(asked, [site, kind]).fetchone()[0] for kind in (1, 0))
+        return bool(listings >= LISTINGS + pages // PAGES_PER_LISTING)
 
     def is_full(self, site: str) -> bool:
         """Whether as many pages as allowed were asked for from a site; redirects do not count."""
@@ -156,8 +175,16 @@ class Frontier(CrawlState):
             self.failed(url, outcome)
 
     def retry_failed(self) -> None:
-        """Let the addresses wait again whose failure may pass: of the network, of the server, of its robots.txt."""
-        self._database.execute(f"UPDATE addresses SET outcome = NULL, status = NULL WHERE outcome = 'stale' OR {_PASSING}")
+        """Let the addresses wait again whose failure may pass: of the network, of the server, of its robots.txt.
+
+        Those that were asked for come after all others: ten of them in a row must not keep a crawl from the rest for ever.
+        """
+        again = f"WHERE (outcome = 'stale' OR {_PASSING})"
+        with self._database:
+            self._database.execute("BEGIN")
+            last = self._database.execute("SELECT max(place) FROM addresses").fetchone()[0]
+            self._database.execute(f"UPDATE addresses SET place = place + ? {again} AND status IS NOT NULL", [last])
+            self._database.execute(f"UPDATE addresses SET outcome = NULL, status = NULL {again}")
 
     def renew(self, previous: Path) -> None:
         """Take over the addresses of another crawl, all waiting again, with the pages kept and their validators.
@@ -195,7 +222,7 @@ class Frontier(CrawlState):
         """`beyond`: the site for addresses that lie outside of all sites but on the origin of this one."""
         wanted: dict[str, list[str]] = {}
         for url in urls:
-            if scope := next((scope for scope in self._scopes if url in scope), None):
+            if scope := next((scope for scope in self._by_origin.get(origin(url), ()) if url in scope), None):
                 wanted.setdefault(scope.start, []).append(url)
             elif beyond and origin(url) == origin(beyond):
                 wanted.setdefault(beyond, []).append(url)

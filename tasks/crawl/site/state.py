@@ -49,6 +49,7 @@ CREATE TABLE IF NOT EXISTS versions (    -- of the text of a page, over all craw
 CREATE TABLE IF NOT EXISTS holds (host TEXT PRIMARY KEY, until REAL NOT NULL);  -- Unix time
 CREATE INDEX IF NOT EXISTS waiting ON addresses (origin, outcome, is_sitemap DESC, place);
 CREATE INDEX IF NOT EXISTS by_site ON addresses (site, status, outcome);
+CREATE INDEX IF NOT EXISTS asked ON addresses (origin, is_sitemap) WHERE status IS NOT NULL;
 """
 
 
