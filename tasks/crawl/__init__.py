@@ -48,7 +48,7 @@ def estimate(config: Source) -> Estimate:
 CRAWL = Stage(
     "crawl",
     crawl,
-    version=3,
+    version=4,
     inputs={},
     artifact=Documents,
     headline=lambda metrics: f"{metrics['written']:,} documents written",

@@ -17,7 +17,10 @@ from tasks.net.addresses import Scope, origin
 from tasks.net.fetch import Answer
 
 _GONE = "'http_404', 'http_410', 'wrong_type', 'redirect_out_of_scope'"
-_PASSING = "outcome IN ('failed', 'refused', 'robots_unreachable', 'host_unreachable', 'host_silent', 'http_429') OR outcome GLOB 'http_5*'"
+_PASSING = (
+    "outcome IN ('failed', 'refused', 'robots_unreachable', 'host_unreachable', 'host_silent', 'http_429') "
+    "OR outcome GLOB 'http_5*'"
+)
 
 LISTINGS = 20
 PAGES_PER_LISTING = 2
@@ -59,19 +62,23 @@ class Frontier(CrawlState):
 
     def add_sitemaps(self, urls: Iterable[str], site: str, hops: int = 0) -> None:
         """Remember sitemaps of an origin; those elsewhere are left out, like pages outside of the sites."""
-        rows = [(url, site, site, hops) for url in urls if origin(url) == site]
+        most = KNOWN_PER_PAGE * (LISTINGS + self._max_pages // PAGES_PER_LISTING)
+        room = max(0, most - self._count("is_sitemap AND origin = ?", site))
+        rows = [(url, site, site, hops) for url in urls if origin(url) == site][:room]
         statement = "INSERT OR IGNORE INTO addresses (url, origin, site, is_sitemap, hops) VALUES (?, ?, ?, 1, ?)"
         self._database.executemany(statement, rows)
 
     def next(self, site: str) -> Entry | None:
         """The address of an origin to fetch next: sitemaps within their budget first, then pages in the order of discovery."""
-        order = "is_sitemap" if self.is_over_budget(site) else "is_sitemap DESC"
-        row = self._database.execute(
-            "SELECT url, site, is_sitemap, hops, etag, last_modified, body IS NOT NULL FROM addresses "
-            f"WHERE origin = ? AND outcome IS NULL ORDER BY {order}, place LIMIT 1",
-            [site],
-        ).fetchone()
-        return Entry(row[0], row[1], bool(row[2]), row[3], row[4], row[5], bool(row[6])) if row else None
+        for kind in (0, 1) if self.is_over_budget(site) else (1, 0):
+            row = self._database.execute(
+                "SELECT url, site, is_sitemap, hops, etag, last_modified, body IS NOT NULL FROM addresses "
+                "WHERE origin = ? AND outcome IS NULL AND is_sitemap = ? ORDER BY place LIMIT 1",
+                [site, kind],
+            ).fetchone()
+            if row:
+                return Entry(row[0], row[1], bool(row[2]), row[3], row[4], row[5], bool(row[6]))
+        return None
 
     def is_over_budget(self, site: str) -> bool:
         """Whether no sitemap or feed of an origin may be asked for until more pages were: `LISTINGS`, and one for each
@@ -99,10 +106,7 @@ class Frontier(CrawlState):
         """An address could not be had; if that may pass, the page of an earlier crawl stays."""
         with self._database:
             self._database.execute("BEGIN")
-            self._database.execute("UPDATE addresses SET outcome = ?, status = ? WHERE url = ?", [outcome, status, url])
-            stale = f"UPDATE addresses SET outcome = 'stale' WHERE url = ? AND body IS NOT NULL AND ({_PASSING})"
-            if not self._database.execute(stale, [url]).rowcount:
-                self.done(url, outcome, status)
+            self._failed(url, outcome, status)
 
     def redirected(self, entry: Entry, target: str) -> None:
         """An address points to another one of the same site, which is fetched in its turn."""
@@ -169,10 +173,12 @@ class Frontier(CrawlState):
             self._database.executemany("UPDATE addresses SET published_at = ? WHERE url = ?", dates)
 
     def end_waiting(self, site: str, outcome: str) -> None:
-        """Give all waiting addresses of an origin one outcome."""
+        """Give all waiting addresses of an origin one outcome (they may be many: in one transaction)."""
         waiting = self._database.execute("SELECT url FROM addresses WHERE origin = ? AND outcome IS NULL", [site]).fetchall()
-        for (url,) in waiting:
-            self.failed(url, outcome)
+        with self._database:
+            self._database.execute("BEGIN")
+            for (url,) in waiting:
+                self._failed(url, outcome, None)
 
     def retry_failed(self) -> None:
         """Let the addresses wait again whose failure may pass: of the network, of the server, of its robots.txt.
@@ -217,6 +223,12 @@ class Frontier(CrawlState):
             self._database.executemany("DELETE FROM addresses WHERE place = ?", [(place,) for site, place in sites if not site])
             self._database.executemany("UPDATE addresses SET site = ? WHERE place = ?", [pair for pair in sites if pair[0]])
             self._database.execute("UPDATE addresses SET outcome = NULL, status = NULL, checked_at = NULL, hops = 0")
+
+    def _failed(self, url: str, outcome: str, status: int | None) -> None:
+        self._database.execute("UPDATE addresses SET outcome = ?, status = ? WHERE url = ?", [outcome, status, url])
+        stale = f"UPDATE addresses SET outcome = 'stale' WHERE url = ? AND body IS NOT NULL AND ({_PASSING})"
+        if not self._database.execute(stale, [url]).rowcount:
+            self.done(url, outcome, status)
 
     def _add(self, urls: Iterable[str], hops: int, beyond: str | None = None) -> None:
         """`beyond`: the site for addresses that lie outside of all sites but on the origin of this one."""

@@ -35,9 +35,10 @@ from tasks.net.rules import refuse_offline
 Counts = Counter[str]
 """How many addresses ended how: `fetched` (a document), `not_modified` (a document, unchanged since the crawl before),
 `stale` (a document of the crawl before, because the page could not be had), `no_text`, `language_<label>` (a page in another
-language than the wanted ones), `extraction_timeout` and `extraction_failed` (a page or listing that took too long to read, or
-too much memory), `host_unreachable`, `host_silent` (see `SILENCES`), `over_budget` (see `Frontier.is_over_budget`), `http_<status>`, `disallowed_by_robots`, `redirected`, `too_large`,
-`noindex`, `noai`, `tdm`, ... ; every address met counts once."""
+language than the wanted ones), `extraction_timeout` and `extraction_failed` (a page or a listing that took too long to read,
+or too much memory), `host_unreachable`, `host_silent` (see `SILENCES`), `over_budget` (see `Frontier.is_over_budget`),
+`http_<status>`, `disallowed_by_robots`, `redirected`, `too_large`, `noindex`, `noai`, `tdm`, ... ; every address met counts
+once."""
 
 HTML_TYPES = ("text/html", "application/xhtml+xml")
 REDIRECTS = 10
@@ -263,7 +264,7 @@ class _Host:
             elif not entry.is_sitemap and self.frontier.is_full(entry.site):
                 self.frontier.done(entry.url, "over_max_pages")
             elif entry.is_sitemap and self.frontier.is_over_budget(self.site):
-                self.frontier.done(entry.url, "over_budget")
+                self.frontier.end_waiting(self.site, "over_budget")  # no page waits: see Frontier.next
             else:
                 await self._visit(entry)
             await asyncio.sleep(0)  # what asks no server gives the other hosts their turn all the same
