@@ -53,8 +53,14 @@ def ask(function: Callable[..., Result], *arguments: object, limit: float) -> Re
     Raises OverrunError, and StageError if a worker cannot be started.
     """
     with _WORKERS.one() as worker:
-        answer: Result = worker.ask(function, arguments, limit)
+        answer: Result = next(worker.answers((function, arguments, limit, False)))
         return answer
+
+
+def stream(function: Callable[..., Iterator[Result]], *arguments: object, limit: float) -> Iterator[Result]:
+    """What `function(*arguments)` yields, one after the other, as `ask` does; `limit` is that of each."""
+    with _WORKERS.one() as worker:
+        yield from worker.answers((function, arguments, limit, True))
 
 
 def end() -> None:
@@ -86,22 +92,34 @@ class _Worker:
                 raise
             raise StageError("a process to read pages in could not be started; see the lines above for its error") from error
 
-    def ask(self, function: Callable[..., Any], arguments: tuple[object, ...], limit: float) -> Any:
+    def answers(self, call: tuple[Callable[..., Any], tuple[object, ...], float, bool]) -> Iterator[Any]:
+        """The one answer to a call, or all that a stream yields."""
         self.calls += 1
+        *_, limit, streamed = call
         try:
-            self._connection.send((function, arguments, limit))
-            if self._connection.poll(limit):
-                well, answer = self._connection.recv()
-                if well:
-                    return answer
-                raise OverrunError("failed")
-            raise OverrunError("timeout")
+            self._connection.send(call)
+            while True:
+                if not self._connection.poll(limit):
+                    raise OverrunError("timeout")
+                kind, answer = self._connection.recv()
+                if kind == "failed":
+                    raise OverrunError("failed")
+                if kind == "ended":
+                    return
+                if not streamed:
+                    break
+                yield answer
         except (EOFError, OSError) as error:
             self.end()
             raise OverrunError("failed") from error
+        except OverrunError as overrun:
+            if overrun.reason == "timeout" or streamed:
+                self.end()
+            raise
         except BaseException:  # stopped in the middle: the next call must not get the answer to this one
             self.end()
             raise
+        yield answer
 
     @property
     def alive(self) -> bool:
@@ -178,17 +196,34 @@ def _serve() -> None:
     connection.send_bytes(b"ready")
     with contextlib.suppress(EOFError, OSError):
         while True:
-            function, arguments, limit = connection.recv()
+            _answer(connection, *connection.recv())
+
+
+def _answer(
+    connection: Connection, function: Callable[..., Any], arguments: tuple[object, ...], limit: float, streamed: bool
+) -> None:
+    import signal
+
+    try:
+        results = iter(function(*arguments)) if streamed else None
+        while True:
             signal.setitimer(signal.ITIMER_REAL, limit + GRACE)  # its default action ends the process in the midst of C code
             try:
-                answer = True, function(*arguments)
-            except MemoryError:
-                os._exit(1)  # what else is left half done nobody knows
-            except Exception as error:  # what parsers raise on hostile input is theirs to choose
-                logging.getLogger(__name__).debug("%s: %s: %s", function, type(error).__name__, error)
-                answer = False, None
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            connection.send(answer)
+                answer = next(results) if results is not None else function(*arguments)
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            connection.send(("answer", answer))
+            if not streamed:
+                return
+    except StopIteration:
+        connection.send(("ended", None))
+    except MemoryError:
+        os._exit(1)  # what else is left half done nobody knows
+    except (EOFError, ConnectionError):
+        raise
+    except Exception as error:  # what parsers raise on hostile input is theirs to choose
+        logging.getLogger(__name__).debug("%s: %s: %s", function, type(error).__name__, error)
+        connection.send(("failed", None))
 
 
 def _end_with(life: int) -> None:

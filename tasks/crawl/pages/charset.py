@@ -15,6 +15,10 @@ PRESCAN = 1024
 
 _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 _ASCII = bytes(range(128))
+_WINDOWS_1252 = {byte: bytes([byte]).decode("cp1252", "ignore") or chr(byte) for byte in range(0x80, 0xA0)}
+_SEQUENCE = re.compile(rb"[\xc2-\xf4][\x80-\xbf]")
+FEW = 0.1
+"""Share of bytes (of letters, in a page) above ASCII below which they are marked letters of a text in Latin script."""
 _NO_LETTERS = bytes(byte for byte in range(256) if not chr(byte).isascii() or not chr(byte).isalpha())
 _TAG = re.compile(
     rb"""<!--(?:>|->|.*?(?:-->|\Z))                                    # a comment, also one that is not closed
@@ -27,7 +31,9 @@ _IN_CONTENT = re.compile(r"""charset\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s;"']+))""
 
 def decode(html: bytes, content_type: str | None = None) -> str:
     """The page as text; bytes that its charset does not know become U+FFFD. Never raises."""
-    return html.decode(charset(html, content_type), "replace").removeprefix("\ufeff")
+    if (name := charset(html, content_type)) == "cp1252":
+        return windows_1252(html)
+    return html.decode(name, "replace").removeprefix("\ufeff")
 
 
 def charset(html: bytes, content_type: str | None = None) -> str:
@@ -44,6 +50,29 @@ def charset(html: bytes, content_type: str | None = None) -> str:
     if declared := codec(_of_meta(html[:PRESCAN])):
         return "utf-8" if declared.startswith("utf-16") else declared  # the tag could not have been read in UTF-16
     return _detected(html)
+
+
+def encoding_of(head: bytes) -> str:
+    """Encoding of a plain text or of JSON, by its first bytes: UTF-16 with its mark, or as ASCII is in it; else UTF-8."""
+    for mark, name in _MARKS[1:]:
+        if head.startswith(mark):
+            return name
+    zeros = [not byte for byte in head[:4]]
+    return {(False, True, False, True): "utf-16-le", (True, False, True, False): "utf-16-be"}.get(tuple(zeros), "utf-8")
+
+
+def line_text(line: bytes) -> str:
+    """A line of a plain text: UTF-8, with U+FFFD where that is damaged; windows-1252 where a few bytes are in no way UTF-8."""
+    try:
+        return line.decode()
+    except UnicodeDecodeError:
+        latin = not _SEQUENCE.search(line) and 3 * len(line.translate(None, _ASCII)) < len(line)
+        return windows_1252(line) if latin else line.decode("utf-8", "replace")
+
+
+def windows_1252(data: bytes) -> str:
+    """The text in windows-1252 with all 256 bytes (WHATWG Encoding Standard: 81, 8D, 8F, 90 and 9D are U+0081 ...)."""
+    return data.decode("latin-1").translate(_WINDOWS_1252)
 
 
 def codec(label: str) -> str | None:
@@ -93,4 +122,4 @@ def _detected(html: bytes) -> str:
     text = re.sub(rb"<[^<>]*>", b"", html)
     high, letters = len(text.translate(None, _ASCII)), len(text.translate(None, _NO_LETTERS))
     # a few marked letters tell a detector nothing: then the standard's default, else (another script) detection
-    return "cp1252" if high < 0.1 * (high + letters) else codec(detect_encoding(html) or "") or "cp1252"
+    return "cp1252" if high < FEW * (high + letters) else codec(detect_encoding(html) or "") or "cp1252"

@@ -58,6 +58,8 @@ def page(html: bytes, url: str, content_type: str | None = None, languages: Coll
         about = metadata(tree, url)  # before the text: to find that, the tree is cut
         text = main_text(shown, tree)
         return Page(text=text, **asdict(about)) if text else "no_text"
+    except MemoryError:
+        raise
     except Exception as error:  # pages are hostile, and the libraries below raise whatever they like on them
         logging.getLogger(__name__).debug("%s: %s: %s", url, type(error).__name__, error)
         return "no_text"
@@ -68,6 +70,8 @@ def outline(html: bytes, url: str, content_type: str | None = None) -> Outline:
     try:
         tree = _parse(decode(html, content_type))
         return Outline(_links(tree, url), _directives(tree))
+    except MemoryError:
+        raise
     except Exception as error:  # as in page
         logging.getLogger(__name__).debug("%s: %s: %s", url, type(error).__name__, error)
         return Outline()
