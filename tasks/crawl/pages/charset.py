@@ -39,17 +39,19 @@ def decode(html: bytes, content_type: str | None = None) -> str:
 def charset(html: bytes, content_type: str | None = None) -> str:
     """Python's name of a page's encoding: by byte order mark, Content-Type header, meta tag, or detection.
 
-    What is left undeclared is UTF-8 if it is valid UTF-8, what a detector says if it is not in Latin script, and
-    windows-1252, the default of the standard, else.
+    UTF-8 declared as Latin-1 (what servers say by default) is taken as UTF-8, unlike in browsers: the reader would see two
+    letters for each that is marked, and no filter of languages would know the text. What is left undeclared is UTF-8 if it is
+    valid UTF-8, what a detector says if it is not in Latin script, and windows-1252, the default of the standard, else.
     """
     for mark, name in _MARKS:
         if html.startswith(mark):
             return name
-    if declared := codec(_of_header(content_type or "")):
-        return declared
-    if declared := codec(_of_meta(html[:PRESCAN])):
-        return "utf-8" if declared.startswith("utf-16") else declared  # the tag could not have been read in UTF-16
-    return _detected(html)
+    declared = codec(_of_header(content_type or ""))
+    if declared is None and (declared := codec(_of_meta(html[:PRESCAN]))) and declared.startswith("utf-16"):
+        return "utf-8"  # the tag could not have been read in UTF-16
+    if declared is None:
+        return _detected(html)
+    return "utf-8" if declared == "cp1252" and not html.isascii() and _is_utf_8(html) else declared
 
 
 def encoding_of(head: bytes) -> str:
@@ -111,14 +113,20 @@ def _of_meta(start: bytes) -> str:
     return ""
 
 
+def _is_utf_8(html: bytes) -> bool:
+    """Whether it is valid UTF-8: hardly any other text is that by chance."""
+    try:
+        html.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def _detected(html: bytes) -> str:
     from resiliparse.parse.encoding import detect_encoding
 
-    try:
-        html.decode("utf-8")
-        return "utf-8"  # hardly any other text is valid UTF-8 by chance
-    except UnicodeDecodeError:
-        pass
+    if _is_utf_8(html):
+        return "utf-8"
     text = re.sub(rb"<[^<>]*>", b"", html)
     high, letters = len(text.translate(None, _ASCII)), len(text.translate(None, _NO_LETTERS))
     # a few marked letters tell a detector nothing: then the standard's default, else (another script) detection
