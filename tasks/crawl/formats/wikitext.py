@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
+from mwparserfromhell import parse
 from mwparserfromhell.nodes import ExternalLink, Heading, HTMLEntity, Node, Tag, Template, Text, Wikilink
+from mwparserfromhell.parser import ParserError
 from mwparserfromhell.wikicode import Wikicode
 
 DISAMBIGUATION = frozenset(
@@ -36,6 +38,25 @@ _NEXT_VARIANT = re.compile(r";(?=\s*(?:[a-z]{2,3}(?:-[a-z]+)*)\s*:)")
 _NESTED_VARIANTS = 8
 _BROKEN = re.compile(r"\[\[|-\{|\}-|\]\]|\{\{|\}\}|\{\||\|\}|</?ref|^\s*[|!]", re.I)
 _LEFT_TAG = re.compile(r"</?[a-zA-Z][^<>\n]{0,200}>")
+
+
+def article(markup: str, hidden: frozenset[str]) -> tuple[str, str]:
+    """The plain text of an article and "", or "" and why there is none: `disambiguation`, `unparsable`, `no_text`.
+
+    It may take minutes on an article made for that: to be run in a worker.
+    """
+    start = markup.rfind("<!--")
+    if start >= 0 and markup.find("-->", start) < 0:  # hides the rest of the page, and costs the parser time without end
+        closed = markup.rfind("-->")
+        markup = markup[: markup.find("<!--", max(closed, 0))]
+    try:
+        code = parse(markup)
+        if is_disambiguation(code):
+            return "", "disambiguation"
+        text = plain_text(code, hidden)
+    except (ParserError, RecursionError, ValueError):
+        return "", "unparsable"
+    return text, "" if text else "no_text"
 
 
 def is_disambiguation(code: Wikicode) -> bool:
