@@ -1,17 +1,14 @@
-"""Every cleaning rule on long texts of one pattern: in linear time. What is asserted is processor time, far above what is due."""
+"""Every cleaning rule on long texts of one pattern: in linear time. What is asserted is processor time, far above the due."""
 
 from __future__ import annotations
 
 import time
-from collections import Counter
 
-import pyarrow as pa
 import pytest
 
 from tasks.clean import clean_text
 from tasks.clean.personal import Masks
-from tasks.clean.signs import signs
-from tasks.clean.text import plain_letters, repair, tidy, without_markup
+from tasks.clean.text import repair, tidy
 
 CHARACTERS = 300_000
 SECONDS = 10.0
@@ -92,15 +89,9 @@ MASKS = Masks(countries=(234, 254, 255, 257))
 def test_a_long_text_of_one_pattern_is_cleaned_in_linear_time(pattern: str) -> None:
     repair("ngâ€™ombe")  # what is loaded late counts for no text's time
     body = (pattern * (CHARACTERS // len(pattern) + 1))[:CHARACTERS]
-    for text in (body, f"Habari za leo, {body} kwaheri\n"):
-        begun = time.process_time()
-        for rule in (repair, without_markup, plain_letters, tidy):
-            rule(text)
-        signs(pa.array([text]))
-        counts: Counter[str] = Counter()
-        MASKS.apply(text, counts)
-        clean_text(text, MASKS)
-        assert time.process_time() - begun < SECONDS
+    begun = time.process_time()
+    clean_text(f"Habari za leo, {body} kwaheri\n", MASKS)  # all signs: every rule is asked
+    assert time.process_time() - begun < SECONDS
 
 
 @pytest.mark.parametrize(

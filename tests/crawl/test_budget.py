@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tasks.core.errors import StageError
-from tasks.crawl.site.frontier import LISTINGS, PAGES_PER_LISTING
+from tasks.crawl.site.state import LISTINGS, PAGES_PER_LISTING
 from tasks.crawl.sources.web import GIVE_UP, SILENCES
 from tasks.net import fetch
 from tests.crawl.crawling import crawl, paths

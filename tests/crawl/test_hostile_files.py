@@ -121,7 +121,7 @@ FILES: dict[str, tuple[str, bytes | Callable[[Path], None], int, str]] = {
     "bad-utf-8": ("parquet", lambda p: table(p, {"text": bad_utf8()}), 3, "documents"),
     "times": (
         "parquet",
-        lambda p: table(p, {"text": [GOOD], "fetched_at": pa.array([2**62], pa.timestamp("s"))}),
+        lambda p: table(p, {"text": [GOOD], "fetched_at": pa.array([2**52], pa.timestamp("s"))}),
         1,
         "documents",
     ),

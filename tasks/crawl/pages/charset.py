@@ -59,8 +59,8 @@ def encoding_of(head: bytes) -> str:
     for mark, name in _MARKS[1:]:
         if head.startswith(mark):
             return name
-    zeros = [not byte for byte in head[:4]]
-    return {(False, True, False, True): "utf-16-le", (True, False, True, False): "utf-16-be"}.get(tuple(zeros), "utf-8")
+    zeros = bytes(not byte for byte in head[:4])
+    return {b"\0\1\0\1": "utf-16-le", b"\1\0\1\0": "utf-16-be"}.get(zeros, "utf-8")
 
 
 def line_text(line: bytes) -> str:

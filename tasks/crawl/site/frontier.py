@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tasks.crawl.site.listings import Listing
-from tasks.crawl.site.state import VERSION, CrawlState
+from tasks.crawl.site.state import LISTINGS, PAGES_PER_LISTING, VERSION, CrawlState
 from tasks.net.addresses import Scope, origin
 from tasks.net.fetch import Answer
 
@@ -21,10 +21,6 @@ _PASSING = (
     "outcome IN ('failed', 'refused', 'robots_unreachable', 'host_unreachable', 'host_silent', 'http_429') "
     "OR outcome GLOB 'http_5*'"
 )
-
-LISTINGS = 20
-PAGES_PER_LISTING = 2
-"""Sitemaps and feeds asked for at once, and pages asked for before each further one: see `Frontier.is_over_budget`."""
 
 KNOWN_PER_PAGE = 10
 """Addresses remembered for each page that may be fetched: bounds what a site of endless links can fill the disk with."""
@@ -79,17 +75,6 @@ class Frontier(CrawlState):
             if row:
                 return Entry(row[0], row[1], bool(row[2]), row[3], row[4], row[5], bool(row[6]))
         return None
-
-    def is_over_budget(self, site: str) -> bool:
-        """Whether no sitemap or feed of an origin may be asked for until more pages were: `LISTINGS`, and one for each
-        `PAGES_PER_LISTING` pages.
-
-        A sitemap may list 50,000 pages and a feed has some ten. Whoever lists fewer than two pages a file is better known by
-        the links, and indexes that lead to ever new indexes (or 30,000 sitemaps in robots.txt) must not be asked for alone.
-        """
-        asked = "SELECT count(*) FROM addresses WHERE origin = ? AND is_sitemap = ? AND status IS NOT NULL"
-        listings, pages = (self._database.execute(asked, [site, kind]).fetchone()[0] for kind in (1, 0))
-        return bool(listings >= LISTINGS + pages // PAGES_PER_LISTING)
 
     def is_full(self, site: str) -> bool:
         """Whether as many pages as allowed were asked for from a site; redirects do not count."""

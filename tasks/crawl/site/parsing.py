@@ -5,36 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 from typing import TypeVar
 
 from tasks.core.engines import available_cores
 from tasks.crawl import workers
-from tasks.crawl.pages.html import outline
-from tasks.crawl.site import opt_outs
-from tasks.crawl.site.listings import announced_feeds
 
 Result = TypeVar("Result")
 
 PARSE_SECONDS = 10.0
 """Wall-clock limit of one page, sitemap, feed or robots.txt; 5 MiB of HTML with 5,000 links take 0.5 s."""
-
-
-@dataclass(frozen=True, slots=True)
-class Survey:
-    """What the crawl needs of a page before its text: where it points, what its publisher wishes, the feeds it announces."""
-
-    links: tuple[str, ...]
-    wishes: frozenset[str]
-    feeds: tuple[str, ...]
-
-
-def survey(html: bytes, url: str, content_type: str | None) -> Survey:
-    """See `Survey`. It may take minutes on a page made for that."""
-    seen = outline(html, url, content_type)
-    return Survey(seen.links, opt_outs.of_page(html, seen.directives), announced_feeds(html, url))
 
 
 class Parser:

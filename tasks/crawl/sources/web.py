@@ -24,8 +24,9 @@ from tasks.crawl.pages.html import Page
 from tasks.crawl.site import archive, opt_outs, robots
 from tasks.crawl.site.frontier import Entry, Frontier
 from tasks.crawl.site.listings import FEED_TYPES, LISTING_BYTES, listing
-from tasks.crawl.site.parsing import Parser, survey
+from tasks.crawl.site.parsing import Parser
 from tasks.crawl.site.state import Stored
+from tasks.crawl.site.survey import survey
 from tasks.crawl.sources import STATE, Estimate, StreamSource, register
 from tasks.crawl.workers import OverrunError
 from tasks.net.addresses import Scope, normalise, origin
@@ -36,7 +37,7 @@ Counts = Counter[str]
 """How many addresses ended how: `fetched` (a document), `not_modified` (a document, unchanged since the crawl before),
 `stale` (a document of the crawl before, because the page could not be had), `no_text`, `language_<label>` (a page in another
 language than the wanted ones), `extraction_timeout` and `extraction_failed` (a page or a listing that took too long to read,
-or too much memory), `host_unreachable`, `host_silent` (see `SILENCES`), `over_budget` (see `Frontier.is_over_budget`),
+or too much memory), `host_unreachable`, `host_silent` (see `SILENCES`), `over_budget` (see `CrawlState.is_over_budget`),
 `http_<status>`, `disallowed_by_robots`, `redirected`, `too_large`, `noindex`, `noai`, `tdm`, ... ; every address met counts
 once."""
 
