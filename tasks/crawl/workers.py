@@ -58,8 +58,11 @@ def ask(function: Callable[..., Result], *arguments: object, limit: float) -> Re
 
 
 def stream(function: Callable[..., Iterator[Result]], *arguments: object, limit: float) -> Iterator[Result]:
-    """What `function(*arguments)` yields, one after the other, as `ask` does; `limit` is that of each."""
-    with _WORKERS.one() as worker:
+    """What `function(*arguments)` yields, one after the other, as `ask` does; `limit` is that of each.
+
+    It waits for nobody's turn: several may be open in one thread, and whoever reads them asks for other things meanwhile.
+    """
+    with _WORKERS.one(in_turn=False) as worker:
         yield from worker.answers((function, arguments, limit, True))
 
 
@@ -147,8 +150,8 @@ class _Workers:
         self._busy: set[_Worker] = set()
 
     @contextlib.contextmanager
-    def one(self) -> Iterator[_Worker]:
-        with self._turns:
+    def one(self, in_turn: bool = True) -> Iterator[_Worker]:
+        with self._turns if in_turn else contextlib.nullcontext():
             worker = self._waiting() or _Worker()
             self._busy.add(worker)
             try:

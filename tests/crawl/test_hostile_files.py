@@ -106,7 +106,7 @@ FILES: dict[str, tuple[str, bytes | Callable[[Path], None], int, str]] = {
     "empty-rows": ("parquet", lambda p: table(p, {"text": repeated("", 20_000_000)}), 0, "no_text"),
     "null-rows": ("parquet", lambda p: table(p, {"text": pa.nulls(5_000_000, pa.string())}), 0, "no_text"),
     "blank-rows": ("parquet", lambda p: table(p, {"text": repeated(" \n", 5_000_000)}), 0, "no_text"),
-    "page-of-zeros": ("parquet", lambda p: with_good(p, pa.array(["\0" * (1 << 30)])), 1, "large"),
+    "page-of-zeros": ("parquet", lambda p: with_good(p, pa.array(["\0" * (1 << 30)])), 1, "lost_rows"),
     "huge-title": (
         "parquet",
         lambda p: table(p, {"text": [GOOD] * 500, "title": repeated("a" * (4 << 20), 500)}),

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -103,3 +104,31 @@ def test_busy_workers_end_with_the_process_that_started_them(name: str) -> None:
     gone, _ = psutil.wait_procs([worker], timeout=5)
     if not gone:
         assert worker.status() == psutil.STATUS_ZOMBIE
+
+
+CRAWL = """
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from lang_configs.sources import WebSource
+from tasks.crawl.sources.web import Web
+list(Web(WebSource(sites=[sys.argv[1]], delay=0)).documents(Path(sys.argv[2]), Counter(), True))
+"""
+
+
+@pytest.mark.slow
+def test_ctrl_c_is_heard_while_a_page_stalls_a_parser(site: Site, tmp_path: Path) -> None:
+    site.page("/", "/mtego")
+    site["/mtego"] = Reply(body=ATTRIBUTES)
+    program = CRAWL.replace("import sys\n", "import sys\nfrom tasks.crawl.site import parsing\nparsing.PARSE_SECONDS = 600.0\n")
+    command = [sys.executable, "-c", program, f"{site.base}/", str(tmp_path)]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE) as process:
+        while "/mtego" not in site.paths():
+            assert process.poll() is None
+            time.sleep(0.05)
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)  # as the crawler promises
+    assert process.returncode != 0
