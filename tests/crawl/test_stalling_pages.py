@@ -57,15 +57,15 @@ def test_hosts_of_such_pages_do_not_slow_the_others(sites: list[Site], tmp_path:
     for number in range(40):
         good.page(f"/{number}")
     for site in bad:
-        site.page("/", "/0", "/1")
-        for number in range(2):
+        site.page("/", "/0", "/1", "/2", "/3")
+        for number in range(4):
             site[f"/{number}"] = Reply(body=ATTRIBUTES)
     source = WebSource(sites=[f"{site.base}/" for site in sites], delay=0)
     report: Counter[str] = Counter()
     assert len(list(Web(source).documents(tmp_path, report, True))) == 44
-    assert report["extraction_timeout"] == 6
+    assert report["extraction_timeout"] == 12
     ended = [site.log[-1].at for site in bad]
-    assert sum(good.log[-1].at < moment for moment in ended) >= 2  # while the first pages of the others ran out of their time
+    assert sum(good.log[-1].at < moment for moment in ended) >= 1  # they share one worker after their first page
 
 
 @pytest.mark.parametrize("kind", ["memory", "raises", "exits"])
