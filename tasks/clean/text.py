@@ -42,7 +42,8 @@ def _outside_code(pattern: str) -> re.Pattern[str]:
     return re.compile(f"{_CODE}|{pattern}", re.MULTILINE | re.IGNORECASE)
 
 
-_COMMENT = _outside_code(r"<!--(?:(?!-->)[\s\S]){0,5000}-->")
+_COMMENT = _outside_code(r"<!--")
+_LONGEST_COMMENT = 5000
 _BLOCKS = "p|br|hr|div|h[1-6]|ul|ol|li|dl|dt|dd|table|thead|tbody|tr|blockquote|pre|section|article|header|footer|figure|center"
 _INLINE = "b|i|u|s|em|strong|small|big|sub|sup|strike|del|ins|tt|cite|abbr|td|th|figcaption|iframe|nobr|wbr"
 _ATTRIBUTES = r"(?:\s+[\w:-]+\s*=\s*(?:\"[^\"<>]*\"|'[^'<>]*'|[^\s<>\"']+))"
@@ -108,7 +109,7 @@ def without_markup(text: str) -> tuple[str, int]:
 
     Code in Markdown's fences and backquotes stays, and so do `<unk>`, `<branch>`, `a < b` and `<3`.
     """
-    total = 0
+    text, total = _without_comments(text)
 
     def replace(match: re.Match[str], instead: str) -> str:
         nonlocal total
@@ -117,9 +118,27 @@ def without_markup(text: str) -> tuple[str, int]:
         total += 1
         return instead
 
-    for pattern, instead in ((_COMMENT, ""), (_BLOCK, "\n"), (_TAG, ""), (_DIRECTIVE, ""), (_EXPRESSION, "")):
+    for pattern, instead in ((_BLOCK, "\n"), (_TAG, ""), (_DIRECTIVE, ""), (_EXPRESSION, "")):
         text = pattern.sub(functools.partial(replace, instead=instead), text)
     return text, total
+
+
+def _without_comments(text: str) -> tuple[str, int]:
+    """The text without its HTML comments, and how many there were; in linear time, however many of them are not closed."""
+    kept: list[str] = []
+    at = position = found = 0
+    end = -1
+    while match := _COMMENT.search(text, position):
+        position = match.end()
+        if match["code"]:
+            continue
+        if end < position and (end := text.find("-->", position)) < 0:
+            break
+        if end - position <= _LONGEST_COMMENT:
+            kept.append(text[at : match.start()])
+            at = position = end + len("-->")
+            found += 1
+    return "".join([*kept, text[at:]]), found
 
 
 def plain_letters(text: str) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 import pyarrow as pa
@@ -121,21 +122,29 @@ def to_table(documents: Iterable[Document]) -> pa.Table:
     """Documents as an Arrow table with `SCHEMA`; lone surrogates, which UTF-8 cannot hold, become question marks."""
     rows = []
     for document in documents:
-        text = document.text.encode("utf-8", "replace").decode() if not document.text.isascii() else document.text
+        text = _encodable(document.text)
         rows.append(
             {
                 "id": document.id,
                 "text": text,
-                "url": document.url,
-                "title": document.title,
+                "url": _encodable(document.url),
+                "title": _encodable(document.title),
                 "source": document.source,
-                "license": document.license,
+                "license": _encodable(document.license),
                 "fetched_at": document.fetched_at,
                 "published_at": document.published_at,
                 "bytes": len(text.encode()),
             }
         )
     return pa.Table.from_pylist(rows, SCHEMA)
+
+
+@overload
+def _encodable(text: str) -> str: ...
+@overload
+def _encodable(text: str | None) -> str | None: ...
+def _encodable(text: str | None) -> str | None:
+    return text if text is None or text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def write_table(table: pa.Table, path: Path) -> None:

@@ -9,8 +9,18 @@ from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 MAX_LENGTH = 2000
 """Longer addresses are traps more often than pages."""
 
+LONGEST_HOST = 253
+"""Characters of a name of DNS (RFC 1035); to write a longer one in ASCII takes milliseconds each, and leads nowhere."""
+
 _PORTS = {"http": 80, "https": 443}
 _TRACKING = re.compile(r"(?:utm_\w+|fbclid|gclid|dclid|msclkid|mc_[ce]id|igshid|yclid)(?:=|$)")
+_SESSION = re.compile(
+    r"(?:(?:phpsessid|jsessionid|oscsid|zenid|aspsessionid[a-z]*)(?:=.*)?|(?:sid|s|sess|session|session_?id)=[0-9a-z]{16,})\Z",
+    re.IGNORECASE,
+)
+_SESSION_IN_PATH = re.compile(r";(?:jsessionid|phpsessid|sid)=[^/;]*|/\(S\([0-9a-z]{16,}\)\)", re.IGNORECASE)
+"""What names a visitor and no page: PHP, Java, osCommerce, ASP and ASP.NET put it into every address of who takes no cookie."""
+
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _KEPT = "/%!$&'()*+,;=:@?"
 
@@ -18,12 +28,15 @@ _KEPT = "/%!$&'()*+,;=:@?"
 def normalise(address: str, base: str = "") -> str | None:
     """The one spelling of an address (RFC 3986 section 6.2.2), joined with `base`; None if it is no http(s) address.
 
-    Fragment, user name, default port and parameters that only track the reader are left out; the order of the query stays.
+    Fragment, user name, default port and parameters that only track the reader or name a session are left out; the order of
+    the query stays.
     """
+    if len(address) > MAX_LENGTH:
+        return None
     try:
         parts = urlsplit(urljoin(base, address.strip()))
         host, port = parts.hostname, parts.port
-        if parts.scheme not in _PORTS or not host or len(address) > MAX_LENGTH:
+        if parts.scheme not in _PORTS or not host or len(host) > LONGEST_HOST:
             return None
         host = host if ":" in host else host.encode("idna").decode("ascii").rstrip(".").lower()
     except ValueError:  # UnicodeError is one
@@ -32,8 +45,9 @@ def normalise(address: str, base: str = "") -> str | None:
         return None
     host = f"[{host}]" if ":" in host else host
     netloc = host if port is None or port == _PORTS[parts.scheme] else f"{host}:{port}"
-    query = "&".join(item for item in parts.query.split("&") if not _TRACKING.match(item))
-    return urlunsplit((parts.scheme, netloc, _escape(_without_dots(parts.path)), _escape(query), ""))
+    query = "&".join(item for item in parts.query.split("&") if not (_TRACKING.match(item) or _SESSION.match(item)))
+    path = _escape(_without_dots(_SESSION_IN_PATH.sub("", parts.path)))
+    return urlunsplit((parts.scheme, netloc, path, _escape(query), ""))
 
 
 def origin(url: str) -> str:

@@ -16,6 +16,7 @@ import httpx2
 from tasks.core.errors import StageError
 from tasks.core.files import replacing, write_atomically
 from tasks.core.files import sha256 as digest
+from tasks.net import public
 from tasks.net.agent import user_agent
 from tasks.net.fetch import retry_after
 from tasks.net.link import HoursOverError, hooks
@@ -126,12 +127,16 @@ def size(url: str) -> int | None:
 
 
 def http_client() -> httpx2.Client:
-    """A client that says who we are and asks for bytes as they are: a compressed answer cannot be resumed."""
+    """A client that says who we are and asks for bytes as they are: a compressed answer cannot be resumed.
+
+    It is for one server, that of its first request, which alone may be in our own network (`tasks.net.public`).
+    """
     return httpx2.Client(
         headers={"User-Agent": user_agent(None), "Accept-Encoding": "identity"},
         timeout=httpx2.Timeout(60.0, connect=20.0),
         follow_redirects=True,
         max_redirects=10,
+        transport=public.transport(),
         event_hooks=hooks(),
     )
 
@@ -161,6 +166,8 @@ def _patiently(url: str, attempt: Callable[[], T], progress: Callable[[], int] =
         except HoursOverError:
             continue  # the next request waits for its hours
         except (httpx2.TransportError, _BusyError) as error:
+            if public.refused(error):
+                raise StageError(f"{url}: the server redirects into our own network ({error}); check the address") from error
             if (now := progress()) > reached:
                 failures, reached = 0, now
             failures += 1

@@ -60,7 +60,7 @@ def test_the_longest_location_of_a_tdmrep_decides() -> None:
         ).encode()
     )
     assert rules is not None
-    allowed = [path for path in ("/", "/a", "/wazi/a", "/wazi/a.pdf") if rules.can_fetch(HOST + path, "lugha")]
+    allowed = [path for path in ("/", "/a", "/wazi/a", "/wazi/a.pdf") if rules.allows(HOST + path)]
     assert allowed == ["/wazi/a", "/wazi/a.pdf"]
 
 
@@ -72,7 +72,7 @@ def test_what_is_no_tdmrep_reserves_nothing(body: bytes) -> None:
 @given(st.binary(max_size=200))
 def test_any_bytes_are_an_ai_txt(body: bytes) -> None:
     rules = usage(b"User-Agent: *\n" + body)
-    assert rules is None or rules.can_fetch(f"{HOST}/", "lugha") in (True, False)
+    assert rules is None or rules.allows(f"{HOST}/") in (True, False)
 
 
 AI = b"# Spawning AI\nUser-Agent: *\nDisallow: /sanaa/\nDisallow: *.txt\nAllow: /\n"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
+from mwparserfromhell import parse
 from mwparserfromhell.nodes import ExternalLink, Heading, HTMLEntity, Node, Tag, Template, Text, Wikilink
+from mwparserfromhell.parser import ParserError
 from mwparserfromhell.wikicode import Wikicode
 
 DISAMBIGUATION = frozenset(
@@ -30,8 +32,31 @@ _LANGUAGE_LINK = re.compile(r"(?:[a-z]{2,3}|simple|[a-z]{2,3}-[a-z-]+|[a-z]{2}-x
 _HEADING = "\0"
 """Marks a heading line until those without text below are dropped; XML cannot hold it."""
 
-_BROKEN = re.compile(r"\[\[|\]\]|\{\{|\}\}|\{\||\|\}|</?ref|^\s*[|!]", re.I)
+_VARIANTS = re.compile(r"-\{((?:(?!-\{|\}-)[^\n])*+)\}-")
+_VARIANT = re.compile(r"\s*(?:[a-z]{2,3}(?:-[a-z]+)*)\s*:")
+_NEXT_VARIANT = re.compile(r";(?=\s*(?:[a-z]{2,3}(?:-[a-z]+)*)\s*:)")
+_NESTED_VARIANTS = 8
+_BROKEN = re.compile(r"\[\[|-\{|\}-|\]\]|\{\{|\}\}|\{\||\|\}|</?ref|^\s*[|!]", re.I)
 _LEFT_TAG = re.compile(r"</?[a-zA-Z][^<>\n]{0,200}>")
+
+
+def article(markup: str, hidden: frozenset[str]) -> tuple[str, str]:
+    """The plain text of an article and "", or "" and why there is none: `disambiguation`, `unparsable`, `no_text`.
+
+    It may take minutes on an article made for that: to be run in a worker.
+    """
+    start = markup.rfind("<!--")
+    if start >= 0 and markup.find("-->", start) < 0:  # hides the rest of the page, and costs the parser time without end
+        closed = markup.rfind("-->")
+        markup = markup[: markup.find("<!--", max(closed, 0))]
+    try:
+        code = parse(markup)
+        if is_disambiguation(code):
+            return "", "disambiguation"
+        text = plain_text(code, hidden)
+    except (ParserError, RecursionError, ValueError):
+        return "", "unparsable"
+    return text, "" if text else "no_text"
 
 
 def is_disambiguation(code: Wikicode) -> bool:
@@ -47,13 +72,35 @@ def plain_text(code: Wikicode, hidden: frozenset[str]) -> str:
     `hidden` are the names, in lower case, of the namespaces whose links show nothing. A heading is a line of its own, and
     left out if no text follows it. Lines in which broken markup remains are dropped.
     """
-    text = _render(code, hidden).replace("\xa0", " ")
+    text = _one_variant(_render(code, hidden)).replace("\xa0", " ")
     text = re.sub(r"__[^\W\d_]+__", "", text)  # switches such as __NOTOC__
     text = re.sub(r"\(\s*[,;:]?\s*\)", "", text)  # what a removed template leaves of "(…)"
     text = re.sub(r"[^\S\n]+(?=[,;.:)])|(?<=\()[^\S\n]+", "", text)
     lines = (_LEFT_TAG.sub("", line) for line in text.split("\n") if not _BROKEN.search(line))
     lines = (re.sub(r"[^\S\n]+", " ", line).strip() for line in lines)
     return "\n".join(_without_empty_sections([line for line in lines if line]))
+
+
+def _one_variant(text: str) -> str:
+    """Text without the marks of MediaWiki's language converter ([[mw:Writing systems/Syntax]]).
+
+    `-{x}-` shows x; of `-{kk-cyrl:A;kk-latn:B}-` the first variant is kept; `-{T|...}-`, `-{H|...}-`, `-{D|...}-` and
+    `-{-|...}-` are rules, which show nothing. The innermost come first.
+    """
+
+    def one(match: re.Match[str]) -> str:
+        flags, bar, body = match[1].rpartition("|")
+        if bar and {"T", "H", "D", "-"} & {flag.strip() for flag in flags.split(";")}:
+            return ""
+        if not _VARIANT.match(body):
+            return body
+        return _NEXT_VARIANT.split(body)[0].partition(":")[2].strip().removesuffix(";")
+
+    for _ in range(_NESTED_VARIANTS):
+        text, found = _VARIANTS.subn(one, text)
+        if not found:
+            break
+    return text
 
 
 def _render(code: Wikicode | None, hidden: frozenset[str]) -> str:

@@ -15,6 +15,10 @@ PRESCAN = 1024
 
 _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 _ASCII = bytes(range(128))
+_WINDOWS_1252 = {byte: bytes([byte]).decode("cp1252", "ignore") or chr(byte) for byte in range(0x80, 0xA0)}
+_SEQUENCE = re.compile(rb"[\xc2-\xf4][\x80-\xbf]")
+FEW = 0.1
+"""Share of bytes (of letters, in a page) above ASCII below which they are marked letters of a text in Latin script."""
 _NO_LETTERS = bytes(byte for byte in range(256) if not chr(byte).isascii() or not chr(byte).isalpha())
 _TAG = re.compile(
     rb"""<!--(?:>|->|.*?(?:-->|\Z))                                    # a comment, also one that is not closed
@@ -27,23 +31,50 @@ _IN_CONTENT = re.compile(r"""charset\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s;"']+))""
 
 def decode(html: bytes, content_type: str | None = None) -> str:
     """The page as text; bytes that its charset does not know become U+FFFD. Never raises."""
-    return html.decode(charset(html, content_type), "replace").removeprefix("\ufeff")
+    if (name := charset(html, content_type)) == "cp1252":
+        return windows_1252(html)
+    return html.decode(name, "replace").removeprefix("\ufeff")
 
 
 def charset(html: bytes, content_type: str | None = None) -> str:
     """Python's name of a page's encoding: by byte order mark, Content-Type header, meta tag, or detection.
 
-    What is left undeclared is UTF-8 if it is valid UTF-8, what a detector says if it is not in Latin script, and
-    windows-1252, the default of the standard, else.
+    UTF-8 declared as Latin-1 (what servers say by default) is taken as UTF-8, unlike in browsers: the reader would see two
+    letters for each that is marked, and no filter of languages would know the text. What is left undeclared is UTF-8 if it is
+    valid UTF-8, what a detector says if it is not in Latin script, and windows-1252, the default of the standard, else.
     """
     for mark, name in _MARKS:
         if html.startswith(mark):
             return name
-    if declared := codec(_of_header(content_type or "")):
-        return declared
-    if declared := codec(_of_meta(html[:PRESCAN])):
-        return "utf-8" if declared.startswith("utf-16") else declared  # the tag could not have been read in UTF-16
-    return _detected(html)
+    declared = codec(_of_header(content_type or ""))
+    if declared is None and (declared := codec(_of_meta(html[:PRESCAN]))) and declared.startswith("utf-16"):
+        return "utf-8"  # the tag could not have been read in UTF-16
+    if declared is None:
+        return _detected(html)
+    return "utf-8" if declared == "cp1252" and not html.isascii() and _is_utf_8(html) else declared
+
+
+def encoding_of(head: bytes) -> str:
+    """Encoding of a plain text or of JSON, by its first bytes: UTF-16 with its mark, or as ASCII is in it; else UTF-8."""
+    for mark, name in _MARKS[1:]:
+        if head.startswith(mark):
+            return name
+    zeros = bytes(not byte for byte in head[:4])
+    return {b"\0\1\0\1": "utf-16-le", b"\1\0\1\0": "utf-16-be"}.get(zeros, "utf-8")
+
+
+def line_text(line: bytes) -> str:
+    """A line of a plain text: UTF-8, with U+FFFD where that is damaged; windows-1252 where a few bytes are in no way UTF-8."""
+    try:
+        return line.decode()
+    except UnicodeDecodeError:
+        latin = not _SEQUENCE.search(line) and 3 * len(line.translate(None, _ASCII)) < len(line)
+        return windows_1252(line) if latin else line.decode("utf-8", "replace")
+
+
+def windows_1252(data: bytes) -> str:
+    """The text in windows-1252 with all 256 bytes (WHATWG Encoding Standard: 81, 8D, 8F, 90 and 9D are U+0081 ...)."""
+    return data.decode("latin-1").translate(_WINDOWS_1252)
 
 
 def codec(label: str) -> str | None:
@@ -82,15 +113,21 @@ def _of_meta(start: bytes) -> str:
     return ""
 
 
+def _is_utf_8(html: bytes) -> bool:
+    """Whether it is valid UTF-8: hardly any other text is that by chance."""
+    try:
+        html.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def _detected(html: bytes) -> str:
     from resiliparse.parse.encoding import detect_encoding
 
-    try:
-        html.decode("utf-8")
-        return "utf-8"  # hardly any other text is valid UTF-8 by chance
-    except UnicodeDecodeError:
-        pass
+    if _is_utf_8(html):
+        return "utf-8"
     text = re.sub(rb"<[^<>]*>", b"", html)
     high, letters = len(text.translate(None, _ASCII)), len(text.translate(None, _NO_LETTERS))
     # a few marked letters tell a detector nothing: then the standard's default, else (another script) detection
-    return "cp1252" if high < 0.1 * (high + letters) else codec(detect_encoding(html) or "") or "cp1252"
+    return "cp1252" if high < FEW * (high + letters) else codec(detect_encoding(html) or "") or "cp1252"

@@ -20,6 +20,15 @@ if TYPE_CHECKING:
 
 MAX_LINKS = 5000
 
+DEEPEST = 2000
+"""Elements in elements; browsers end at 512 (Blink), extractors take the square of the time beyond, real pages reach 100."""
+
+_ELEMENT = re.compile(r"<(/?)([a-zA-Z][^\s/<>]*)[^<>]*?(/?)>")
+_OPEN_ENDED = frozenset(
+    "p li dt dd tr td th thead tbody tfoot colgroup option optgroup html head body area base br col embed hr img input link "
+    "meta param source track wbr".split()
+)
+
 LEAST_SHARE = 0.2
 """Probability from which on the second language of a page counts: the model reads three pieces, so it is in one of them."""
 
@@ -51,6 +60,8 @@ def page(html: bytes, url: str, content_type: str | None = None, languages: Coll
     """
     try:
         source = decode(html, content_type)
+        if _is_too_deep(source):
+            return "no_text"
         shown = Shown(source)
         if languages and (other := _other_language(shown, languages)):
             return f"language_{other}"
@@ -58,6 +69,8 @@ def page(html: bytes, url: str, content_type: str | None = None, languages: Coll
         about = metadata(tree, url)  # before the text: to find that, the tree is cut
         text = main_text(shown, tree)
         return Page(text=text, **asdict(about)) if text else "no_text"
+    except MemoryError:
+        raise
     except Exception as error:  # pages are hostile, and the libraries below raise whatever they like on them
         logging.getLogger(__name__).debug("%s: %s: %s", url, type(error).__name__, error)
         return "no_text"
@@ -68,9 +81,22 @@ def outline(html: bytes, url: str, content_type: str | None = None) -> Outline:
     try:
         tree = _parse(decode(html, content_type))
         return Outline(_links(tree, url), _directives(tree))
+    except MemoryError:
+        raise
     except Exception as error:  # as in page
         logging.getLogger(__name__).debug("%s: %s: %s", url, type(error).__name__, error)
         return Outline()
+
+
+def _is_too_deep(source: str) -> bool:
+    """Whether elements stand in each other more than `DEEPEST` deep, by those whose end is not left out by custom."""
+    depth = 0
+    for closing, name, itself in _ELEMENT.findall(source):
+        if not itself and name.lower() not in _OPEN_ENDED:
+            depth = max(0, depth - 1) if closing else depth + 1
+            if depth > DEEPEST:
+                return True
+    return False
 
 
 def _other_language(shown: Shown, languages: Collection[str]) -> str | None:

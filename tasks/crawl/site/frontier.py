@@ -12,12 +12,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tasks.crawl.site.listings import Listing
-from tasks.crawl.site.state import VERSION, CrawlState
+from tasks.crawl.site.state import LISTINGS, PAGES_PER_LISTING, VERSION, CrawlState
 from tasks.net.addresses import Scope, origin
 from tasks.net.fetch import Answer
 
 _GONE = "'http_404', 'http_410', 'wrong_type', 'redirect_out_of_scope'"
-_PASSING = "outcome IN ('failed', 'refused', 'robots_unreachable', 'host_unreachable', 'http_429') OR outcome GLOB 'http_5*'"
+_PASSING = (
+    "outcome IN ('failed', 'refused', 'robots_unreachable', 'host_unreachable', 'host_silent', 'http_429') "
+    "OR outcome GLOB 'http_5*'"
+)
 
 KNOWN_PER_PAGE = 10
 """Addresses remembered for each page that may be fetched: bounds what a site of endless links can fill the disk with."""
@@ -42,6 +45,9 @@ class Frontier(CrawlState):
     def __init__(self, path: Path, scopes: Sequence[Scope], max_pages: int) -> None:
         super().__init__(path)
         self._scopes = sorted(scopes, key=lambda scope: len(scope.folder), reverse=True)
+        self._by_origin: dict[str, list[Scope]] = {}
+        for scope in self._scopes:
+            self._by_origin.setdefault(scope.origin, []).append(scope)
         self._max_pages = max_pages
 
     def add(self, urls: Iterable[str], hops: int = 0) -> None:
@@ -52,18 +58,23 @@ class Frontier(CrawlState):
 
     def add_sitemaps(self, urls: Iterable[str], site: str, hops: int = 0) -> None:
         """Remember sitemaps of an origin; those elsewhere are left out, like pages outside of the sites."""
-        rows = [(url, site, site, hops) for url in urls if origin(url) == site]
+        most = KNOWN_PER_PAGE * (LISTINGS + self._max_pages // PAGES_PER_LISTING)
+        room = max(0, most - self._count("is_sitemap AND origin = ?", site))
+        rows = [(url, site, site, hops) for url in urls if origin(url) == site][:room]
         statement = "INSERT OR IGNORE INTO addresses (url, origin, site, is_sitemap, hops) VALUES (?, ?, ?, 1, ?)"
         self._database.executemany(statement, rows)
 
     def next(self, site: str) -> Entry | None:
-        """The address of an origin to fetch next: sitemaps first, then pages in the order of their discovery."""
-        row = self._database.execute(
-            "SELECT url, site, is_sitemap, hops, etag, last_modified, body IS NOT NULL FROM addresses "
-            "WHERE origin = ? AND outcome IS NULL ORDER BY is_sitemap DESC, place LIMIT 1",
-            [site],
-        ).fetchone()
-        return Entry(row[0], row[1], bool(row[2]), row[3], row[4], row[5], bool(row[6])) if row else None
+        """The address of an origin to fetch next: sitemaps within their budget first, then pages in the order of discovery."""
+        for kind in (0, 1) if self.is_over_budget(site) else (1, 0):
+            row = self._database.execute(
+                "SELECT url, site, is_sitemap, hops, etag, last_modified, body IS NOT NULL FROM addresses "
+                "WHERE origin = ? AND outcome IS NULL AND is_sitemap = ? ORDER BY place LIMIT 1",
+                [site, kind],
+            ).fetchone()
+            if row:
+                return Entry(row[0], row[1], bool(row[2]), row[3], row[4], row[5], bool(row[6]))
+        return None
 
     def is_full(self, site: str) -> bool:
         """Whether as many pages as allowed were asked for from a site; redirects do not count."""
@@ -80,10 +91,7 @@ class Frontier(CrawlState):
         """An address could not be had; if that may pass, the page of an earlier crawl stays."""
         with self._database:
             self._database.execute("BEGIN")
-            self._database.execute("UPDATE addresses SET outcome = ?, status = ? WHERE url = ?", [outcome, status, url])
-            stale = f"UPDATE addresses SET outcome = 'stale' WHERE url = ? AND body IS NOT NULL AND ({_PASSING})"
-            if not self._database.execute(stale, [url]).rowcount:
-                self.done(url, outcome, status)
+            self._failed(url, outcome, status)
 
     def redirected(self, entry: Entry, target: str) -> None:
         """An address points to another one of the same site, which is fetched in its turn."""
@@ -150,14 +158,24 @@ class Frontier(CrawlState):
             self._database.executemany("UPDATE addresses SET published_at = ? WHERE url = ?", dates)
 
     def end_waiting(self, site: str, outcome: str) -> None:
-        """Give all waiting addresses of an origin one outcome."""
+        """Give all waiting addresses of an origin one outcome (they may be many: in one transaction)."""
         waiting = self._database.execute("SELECT url FROM addresses WHERE origin = ? AND outcome IS NULL", [site]).fetchall()
-        for (url,) in waiting:
-            self.failed(url, outcome)
+        with self._database:
+            self._database.execute("BEGIN")
+            for (url,) in waiting:
+                self._failed(url, outcome, None)
 
     def retry_failed(self) -> None:
-        """Let the addresses wait again whose failure may pass: of the network, of the server, of its robots.txt."""
-        self._database.execute(f"UPDATE addresses SET outcome = NULL, status = NULL WHERE outcome = 'stale' OR {_PASSING}")
+        """Let the addresses wait again whose failure may pass: of the network, of the server, of its robots.txt.
+
+        Those that were asked for come after all others: ten of them in a row must not keep a crawl from the rest for ever.
+        """
+        again = f"WHERE (outcome = 'stale' OR {_PASSING})"
+        with self._database:
+            self._database.execute("BEGIN")
+            last = self._database.execute("SELECT max(place) FROM addresses").fetchone()[0]
+            self._database.execute(f"UPDATE addresses SET place = place + ? {again} AND status IS NOT NULL", [last])
+            self._database.execute(f"UPDATE addresses SET outcome = NULL, status = NULL {again}")
 
     def renew(self, previous: Path) -> None:
         """Take over the addresses of another crawl, all waiting again, with the pages kept and their validators.
@@ -191,11 +209,17 @@ class Frontier(CrawlState):
             self._database.executemany("UPDATE addresses SET site = ? WHERE place = ?", [pair for pair in sites if pair[0]])
             self._database.execute("UPDATE addresses SET outcome = NULL, status = NULL, checked_at = NULL, hops = 0")
 
+    def _failed(self, url: str, outcome: str, status: int | None) -> None:
+        self._database.execute("UPDATE addresses SET outcome = ?, status = ? WHERE url = ?", [outcome, status, url])
+        stale = f"UPDATE addresses SET outcome = 'stale' WHERE url = ? AND body IS NOT NULL AND ({_PASSING})"
+        if not self._database.execute(stale, [url]).rowcount:
+            self.done(url, outcome, status)
+
     def _add(self, urls: Iterable[str], hops: int, beyond: str | None = None) -> None:
         """`beyond`: the site for addresses that lie outside of all sites but on the origin of this one."""
         wanted: dict[str, list[str]] = {}
         for url in urls:
-            if scope := next((scope for scope in self._scopes if url in scope), None):
+            if scope := next((scope for scope in self._by_origin.get(origin(url), ()) if url in scope), None):
                 wanted.setdefault(scope.start, []).append(url)
             elif beyond and origin(url) == origin(beyond):
                 wanted.setdefault(beyond, []).append(url)

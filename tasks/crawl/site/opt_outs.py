@@ -13,14 +13,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from protego import Protego
-
 from tasks.crawl.pages.heads import tags
+from tasks.crawl.site.rules import Rules, parse, rules
+from tasks.crawl.workers import OverrunError
 from tasks.net.agent import AGENT
 
 if TYPE_CHECKING:
     import httpx2
 
+    from tasks.crawl.site.parsing import Parser
     from tasks.crawl.site.robots import Robots
     from tasks.net.fetch import Fetcher
 
@@ -38,28 +39,34 @@ _TDM = "tdm-reservation"
 class SiteWishes:
     """What the files of an origin say of its pages; None: there is no such file."""
 
-    tdm: Protego | None = None
-    ai: Protego | None = None
+    tdm: Rules | None = None
+    ai: Rules | None = None
 
     def against(self, url: str) -> frozenset[str]:
         """The wishes that speak against the use of one page."""
         rules = (("tdm", self.tdm), ("ai_txt", self.ai))
-        return frozenset(name for name, rule in rules if rule is not None and not rule.can_fetch(url, AGENT))
+        return frozenset(name for name, rule in rules if rule is not None and not rule.allows(url))
 
 
-async def read(fetcher: Fetcher, site: str, rules: Robots) -> SiteWishes:
-    """Fetch ai.txt and tdmrep.json of an origin, where robots.txt allows it; what cannot be had says nothing."""
-    bodies = []
-    for path in ("/.well-known/tdmrep.json", "/ai.txt"):
+async def read(fetcher: Fetcher, parser: Parser, site: str, allowed: Robots) -> SiteWishes:
+    """Fetch ai.txt and tdmrep.json of an origin, where robots.txt allows it; what cannot be had says nothing.
+
+    A file that takes too long to read is taken for a no to everything.
+    """
+    found: list[Rules | None] = []
+    for path, read_rules in (("/.well-known/tdmrep.json", reservations), ("/ai.txt", usage)):
         body = b""
-        if rules.allows(f"{site}{path}"):
+        if allowed.allows(f"{site}{path}"):
             answer = await fetcher.get(f"{site}{path}", FILE_BYTES, cut=True)
             body = answer.body if answer.error is None else b""
-        bodies.append(body)
-    return SiteWishes(reservations(bodies[0]), usage(bodies[1]))
+        try:
+            found.append(await parser.ask(site, read_rules, body) if body else None)
+        except OverrunError:
+            found.append(rules([("/", False)]))
+    return SiteWishes(*found)
 
 
-def reservations(body: bytes) -> Protego | None:
+def reservations(body: bytes) -> Rules | None:
     """The rules of a tdmrep.json: the longest `location` that fits a path decides, `*` and `$` as in robots.txt."""
     try:
         entries: Any = json.loads(body)
@@ -67,19 +74,19 @@ def reservations(body: bytes) -> Protego | None:
         return None
     if not isinstance(entries, list):
         return None
-    lines = ["User-agent: *"]
+    lines = []
     for entry in entries:
         location = entry.get("location") if isinstance(entry, dict) else None
         if isinstance(location, str) and location.startswith(("/", "*")):
             reserved = str(entry.get(_TDM)).strip() == "1"
-            lines.append(f"{'Disallow' if reserved else 'Allow'}: {''.join(location.split())}")
-    return Protego.parse("\n".join(lines)) if len(lines) > 1 else None
+            lines.append(("".join(location.split()), not reserved))
+    return rules(lines) if lines else None
 
 
-def usage(body: bytes) -> Protego | None:
+def usage(body: bytes) -> Rules | None:
     """The rules of an ai.txt; a page of HTML in its place has none."""
     text = body.decode("utf-8-sig", "replace")
-    return Protego.parse(text) if "user-agent" in text.lower() and not text.lstrip().startswith("<") else None
+    return parse(body) if "user-agent" in text.lower() and not text.lstrip().startswith("<") else None
 
 
 def of_answer(headers: httpx2.Headers) -> frozenset[str]:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from protego import Protego
-
+from tasks.crawl.site import rules as exclusion
+from tasks.crawl.workers import OverrunError
 from tasks.net.addresses import normalise
-from tasks.net.agent import AGENT
 
 if TYPE_CHECKING:
+    from tasks.crawl.site.parsing import Parser
     from tasks.net.fetch import Fetcher
 
 PARSED_BYTES = 500 << 10
@@ -25,10 +24,11 @@ REDIRECTS = 5
 VALID_SECONDS = 24 * 3600.0
 """How long a robots.txt may be used (section 2.4)."""
 
+SITEMAPS = 1000
+"""Most sitemaps of a robots.txt that are remembered; an index of them can name 50,000 more."""
+
 LONGEST_DELAY = 600.0
 """A site that asks for more seconds between two pages is one that does not want to be crawled."""
-
-_AGENT_LINE = re.compile(r"((?:^|(?<=\r))[ \t]*user-?agent[ \t]*:[ \t]*)([a-z_-]+)[^\r\n#]*", re.IGNORECASE | re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Robots:
     be the fault of our own network.
     """
 
-    rules: Protego | None = None
+    rules: exclusion.Rules | None = None
     sitemaps: tuple[str, ...] = ()
     delay: float = 0.0
     refusal: str | None = None
@@ -50,7 +50,7 @@ class Robots:
         """Whether `url`, of this origin, may be fetched; robots.txt itself always may (RFC 9309 section 2.2.2)."""
         if urlsplit(url).path == "/robots.txt":
             return True
-        return self.refusal is None and (self.rules is None or self.rules.can_fetch(url, AGENT))
+        return self.refusal is None and (self.rules is None or self.rules.allows(url))
 
     @property
     def expired(self) -> bool:
@@ -60,20 +60,16 @@ class Robots:
 def parse(body: bytes, url: str = "") -> Robots:
     """The rules of a robots.txt that was fetched from `url`; whatever the bytes are, it never raises."""
     if len(body) > PARSED_BYTES:
-        body = body[:PARSED_BYTES].rpartition(b"\n")[0]  # half a line could allow what the whole one forbids
-    rules = Protego.parse(_AGENT_LINE.sub(_agent, body.decode("utf-8-sig", "replace")))
-    sitemaps = tuple(dict.fromkeys(found for line in rules.sitemaps if (found := normalise(line, url))))
-    delay = rules.crawl_delay(AGENT) or 0.0
-    refusal = "crawl_delay_too_long" if delay > LONGEST_DELAY else None
-    return Robots(rules, sitemaps, delay, refusal)
+        body = body[:PARSED_BYTES]
+        body = body[: max(body.rfind(b"\n"), body.rfind(b"\r")) + 1]  # half a line could allow what the whole one forbids
+    rules = exclusion.parse(body)
+    named = (normalise(line, url) for line in rules.sitemaps[:SITEMAPS])
+    sitemaps = tuple(dict.fromkeys(address for address in named if address))
+    refusal = "crawl_delay_too_long" if rules.delay > LONGEST_DELAY else None
+    return Robots(replace(rules, sitemaps=()), sitemaps, rules.delay, refusal)
 
 
-def _agent(line: re.Match[str]) -> str:
-    """The agent of a group as its bare product token: the RFC compares whole tokens, Protego also their beginnings."""
-    return line[1] + (AGENT if line[2].lower() == AGENT else "another")
-
-
-async def read(fetcher: Fetcher, site: str) -> Robots:
+async def read(fetcher: Fetcher, parser: Parser, site: str) -> Robots:
     """Fetch the rules of an origin.
 
     Status 4xx or too many redirects: everything is allowed (RFC 9309 section 2.3.1.3). 5xx or no answer, and 429, which
@@ -83,7 +79,10 @@ async def read(fetcher: Fetcher, site: str) -> Robots:
     for _ in range(REDIRECTS + 1):
         answer = await fetcher.get(url, PARSED_BYTES + 1, cut=True)
         if answer.status == 200 and answer.error is None:
-            return parse(answer.body, url)
+            try:
+                return await parser.ask(site, parse, answer.body, url)
+            except OverrunError:
+                return Robots(refusal="robots_unreadable")
         if answer.error == "refused":
             return Robots(refusal="refused")
         if answer.status in (0, 429) or answer.status >= 500:

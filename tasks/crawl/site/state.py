@@ -22,6 +22,10 @@ KEPT = ("fetched", "not_modified", "stale")
 VERSION = 2
 """Of the tables below; a state with other tables is not read."""
 
+LISTINGS = 20
+PAGES_PER_LISTING = 2
+"""Sitemaps and feeds asked for at once, and pages asked for before each further one: see `CrawlState.is_over_budget`."""
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS crawl (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS addresses (
@@ -49,6 +53,7 @@ CREATE TABLE IF NOT EXISTS versions (    -- of the text of a page, over all craw
 CREATE TABLE IF NOT EXISTS holds (host TEXT PRIMARY KEY, until REAL NOT NULL);  -- Unix time
 CREATE INDEX IF NOT EXISTS waiting ON addresses (origin, outcome, is_sitemap DESC, place);
 CREATE INDEX IF NOT EXISTS by_site ON addresses (site, status, outcome);
+CREATE INDEX IF NOT EXISTS asked ON addresses (origin, is_sitemap) WHERE status IS NOT NULL;
 """
 
 
@@ -106,6 +111,17 @@ class CrawlState:
         places = ", ".join("?" * len(KEPT))
         query = f"SELECT 1 FROM addresses WHERE outcome IN ({places}) LIMIT 1"
         return self._database.execute(query, KEPT).fetchone() is not None
+
+    def is_over_budget(self, site: str) -> bool:
+        """Whether no sitemap or feed of an origin may be asked for until more pages were: `LISTINGS`, and one for each
+        `PAGES_PER_LISTING` pages.
+
+        A sitemap may list 50,000 pages and a feed has some ten. Whoever lists fewer than two pages a file is better known by
+        the links, and indexes that lead to ever new indexes (or 30,000 sitemaps in robots.txt) must not be asked for alone.
+        """
+        asked = "SELECT count(*) FROM addresses WHERE origin = ? AND is_sitemap = ? AND status IS NOT NULL"
+        listings, pages = (self._database.execute(asked, [site, kind]).fetchone()[0] for kind in (1, 0))
+        return bool(listings >= LISTINGS + pages // PAGES_PER_LISTING)
 
     def outcomes(self) -> Counter[str]:
         """How many addresses ended how; sitemaps count as `sitemap_...`."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import json
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,12 @@ from typing import Any
 from lang_configs.sources import FilesSource
 from tasks.core.documents import Document
 from tasks.core.errors import StageError
-from tasks.crawl.formats.packed import End, Loss, record, unpack
+from tasks.crawl import workers
+from tasks.crawl.formats import parquet
+from tasks.crawl.formats.packed import End, Loss, is_text, record, unpack
+from tasks.crawl.formats.unpacked import most_bytes
 from tasks.crawl.pages import extraction
+from tasks.crawl.pages.charset import encoding_of, line_text
 from tasks.crawl.sources import register
 from tasks.crawl.sources.local_files import LocalFiles, find
 
@@ -26,7 +32,8 @@ ENDINGS = (
 LONGEST = 8 << 20
 """Most bytes of a line of JSON, a line of text, or a document."""
 
-_COLUMNS = ("text", "url", "title", "source", "license", "fetched_at", "published_at")
+BATCH_SECONDS = 60.0
+"""Wall-clock limit of a batch of rows of a Parquet file."""
 
 
 @register
@@ -49,7 +56,8 @@ class Files(LocalFiles[FilesSource]):
 
         `report` counts `documents`, `no_text`, `too_large`, `bad_json` (lines), for HTML the reasons of `extraction.page` and,
         of damaged files, what `packed.record` does, the `broken_lines` at the edges of what is missing, and the `lost_rows` of
-        Parquet files (exactly as many as their row groups say); `unreadable_files` are those of which nothing can be read.
+        Parquet files (exactly as many as their row groups say); `unreadable_files` are those of which nothing can be read,
+        `unpacked_too_far` those that give more than any text does (see `formats.unpacked`): what came before that is kept.
         """
         path, source = Path(unit), self.config
         name = path.name.lower()
@@ -68,18 +76,23 @@ class Files(LocalFiles[FilesSource]):
             report[f"unreadable_files: {path.name}: {type(error).__name__}"] += 1
 
 
-Row = tuple[int, dict[str, Any]]
+_NOT_EMPTY = re.compile(rb"[^\n]+")
+
+Row = parquet.Row
 """Number of a row or line in its file, and what is in it."""
 
 
-def _lines(path: Path, report: Counter[str]) -> Iterator[tuple[bytes, bool]]:
-    """The lines of a file, and whether each is known to be whole: the first one after missing bytes may lack its beginning.
+def _lines(path: Path, report: Counter[str]) -> Iterator[tuple[int, bytes, bool]]:
+    """The lines of a file that are not empty: number, bytes in UTF-8, and whether it is known to be whole.
 
-    It is whole if the part before the gap ended with a line, as in files that were packed line by line or joined. A line
-    that the gap cuts off is counted in `broken_lines`, one above `LONGEST` in `too_large`.
+    The first line after missing bytes may lack its beginning. It is whole if the part before the gap ended with a line, as in
+    files that were packed line by line or joined. A line that the gap cuts off is counted in `broken_lines`, one above
+    `LONGEST` in `too_large`; `unpacked_too_far` is a file that gives more than `most_bytes`, and reading ends there. Empty
+    lines at the end give one last, empty line.
     """
     rest, whole, aligned, skipping = b"", True, False, False
-    for part in unpack(path):
+    number, left, recode = 0, most_bytes(path), None
+    for part in unpack(path, lambda head: is_text(head) or encoding_of(head) != "utf-8"):
         if isinstance(part, End):
             aligned = not rest
         elif isinstance(part, Loss):
@@ -87,21 +100,40 @@ def _lines(path: Path, report: Counter[str]) -> Iterator[tuple[bytes, bool]]:
             report["broken_lines"] += bool(rest.strip())
             rest, whole, skipping = b"", aligned, False
         else:
-            *lines, rest = (rest + part).split(b"\n")
-            if skipping and lines:
-                lines, skipping = lines[1:], False
-            for line in lines:
-                yield line, whole
+            left -= len(part)
+            recode = recode or _recoder(part)
+            data = rest + recode(part)
+            end = data.rfind(b"\n") + 1
+            begin = data.find(b"\n") + 1 if skipping else 0
+            skipping = skipping and not end
+            whole = whole or data[begin : begin + 1] == b"\n"
+            for line in _NOT_EMPTY.finditer(data, begin, end):
+                number += data.count(b"\n", begin, line.start())
+                begin = line.start()
+                yield number, line[0], whole
                 whole = True
+            number += data.count(b"\n", begin, end)
+            rest = data[end:]
             if len(rest) > LONGEST or skipping:
                 report["too_large"] += not skipping
                 rest, whole, skipping = b"", True, True
-    if rest.strip():
-        yield rest, whole
+            if left < 0:
+                report["unpacked_too_far"] += 1
+                report[f"unpacked_too_far: {path.name}"] += 1
+                return
+    yield number, rest, whole
+
+
+def _recoder(head: bytes) -> Callable[[bytes], bytes]:
+    """What makes UTF-8 of the parts of a file that begins with `head`."""
+    if (encoding := encoding_of(head)) == "utf-8":
+        return bytes
+    decoder = codecs.getincrementaldecoder(encoding)("replace")
+    return lambda part: decoder.decode(part).removeprefix("\ufeff").encode("utf-8", "replace")
 
 
 def _json_lines(path: Path, report: Counter[str]) -> Iterator[Row]:
-    for number, (line, whole) in enumerate(_lines(path, report)):
+    for number, line, whole in _lines(path, report):
         if not line.strip():
             continue
         try:
@@ -116,50 +148,61 @@ def _json_lines(path: Path, report: Counter[str]) -> Iterator[Row]:
 
 def _texts(path: Path, source: FilesSource, report: Counter[str]) -> Iterator[Row]:
     lines: list[str] = []
-    size = number = 0
-    for number, (line, whole) in enumerate(_lines(path, report)):
+    size = 0
+    last = -1  # number of the line before
+    for number, line, whole in _lines(path, report):
+        if empty := number - last - 1:
+            if source.documents == "paragraph" and any(map(str.strip, lines)):
+                yield last + 1, {"text": "\n".join(lines).strip("\n")}
+            size = size + empty if source.documents == "file" else 0
+            lines = [*lines, *[""] * min(empty, LONGEST)] if source.documents == "file" and lines else []
+        last = number
         if not whole:
             report["broken_lines"] += bool(line.strip())
             continue
-        text = line.decode("utf-8", "replace").removeprefix("\ufeff").rstrip("\r")
-        ends = source.documents == "line" or (source.documents == "paragraph" and not text.strip())
+        text = line_text(line).removeprefix("\ufeff").rstrip("\r")
         lines.append(text)
-        size += len(text)
+        size += len(text) + 1
         if size > LONGEST:
             report["too_large"] += 1
             lines, size = [], 0
-        if ends:
+        if source.documents == "line" or (source.documents == "paragraph" and not text.strip()):
             if any(map(str.strip, lines)):
                 yield number, {"text": "\n".join(lines).strip("\n")}
             lines, size = [], 0
-    if lines and (source.documents == "file" or any(map(str.strip, lines))):
-        yield 0 if source.documents == "file" else number, {"text": "\n".join(lines).strip("\n")}
+    if any(map(str.strip, lines)):
+        yield 0 if source.documents == "file" else last, {"text": "\n".join(lines).strip("\n")}
 
 
 def _parquet(path: Path, report: Counter[str]) -> Iterator[Row]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     try:
-        file = pq.ParquetFile(path, page_checksum_verification=True)
-    except pa.ArrowException as error:  # the index at the end is missing or broken, and without it nothing can be found
-        raise OSError(str(error)) from error
-    with file:
-        if "text" not in file.schema_arrow.names:
-            raise StageError(f"{path.name}: the Parquet file has no column `text`; its columns are {file.schema_arrow.names}")
-        columns = [name for name in _COLUMNS if name in file.schema_arrow.names]
-        first = 0
-        for group in range(file.num_row_groups):
-            due, number = file.metadata.row_group(group).num_rows, first
-            try:
-                for batch in file.iter_batches(1024, row_groups=[group], columns=columns):
-                    for row in batch.to_pylist():
-                        yield number, row
-                        number += 1
-            except (pa.ArrowException, OSError, UnicodeDecodeError):
-                report["damaged_parts"] += 1
-            report["lost_rows"] += first + due - number
-            first += due
+        sizes = workers.ask(_groups, path, limit=BATCH_SECONDS)
+    except workers.OverrunError as overrun:
+        raise OSError(overrun.reason) from overrun
+    if isinstance(sizes, str):
+        raise StageError(f"{path.name}: {sizes}") if "column" in sizes else OSError(sizes)
+    first = taken = 0
+    for group, size in enumerate(sizes):
+        here = 0
+        try:
+            for rows, counts in workers.stream(parquet.rows, path, group, first, LONGEST, taken, limit=BATCH_SECONDS):
+                report.update(+counts)
+                here += len(rows) + counts["no_text"] + counts["too_large"] + counts["lost_rows"]
+                taken += sum(len(row["text"]) for _, row in rows) + here
+                yield from rows
+                if counts["unpacked_too_far"]:
+                    report[f"unpacked_too_far: {path.name}"] += 1
+                    return
+        except workers.OverrunError:  # it wants more memory or time than any text does
+            report.update(damaged_parts=1, lost_rows=size - here)
+        first += size
+
+
+def _groups(path: Path) -> list[int] | str:
+    try:
+        return parquet.groups(path)
+    except parquet.NotParquetError as error:
+        return str(error)
 
 
 def _html(path: Path, source: FilesSource, report: Counter[str]) -> Iterator[Row]:

@@ -18,6 +18,7 @@ from tasks.core.documents import Document
 from tasks.core.errors import StageError
 from tasks.crawl.batches import Cursor, resumable
 from tasks.crawl.sources import Estimate, StreamSource, register
+from tasks.net import public
 from tasks.net.download import ATTEMPTS, BACK_OFF, BUSY, LONGEST_WAIT
 from tasks.net.link import hooks
 from tasks.net.rules import refuse_offline
@@ -114,7 +115,9 @@ def _keep_to_the_rules(source: HubSource) -> None:
 
     refuse_offline(_where(source))
     timeout = httpx2.Timeout(60.0, connect=20.0)  # its own client would wait for ever
-    set_client_factory(lambda: httpx2.Client(follow_redirects=True, timeout=timeout, event_hooks=hooks()))
+    set_client_factory(
+        lambda: httpx2.Client(follow_redirects=True, timeout=timeout, transport=public.transport(), event_hooks=hooks())
+    )
 
 
 def _commit(source: HubSource) -> str:

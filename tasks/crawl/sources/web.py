@@ -20,12 +20,15 @@ from tasks.core.errors import StageError
 from tasks.core.files import replacing, sha256
 from tasks.core.stage import Metrics
 from tasks.crawl.pages import extraction
-from tasks.crawl.pages.html import Page, outline
+from tasks.crawl.pages.html import Page
 from tasks.crawl.site import archive, opt_outs, robots
 from tasks.crawl.site.frontier import Entry, Frontier
-from tasks.crawl.site.listings import FEED_TYPES, LISTING_BYTES, announced_feeds, listing
+from tasks.crawl.site.listings import FEED_TYPES, LISTING_BYTES, listing
+from tasks.crawl.site.parsing import Parser
 from tasks.crawl.site.state import Stored
+from tasks.crawl.site.survey import survey
 from tasks.crawl.sources import STATE, Estimate, StreamSource, register
+from tasks.crawl.workers import OverrunError
 from tasks.net.addresses import Scope, normalise, origin
 from tasks.net.fetch import Answer, Fetcher, media_type
 from tasks.net.rules import refuse_offline
@@ -33,15 +36,19 @@ from tasks.net.rules import refuse_offline
 Counts = Counter[str]
 """How many addresses ended how: `fetched` (a document), `not_modified` (a document, unchanged since the crawl before),
 `stale` (a document of the crawl before, because the page could not be had), `no_text`, `language_<label>` (a page in another
-language than the wanted ones), `extraction_timeout`, `http_<status>`, `disallowed_by_robots`, `redirected`, `too_large`,
-`noindex`, `noai`, `tdm`, ... ; every address met counts once."""
+language than the wanted ones), `extraction_timeout` and `extraction_failed` (a page or a listing that took too long to read,
+or too much memory), `host_unreachable`, `host_silent` (see `SILENCES`), `over_budget` (see `CrawlState.is_over_budget`),
+`http_<status>`, `disallowed_by_robots`, `redirected`, `too_large`, `noindex`, `noai`, `tdm`, ... ; every address met counts
+once."""
 
 HTML_TYPES = ("text/html", "application/xhtml+xml")
 REDIRECTS = 10
 SITEMAP_DEPTH = 5
 HOSTS_AT_ONCE = 16
 GIVE_UP = 10
-"""Pages in a row without an answer after which a host counts as out of reach."""
+"""Pages in a row without an answer after which a host is asked for its robots.txt again: without that it is out of reach."""
+SILENCES = 3
+"""How often that may happen before the rest of its pages are left: each costs minutes of waiting, of us and of the host."""
 
 log = logging.getLogger("lugha")
 
@@ -183,18 +190,22 @@ def _crawl(source: WebSource, frontier: Frontier, allow_loopback: bool, served_a
             log.warning("crawl.%s: set `contact` to an address of yours, so that site owners know whom to ask", source.name)
         holds, hold = frontier.holds(), frontier.hold
         here = bool(served_at)  # the starter site never leaves this machine
-        async with Fetcher(source.contact, source.delay, allow_loopback, served_at, begun, holds, hold, not here) as fetcher:
+        async with (
+            Fetcher(source.contact, source.delay, allow_loopback, served_at, begun, holds, hold, not here) as fetcher,
+            Parser() as parser,
+        ):
 
-            async def one(site: str) -> bool:
+            async def one(host: _Host) -> bool:
                 async with turns:
-                    return await _Host(site, source, frontier, fetcher).crawl()
+                    return await host.crawl()
 
-            return await asyncio.gather(*map(one, origins))
+            return await asyncio.gather(*(one(_Host(site, source, frontier, fetcher, parser)) for site in origins))
 
     reached = _wait_for(run)
     if not any(reached):
+        since = "any more" if frontier.has_pages() else "at all"
         raise StageError(
-            f"source {source.name!r}: no site answers ({', '.join(origins[:3])}); check the addresses and the network, "
+            f"source {source.name!r}: no site answers {since} ({', '.join(origins[:3])}); check the addresses and the network, "
             "then run the same command again: pages already fetched are kept"
         )
     for site, answered in zip(origins, reached, strict=True):
@@ -221,48 +232,53 @@ def _wait_for(run: Callable[[], Coroutine[Any, Any, list[bool]]]) -> list[bool]:
 class _Host:
     """The crawl of one origin: one request at a time, until nothing waits."""
 
-    def __init__(self, site: str, source: WebSource, frontier: Frontier, fetcher: Fetcher) -> None:
-        self.site, self.source, self.frontier, self.fetcher = site, source, frontier, fetcher
+    def __init__(self, site: str, source: WebSource, frontier: Frontier, fetcher: Fetcher, parser: Parser) -> None:
+        self.site, self.source, self.frontier, self.fetcher, self.parser = site, source, frontier, fetcher, parser
         self.starts = {scope.start for scope in _scopes(source)}
         self.wishes = opt_outs.SiteWishes()
-        self.silent = 0
+        self.silent = self.silences = 0
 
     async def crawl(self) -> bool:
         """Whether the host could be reached; if not, addresses are left waiting."""
         rules: robots.Robots | None = None
         while entry := self.frontier.next(self.site):
+            if self.silent >= GIVE_UP:
+                rules, self.silent, self.silences = None, 0, self.silences + 1
             if rules is None or rules.expired:
-                rules = await robots.read(self.fetcher, self.site)
+                rules = await robots.read(self.fetcher, self.parser, self.site)
                 if rules.unreachable:
                     return False
                 self.fetcher.slow_down(self.site, rules.delay)
                 if rules.refusal is None:
                     self.frontier.add_sitemaps(rules.sitemaps or [f"{self.site}/sitemap.xml"], self.site)
-                    self.wishes = await opt_outs.read(self.fetcher, self.site, rules)
+                    self.wishes = await opt_outs.read(self.fetcher, self.parser, self.site, rules)
                 continue
             wishes = self.wishes.against(entry.url)
             if rules.refusal:
                 self.frontier.end_waiting(self.site, rules.refusal)
+            elif self.silences >= SILENCES:
+                self.frontier.end_waiting(self.site, "host_silent")
             elif not rules.allows(entry.url):
                 self.frontier.done(entry.url, "disallowed_by_robots")
             elif refusal := self._refusal(wishes):
                 self.frontier.left_out(entry.url, refusal, None, (), wishes)
             elif not entry.is_sitemap and self.frontier.is_full(entry.site):
                 self.frontier.done(entry.url, "over_max_pages")
-            elif not await self._visit(entry):
-                return False
+            elif entry.is_sitemap and self.frontier.is_over_budget(self.site):
+                self.frontier.end_waiting(self.site, "over_budget")  # no page waits: see Frontier.next
+            else:
+                await self._visit(entry)
+            await asyncio.sleep(0)  # what asks no server gives the other hosts their turn all the same
         return True
 
-    async def _visit(self, entry: Entry) -> bool:
-        """Fetch one address and write down what became of it; False if the host has fallen silent."""
+    async def _visit(self, entry: Entry) -> None:
+        """Fetch one address and write down what became of it."""
         if entry.is_sitemap:
             answer = await self.fetcher.get(entry.url, LISTING_BYTES, (), _conditions(entry), cut=True)
         else:
             types = HTML_TYPES + FEED_TYPES if entry.url in self.starts or entry.hops else HTML_TYPES
             answer = await self.fetcher.get(entry.url, self.source.max_bytes, types, _conditions(entry))
         self.silent = self.silent + 1 if answer.error == "failed" else 0
-        if self.silent >= GIVE_UP:
-            return False
         if answer.status in (301, 302, 303, 307, 308):
             self._redirect(entry, answer)
         elif answer.error is not None:
@@ -271,15 +287,22 @@ class _Host:
             self._unchanged(entry, answer)
         elif answer.status != 200:
             self.frontier.failed(entry.url, f"http_{answer.status}", answer.status)
-        elif entry.is_sitemap or media_type(answer) in FEED_TYPES:
-            listed = listing(answer.body, entry.url)
-            if not (entry.is_sitemap or listed.is_feed or listed.pages):
-                self.frontier.done(entry.url, "wrong_type", answer.status)
-                return True
-            self.frontier.listing_read(entry, answer, listed, listed.further if entry.hops < SITEMAP_DEPTH else ())
         else:
-            self._page(entry, answer)
-        return True
+            try:
+                await self._read(entry, answer)
+            except OverrunError as overrun:
+                self.frontier.done(entry.url, f"extraction_{overrun.reason}", answer.status)
+
+    async def _read(self, entry: Entry, answer: Answer) -> None:
+        """Keep what came: a page, or what a sitemap or a feed lists. Raises OverrunError if it cannot be parsed in time."""
+        if not entry.is_sitemap and media_type(answer) not in FEED_TYPES:
+            await self._page(entry, answer)
+            return
+        listed = await self.parser.ask(self.site, listing, answer.body, entry.url)
+        if not (entry.is_sitemap or listed.is_feed or listed.pages):
+            self.frontier.done(entry.url, "wrong_type", answer.status)
+        else:
+            self.frontier.listing_read(entry, answer, listed, listed.further if entry.hops < SITEMAP_DEPTH else ())
 
     def _redirect(self, entry: Entry, answer: Answer) -> None:
         """Let the target wait for its turn; there robots.txt and the limits are asked as for any other address."""
@@ -309,15 +332,13 @@ class _Host:
         else:
             self.frontier.unchanged(entry)
 
-    def _page(self, entry: Entry, answer: Answer) -> None:
+    async def _page(self, entry: Entry, answer: Answer) -> None:
         """Keep a page, and go where it points, unless its publisher asks not to."""
-        seen = outline(answer.body, entry.url, answer.headers.get("content-type"))
-        wishes = opt_outs.of_answer(answer.headers) | opt_outs.of_page(answer.body, seen.directives)
-        wishes |= self.wishes.against(entry.url)
+        seen = await self.parser.ask(self.site, survey, answer.body, entry.url, answer.headers.get("content-type"))
+        wishes = opt_outs.of_answer(answer.headers) | seen.wishes | self.wishes.against(entry.url)
         links = () if "nofollow" in wishes and "nofollow" in self.source.opt_outs else seen.links
         if entry.url in self.starts:
-            feeds = announced_feeds(answer.body, entry.url)
-            self.frontier.add_sitemaps([feed for feed in feeds if origin(feed) == self.site], self.site)
+            self.frontier.add_sitemaps([feed for feed in seen.feeds if origin(feed) == self.site], self.site)
         if refusal := self._refusal(wishes):
             self.frontier.left_out(entry.url, refusal, answer.status, links, wishes)
         else:

@@ -13,18 +13,20 @@ from pathlib import Path
 from urllib.parse import quote
 
 from lxml.etree import XMLPullParser, XMLSyntaxError, _Element
-from mwparserfromhell import parse
-from mwparserfromhell.parser import ParserError
 
 from lang_configs.sources import WikipediaSource
 from tasks.core.documents import Document
 from tasks.core.errors import StageError
+from tasks.crawl import workers
 from tasks.crawl.batches import Cursor, resumable
-from tasks.crawl.formats.wikitext import is_disambiguation, plain_text
+from tasks.crawl.formats.wikitext import article
 from tasks.crawl.sources import Estimate, StreamSource, register
 from tasks.net.download import MissingError, download, read, size
 
 LATEST = "https://dumps.wikimedia.org/{wiki}/latest/{wiki}-latest-pages-articles.xml.bz2"
+
+ARTICLE_SECONDS = 20.0
+"""Wall-clock limit of one article; the longest articles take less than 1 s."""
 
 _BLOCK = 1 << 20
 _PROJECTS = {  # ending of a database name -> domain; https://meta.wikimedia.org/wiki/Special:SiteMatrix
@@ -222,14 +224,11 @@ def _article(page: _Element, site: _Site, source: WikipediaSource, fetched_at: d
     if revision is None or (revision.findtext("{*}model") or "wikitext") != "wikitext":
         return "no_text"
     try:
-        code = parse(revision.findtext("{*}text") or "")
-        if is_disambiguation(code):
-            return "disambiguation"
-        text = plain_text(code, site.hidden)
-    except (ParserError, RecursionError, ValueError):
+        text, reason = workers.ask(article, revision.findtext("{*}text") or "", site.hidden, limit=ARTICLE_SECONDS)
+    except workers.OverrunError:
         return "unparsable"
-    if not text:
-        return "no_text"
+    if reason:
+        return reason
     return Document(
         text=text,
         source=source.name,
