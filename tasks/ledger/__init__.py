@@ -122,10 +122,11 @@ def _query(path: Path, statement: str, parameters: dict[str, Any]) -> tuple[list
         except KeyboardInterrupt:
             database.interrupt()
             raise
-        except (duckdb.ProgrammingError, duckdb.DataError, duckdb.NotSupportedError):
-            raise  # what the asker did
         except duckdb.Error as error:
-            raise _unreadable(path, error) from error
+            damage = (duckdb.IOException, duckdb.InternalException, duckdb.FatalException, duckdb.SerializationException)
+            if type(error) is duckdb.Error or isinstance(error, damage):  # all else is what the asker did
+                raise _unreadable(path, error) from error
+            raise
 
 
 @contextmanager

@@ -6,12 +6,14 @@ import json
 import sys
 from pathlib import Path
 
+import pytest
 from data import HERE
 from language_reader import DAMAGED, Row, agreement, damage, deaths, measure, table
 
 from tests.annotate.language.test_language import TEXTS
 
 
+@pytest.mark.slow
 def test_ours_and_the_library_give_the_same_labels(tmp_path: Path) -> None:
     file = tmp_path / "strings.json"
     file.write_text(json.dumps(["habari za leo", "the farmers of our village", "", *map(str.lower, TEXTS.values())]))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pyarrow as pa
+import pytest
 from tokenizer import WordsBySentencePiece, compare, conversions, speed_table, training_table
 
 from tasks.tokenizer.encoding import Encoder
 from tests.small_corpus import documents
 
 
+@pytest.mark.slow
 def test_every_system_is_trained_measured_and_timed(tmp_path):
     learned, speeds, differing = compare(documents("swahili", 150), documents("swahili", 20, seed=2), 384, 1, tmp_path)
     assert differing == 0

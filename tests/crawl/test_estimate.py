@@ -58,6 +58,7 @@ def test_offline_it_is_unknown(source: Source) -> None:
     assert estimate(source).what == "unknown: offline"
 
 
+@pytest.mark.slow
 def test_the_command_line_shows_it(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "from flows.cli import main; main()", "plan", "swahili", "--offline", "--json"]
     command += ["--workspace", str(tmp_path)]

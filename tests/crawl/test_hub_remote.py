@@ -124,6 +124,7 @@ def test_a_killed_crawl_goes_on_at_its_commit_in_its_shard(hub: Hub, tmp_path: P
     assert read == [1, 0, 1]  # the columns are those of the first shard; 450 documents are in the third
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("revision", [OLD, "main"])
 def test_a_glob_of_files_at_a_revision(hub: Hub, tmp_path: Path, revision: str) -> None:
     settings = {"config": "swh_Latn", "files": "data/{config}/train/00[01]*.parquet", "revision": revision, "url": None}
@@ -141,6 +142,7 @@ def test_what_the_hub_does_not_have_is_one_sentence(hub: Hub, tmp_path: Path) ->
         assert result["planned"] is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("preset", "config", "path", "row"),
     [

@@ -308,6 +308,7 @@ HUB = {
 }
 
 
+@pytest.mark.slow
 def test_a_dataset_that_the_hub_does_not_give(hub: Hub, tmp_path: Path) -> None:
     found = ends(hub.base, HUB, tmp_path)
     for name, settings in HUB.items():

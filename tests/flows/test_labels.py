@@ -113,6 +113,7 @@ def test_two_steps_cannot_have_one_label(built: Path) -> None:
         Plan(request(built), None, twice).all()
 
 
+@pytest.mark.slow
 def test_a_run_until_the_corpus_has_a_data_card_and_no_model(built: Path, tmp_path: Path) -> None:
     import shutil
 

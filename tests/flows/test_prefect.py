@@ -69,6 +69,7 @@ def served(prefect: Prefect, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield prefect
 
 
+@pytest.mark.slow
 @pytest.mark.prefect
 def test_one_deployment_per_language(served: Prefect) -> None:
     listed = served.command("deployment", "ls", "--output", "json")

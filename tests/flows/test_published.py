@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import json
+import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from flows.run.request import Request
 from tasks import ledger
+from tasks.annotate.language.confusion import PACKAGED
 from tests.crawl.test_wikipedia import PAGES, SITE
 from tests.flows.prefect_server import tiny_language
 from tests.flows.starter import lugha
@@ -95,7 +97,7 @@ def test_a_release_of_files_and_of_an_address_with_a_password(tmp_path: Path) ->
     ("override", "said"),
     [
         ("pretrain.steps=5", "--set pretrain.steps=5"),
-        ("language.model=/home/juma/lid.ftz", '--set language.model="lid.ftz"'),
+        ("language.model={model}", '--set language.model="lid.ftz"'),
         ("release.curators='~/juma/a'", '--set release.curators="a"'),
         ("crawl.snapshot='2026-11'", "--set crawl.snapshot='2026-11'"),
         ("runtime.tensorboard=/home/juma/tb", ""),
@@ -106,7 +108,9 @@ def test_a_release_of_files_and_of_an_address_with_a_password(tmp_path: Path) ->
 )
 def test_the_command_of_the_cards_names_files_by_their_names(override: str, said: str, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("Habari za leo")
-    request = Request("swahili", documents=[str(tmp_path / "a.txt")], overrides=[override], workspace=tmp_path)
+    model = shutil.copy(PACKAGED, tmp_path / "lid.ftz")
+    overrides = [override.format(model=model) if "{model}" in override else override]
+    request = Request("swahili", documents=[str(tmp_path / "a.txt")], overrides=overrides, workspace=tmp_path)
     command = request.resolve()[1].command.replace("'\"'\"'", "'")
     assert command.startswith("lugha build swahili --documents a.txt")
     assert command.replace("'", "") == f"lugha build swahili --documents a.txt {said}".strip().replace("'", "")

@@ -171,6 +171,7 @@ def test_a_budget_in_kwh_ends_a_run_and_the_rows_hold_watts_and_mfu(
     assert again.budget.used() == 1  # what an earlier part of the run has used counts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rapl", [True, False])
 def test_the_energy_of_all_processes_counts_and_the_processor_once(
     make_tokens: Callable[..., Path], tmp_path: Path, rapl: bool

@@ -58,6 +58,7 @@ def test_a_family_from_outside_is_configured_trained_exported_and_loaded(
         torch.testing.assert_close(ours.logits(ids), stock(ids).logits, atol=1e-5, rtol=1e-5)  # type: ignore[operator]
 
 
+@pytest.mark.slow
 def test_a_family_from_outside_is_measured_too(olmo: models.Family, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr("tasks.pretrain.estimate.MEASURE_SECONDS", 0.2)

@@ -58,6 +58,7 @@ def kill_and_compare(tokens: Path, folder: Path, kills: int, steps: int) -> None
     assert files[0] == files[1]
 
 
+@pytest.mark.slow
 def test_a_killed_and_resumed_run_ends_bit_for_bit_like_a_straight_one(
     make_tokens: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -267,6 +268,7 @@ def test_without_a_compiler_training_goes_on_with_a_warning(make_tokens: Callabl
     assert records[-1]["metrics"]["compiled"] is False
 
 
+@pytest.mark.slow
 def test_a_loss_is_one_graph_for_each_kind_of_batch(
     make_tokens: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

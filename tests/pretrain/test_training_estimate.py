@@ -146,6 +146,7 @@ def test_memory_holds_the_whole_token_file() -> None:
     assert said(replace(SPEED, device="cuda"), text=10**8, minutes=1).memory_bytes == 10**9
 
 
+@pytest.mark.slow
 def test_a_measurement_is_made_once_for_a_model_and_trains_like_the_real_thing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

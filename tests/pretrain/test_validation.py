@@ -60,6 +60,7 @@ def test_a_run_that_overfits_publishes_its_best_weights(
     assert not torch.equal(published["model.embed_tokens.weight"], run.optimizer.weights["embedding.weight"])
 
 
+@pytest.mark.slow
 def test_damaged_best_weights_are_not_published(
     make_tokens: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -66,6 +66,7 @@ def test_ids_of_fixed_pieces(tmp_path):
     assert model.encode("habari\nya", return_type=str) == [*model.encode("habari", return_type=str), "\n", "ya"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["bpe", "unigram"])
 def test_the_same_corpus_gives_the_same_bytes_in_another_process(tmp_path, kind):
     corpus = write_corpus(tmp_path / "corpus", "swahili", 400)

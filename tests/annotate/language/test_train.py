@@ -91,6 +91,7 @@ def test_a_model_of_ones_own_from_fasttext_lines(tmp_path: Path) -> None:
     assert beside(again).read_bytes() == beside(model).read_bytes()
 
 
+@pytest.mark.slow
 def test_without_test_lines_some_are_held_out(tmp_path: Path) -> None:
     (tmp_path / "lines.txt").write_text("\n".join(windows_of_words(700)), "utf-8")
     found = train_own(tmp_path / "lines.txt", tmp_path / "mine.ftz")

@@ -16,6 +16,7 @@ from flows.run.record import Record, latest, settle
 from lang_configs.schema import Runtime
 from tasks import ledger
 from tasks.core.artifacts import Artifact
+from tasks.core.records import read_record, write_record
 from tasks.core.stage import Result
 from tests import REPOSITORY
 from tests.flows.cli.running import command, document
@@ -70,14 +71,14 @@ def test_a_run_is_running_in_its_stage_until_its_process_is_gone(
 def test_a_later_process_of_the_same_number_is_another_one(tmp_path: Path) -> None:
     record = Record(tmp_path / "swahili", "swahili", None, "2026-11", Runtime())
     record.begin("clean")
-    content = json.loads(record.path.read_text())
+    content = read_record(record.path)
     boot, _, ticks = content["process"]["born"].partition(" ")
     if not ticks:
         pytest.skip("this system does not say when a process began")
     for born in (f"{boot} {int(ticks) - 1}", f"another-boot {ticks}", None):
-        record.path.write_text(json.dumps(content | {"process": content["process"] | {"born": born}}))
+        write_record(record.path, content | {"process": content["process"] | {"born": born}})
         assert latest(tmp_path, 1)[0]["status"] == "killed"
-    record.path.write_text(json.dumps(content | {"process": content["process"] | {"host": "elsewhere", "born": "x"}}))
+    write_record(record.path, content | {"process": content["process"] | {"host": "elsewhere", "born": "x"}})
     assert latest(tmp_path, 1)[0]["status"] == "running"  # there is no asking another machine
 
 
@@ -107,7 +108,7 @@ def test_how_a_run_ended_is_told_and_damaged_records_are_left_out(
     assert [runs[f"language{number}"]["status"] for number in range(3)] == ["completed", "failed", "interrupted"]
     assert [run["stage"] for run in (runs["language0"], runs["language1"])] == [None, "select"]
     assert runs["language1"]["stages"] == [{"stage": "clean", "label": "clean", "fingerprint": "0" * 20, "reused": True}]
-    assert "x.json: this is no record of a run; it is left out" in caplog.text
+    assert "x.json: damaged (it is no JSON: cut off or overwritten); it is left out" in caplog.text
 
 
 def test_old_records_without_a_process_do_not_run_for_ever(tmp_path: Path) -> None:

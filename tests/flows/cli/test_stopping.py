@@ -95,8 +95,8 @@ def test_before_anything_ran(number: int, code: int, tmp_path: Path) -> None:
 def test_a_question_that_takes_for_ever(number: int, code: int, tmp_path: Path) -> None:
     ledger.record(tmp_path / "w", [])
     mark = tmp_path / "asks"
-    told = "import pathlib, tasks.ledger\nbefore = tasks.ledger._open\ndef opened(*a, **k):\n"
-    told += f" pathlib.Path({str(mark)!r}).touch()\n return before(*a, **k)\ntasks.ledger._open = opened"
+    told = "import pathlib, tasks.ledger\nbefore = tasks.ledger._read_only\ndef opened(*a, **k):\n"
+    told += f" pathlib.Path({str(mark)!r}).touch()\n return before(*a, **k)\ntasks.ledger._read_only = opened"
     sql = "SELECT count(*) FROM range(100000000000) a, range(100000) b"
     process = started("stats", "--sql", sql, "--workspace", str(tmp_path / "w"), code=told)
     ended, said = stopped(process, number, mark.exists)
