@@ -18,7 +18,9 @@ BUNDLE = Path(os.environ.get("LUGHA_BUNDLE", REPOSITORY.parent / "shared" / "dat
 
 @pytest.fixture(scope="session")
 def bundle() -> Path:
-    """The folder of real text for development; a test that needs it is skipped where it is absent."""
+    """The folder of real text for development; a test that needs it is skipped where it is absent, but where it is named."""
     if not (BUNDLE / "raw").is_dir():
+        if "LUGHA_BUNDLE" in os.environ:
+            pytest.fail(f"{BUNDLE}: LUGHA_BUNDLE names no data bundle")
         pytest.skip("the data bundle is not here (set LUGHA_BUNDLE)")
     return BUNDLE

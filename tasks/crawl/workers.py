@@ -31,7 +31,7 @@ CALLS_PER_WORKER = 5000
 """Calls after which a worker is replaced: lxml and trafilatura keep some memory of each page."""
 
 WORKER_BYTES = 2 << 30
-"""Most memory that a worker may write to (RLIMIT_DATA, where the system keeps it); the largest of real pages take .3 GB."""
+"""Most memory that a worker may write to (RLIMIT_DATA, where the system keeps it). Chosen, not measured."""
 
 GRACE = 5.0
 """Seconds after the limit of a call at which the system ends a worker that nobody else has ended."""

@@ -15,7 +15,7 @@ from tasks.crawl import workers
 Result = TypeVar("Result")
 
 PARSE_SECONDS = 10.0
-"""Wall-clock limit of one page, sitemap, feed or robots.txt; 5 MiB of HTML with 5,000 links take 0.5 s."""
+"""Wall-clock limit of one page, sitemap, feed or robots.txt. Chosen, not measured."""
 
 
 class Parser:
