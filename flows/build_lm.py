@@ -19,9 +19,8 @@ from flows.cli.report import stage_line
 from flows.dag import Dag
 from flows.run.build import Build
 from flows.run.request import Request, default_workspace
-from lang_configs import ConfigError
 from lang_configs.secrets import without_secrets
-from tasks.core.errors import StageError
+from tasks.core.errors import StageError, known
 from tasks.core.shown import shown, shown_line
 from tasks.core.stage import Output, Result, Step
 
@@ -64,8 +63,10 @@ def run(request: Request, dag: Dag = dag.build_lm) -> State[Any]:
     """Run a DAG in the flow run that is going on, each step as a task; returns its final state."""
     try:
         made = StagesAsTasks(request, dag).all()
-    except (ConfigError, StageError) as error:
-        return Failed(message=shown(str(error)))
+    except Exception as error:
+        if (explained := known(error)) is None:
+            raise
+        return Failed(message=shown(explained[0]))
     with only_a_view():
         show_made(artifact_key(request.name), made)
     last = list(made.values())[-1]
