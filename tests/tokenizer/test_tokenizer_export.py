@@ -198,7 +198,8 @@ def test_ten_thousand_real_lines(bundle, tmp_path, kind):
     lines = []
     for name in ("lafand_mt_train", "zindi_news"):
         with zstandard.open(bundle / "raw" / "swahili" / f"{name}.jsonl.zst", "rt", encoding="utf-8") as rows:
-            lines += [line for row in rows for line in json.loads(row)["text"].replace("\u2581", " ").split("\n")]
+            texts = [unicodedata.normalize("NFC", json.loads(row)["text"]) for row in rows]  # as a corpus is
+            lines += [line for text in texts for line in text.replace("\u2581", " ").split("\n")]
     seen, unseen = lines[:-10_000], lines[-10_000:]
     write_split(tmp_path / "corpus", "train", ["\n".join(seen[i : i + 50]) for i in range(0, len(seen), 50)])
     write_split(tmp_path / "corpus", "test", unseen[:100])
