@@ -20,7 +20,7 @@ import typer
 
 from flows.cli import build, model, read, serve, workspace
 from flows.cli.terminal import Warnings, say
-from tasks.core.errors import INTERRUPTED, TERMINATED, known
+from tasks.core.errors import INTERRUPTED, TERMINATED, known, was_interrupted
 
 ABOUT = "From the name of a language to a documented corpus, a tokenizer, a small language model, its evaluation and cards."
 FIRST_STEPS = f"""{fill(ABOUT, 80)}
@@ -83,10 +83,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             code = error.exit_code
             say(_usage(error), file=sys.stderr)
         except Exception as error:
-            if (explained := known(error)) is None:
+            if was_interrupted(error):
+                code = INTERRUPTED
+            elif (explained := known(error)) is not None:
+                sentence, code = explained
+                say(sentence, file=sys.stderr)
+            else:
                 raise
-            sentence, code = explained
-            say(sentence, file=sys.stderr)
     if code == INTERRUPTED:
         words = sys.argv[1:] if arguments is None else arguments
         say(f"\nstopped; {STOPPED_BUILD if 'build' in words[:1] else STOPPED}", file=sys.stderr)

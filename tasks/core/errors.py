@@ -74,7 +74,7 @@ def explained(folder: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if isinstance(error, RuntimeError) and str(error) == "Query interrupted":
+        if was_interrupted(error):
             raise KeyboardInterrupt from error
         if not (any(cause.errno in FULL for cause in _chain(error) if isinstance(cause, OSError)) or is_full(folder)):
             raise
@@ -83,6 +83,11 @@ def explained(folder: Path) -> Iterator[None]:
             f"{folder.parent}: the disk is full ({free:.0f} MB free); free some space and run the same command again, "
             "finished work is kept"
         ) from error
+
+
+def was_interrupted(error: BaseException) -> bool:
+    """Whether a signal stopped a query of DuckDB, which answers signals itself and says so in a RuntimeError."""
+    return isinstance(error, RuntimeError) and str(error) == "Query interrupted"
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
