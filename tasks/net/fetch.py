@@ -8,7 +8,7 @@ import ipaddress
 import socket
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -242,6 +242,19 @@ def is_public(address: str, allow_loopback: bool = False) -> bool:
     return ip.is_global and not ip.is_multicast and not any(ip.version == n.version and ip in n for n in _NOT_PUBLIC)
 
 
+def check_port(port: int) -> None:
+    """Raise AddressRefused for a port that is not of the web: those of mail, shells and file servers lie below 1024."""
+    if port not in (80, 443) and port < 1024:
+        raise AddressRefused(f"port {port} is not one of the web")
+
+
+def public_addresses(host: str, addresses: Sequence[str], allow_loopback: bool = False) -> list[str]:
+    """Those of a host's addresses that may be connected to; raises AddressRefused where there is none."""
+    if not (public := [address for address in addresses if is_public(address, allow_loopback)]):
+        raise AddressRefused(f"{host} has no public address: {addresses}")
+    return public
+
+
 class _PublicOnly(httpcore2.AsyncNetworkBackend):
     """Connects to the very address that was checked: an answer of DNS that changes in between gains nothing."""
 
@@ -257,12 +270,10 @@ class _PublicOnly(httpcore2.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
-        if port not in (80, 443) and port < 1024:  # ports of mail, shells and file servers
-            raise AddressRefused(f"port {port} is not one of the web")
+        check_port(port)
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
         addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
-        if not (public := [address for address in addresses if is_public(address, self._allow_loopback)]):
-            raise AddressRefused(f"{host} has no public address: {addresses}")
+        public = public_addresses(host, addresses, self._allow_loopback)
         for address in public:
             try:
                 return await self._sockets.connect_tcp(address, port, timeout, local_address, socket_options)

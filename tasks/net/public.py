@@ -92,12 +92,9 @@ class _PublicOrNamed(httpcore2.NetworkBackend):
             return self._inside
 
     def _public(self, host: str, port: int, addresses: list[str]) -> list[str]:
-        named = self._named is not None and (host, port) == self._named
-        if port not in (80, 443) and port < 1024 and not named:  # ports of mail, shells and file servers
-            raise fetch.AddressRefused(f"port {port} is not one of the web")
-        if not (public := [address for address in addresses if fetch.is_public(address)]):
-            raise fetch.AddressRefused(f"{host} has no public address: {addresses}")
-        return public
+        if (host, port) != self._named:
+            fetch.check_port(port)
+        return fetch.public_addresses(host, addresses)
 
     def sleep(self, seconds: float) -> None:
         self._sockets.sleep(seconds)
