@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+
+from tests.crawl.loopback import serve
 
 FAULTS = ("429", "503", "timeout", "cut", "slow", "loop", "moved")
 HANG = 4.0
@@ -66,11 +67,7 @@ def serve_farm(hosts: int, pages: int, faulty: float) -> Iterator[list[Host]]:
     with ExitStack() as stack:
         farm = [Host(number, pages, faulty) for number in range(hosts)]
         for host in farm:
-            server = stack.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), _handler(host)))
-            server.daemon_threads, server.block_on_close = True, False
-            threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-            stack.callback(server.shutdown)
-            host.base = f"http://127.0.0.1:{server.server_port}"
+            host.base = stack.enter_context(serve(_handler(host)))
         for host, neighbour in zip(farm, [*farm[1:], farm[0]], strict=True):
             host.neighbour = neighbour.base
         yield farm

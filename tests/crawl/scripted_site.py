@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 from lang_configs.sources import WebSource
+from tests.crawl.loopback import serve
 
 TRIED = ("/robots.txt", "/.well-known/tdmrep.json", "/ai.txt", "/sitemap.xml")
 HTML = {"Content-Type": "text/html; charset=utf-8"}
@@ -107,10 +107,5 @@ def serve_script() -> Iterator[Site]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        server.block_on_close = False
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        scripted.base = f"http://127.0.0.1:{server.server_port}"
+    with serve(Handler) as scripted.base:
         yield scripted
-        server.shutdown()
