@@ -142,7 +142,7 @@ def test_a_yaml_file_anywhere_needs_three_keys(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_killed_ten_times_it_completes_with_the_same_corpus_tokenizer_and_tokens(built: Path, tmp_path: Path) -> None:
+def test_killed_five_times_it_completes_with_the_same_corpus_tokenizer_and_tokens(built: Path, tmp_path: Path) -> None:
     command = [
         sys.executable,
         "-c",
@@ -156,18 +156,18 @@ def test_killed_ten_times_it_completes_with_the_same_corpus_tokenizer_and_tokens
     generator = random.Random(20261121)
     seconds = sum(row["seconds"] for row in query(built, "SELECT seconds FROM stages WHERE stage <> 'evaluate'")) + 5
     kills = 0
-    for _ in range(10):
+    for _ in range(5):
         process = subprocess.Popen(
             command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
         )
         try:
-            process.wait(timeout=generator.uniform(1.5, seconds / 5))
+            process.wait(timeout=generator.uniform(1.5, seconds / 3))
         except subprocess.TimeoutExpired:
             os.kill(process.pid, signal.SIGKILL)
             process.wait()
             kills += 1
             time.sleep(0.5)
-    assert kills >= 5
+    assert kills >= 3
     lugha(tmp_path, "build", "swahili", *TINY)
     assert fingerprints(tmp_path) == fingerprints(built)
     from tasks import ledger
