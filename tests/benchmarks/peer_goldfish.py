@@ -1,4 +1,4 @@
-"""Goldfish (arXiv 2408.10441): GPT-2 by transformers' Trainer in fp32, AdamW at 1e-4 falling linearly, dropout 0.1."""
+"""Goldfish (arXiv 2408.10441): GPT-2 by transformers' Trainer, AdamW at 1e-4 falling linearly, dropout 0.1."""
 
 from training_peer import linear, read_job
 from training_trainer import train

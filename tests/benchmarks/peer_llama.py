@@ -1,4 +1,4 @@
-"""LlamaForCausalLM by transformers' Trainer in bf16 (autocast): AdamW at 1e-3 falling as a cosine."""
+"""LlamaForCausalLM by transformers' Trainer: AdamW at 1e-3 falling as a cosine."""
 
 from training_peer import cosine, read_job
 from training_trainer import train
@@ -28,5 +28,4 @@ if __name__ == "__main__":
         learning_rate=1e-3,
         adam_epsilon=1e-6,
         weight_decay=0.01,
-        bf16=True,
     )

@@ -1,4 +1,4 @@
-"""nanoGPT's model and recipe for a CPU (its README: fp32, not compiled), in our words: https://github.com/karpathy/nanoGPT."""
+"""nanoGPT's model and recipe, in our words: https://github.com/karpathy/nanoGPT (for a CPU: fp32, not compiled)."""
 
 from __future__ import annotations
 
@@ -64,12 +64,14 @@ def train(job: Job) -> tuple[GPT, Clock]:
     by_size = {two: [weight for weight in model.parameters() if (weight.ndim >= 2) == two] for two in (True, False)}
     groups = [{"params": by_size[True], "weight_decay": 0.1}, {"params": by_size[False], "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=PEAK, betas=(0.9, 0.99))
+    forward = torch.compile(model) if job.compile else model
     while clock.used < 1:
         for group in optimizer.param_groups:
-            group["lr"] = PEAK * cosine(clock.used, LEAST)
+            group["lr"] = (job.rate or PEAK) * cosine(clock.used, LEAST)
         starts = torch.randint(len(job.stream) - CONTEXT, (BATCH,)).tolist()
         rows = torch.from_numpy(np.stack([job.stream[start : start + CONTEXT + 1] for start in starts]).astype(np.int64))
-        loss = F.cross_entropy(model(rows[:, :-1]).flatten(0, 1), rows[:, 1:].flatten())
+        with torch.autocast("cpu", torch.bfloat16, enabled=job.bf16):
+            loss = F.cross_entropy(forward(rows[:, :-1]).flatten(0, 1), rows[:, 1:].flatten())
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()

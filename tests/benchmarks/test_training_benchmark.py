@@ -15,12 +15,13 @@ import peer_nanogpt
 import pytest
 import torch
 from ablations import BASE, COMPARED_WITH, VARIANTS, Interval, Result, configured
-from training import QUALITY, SPEED, SYSTEMS, Row, System, budgeted, configure, table
+from training import QUALITY, SPEED, SYSTEMS, Bench, Row, System, budgeted, configure, scores_table, speeds_table
 from training_peer import Clock, cosine, finish, linear, read_job
-from training_runs import MASK, Run, Score, masked_bits, prepare, score, subset, train_ours, with_environment
+from training_runs import MASK, Run, Score, masked_score, prepare, score, subset, train_ours, with_environment
 
 from lang_configs.schema import Runtime
 from lang_configs.training import Pretrain, Tokenizer
+from tasks.evaluate.bootstrap import interval
 from tasks.evaluate.held_out import TokenizedDocuments, read_documents
 from tests.small_corpus import documents
 
@@ -58,8 +59,8 @@ def test_ours_is_trained_and_scored_as_a_whole_process(tokens: Path, tmp_path: P
     found = score(done.model, tokens, "validation")
     validation = read_documents(tokens, "validation")
     uniform = math.log2(512) * validation.offsets[-1] / validation.bytes.sum()
-    assert found.low is not None and found.high is not None
-    assert found.low <= found.bits <= found.high
+    low, high = interval(found.resampled)
+    assert low < found.bits < high
     assert 0.5 * uniform < found.bits < uniform
 
 
@@ -153,25 +154,71 @@ class Guesser(torch.nn.Module):
 def test_bits_of_a_masked_model_are_those_of_its_guesses() -> None:
     ids = np.array([1, *[7] * 40, 2, 1, *[7] * 5, 2], np.uint16)
     validation = TokenizedDocuments(ids, np.array([0, 42, 49]), np.array([100, 20]))
-    assert masked_bits(Guesser(7), validation) == pytest.approx(1)
-    assert masked_bits(Guesser(8), validation) == pytest.approx(4)
+    assert masked_score(Guesser(7), validation).bits == pytest.approx(1)
+    assert masked_score(Guesser(8), validation).bits == pytest.approx(4)
 
 
-def test_ratios_are_to_the_first_system_of_the_kind() -> None:
+def scored(*bits: float, documents: int = 4) -> Score:
+    """As many documents of eight bytes as there are values, again and again."""
+    return Score(np.array([[8 * value, 8] for value in bits * documents]))
+
+
+def test_speeds_are_to_the_first_system_of_the_kind() -> None:
     rows = [
-        Row(System("peer"), (a_run(10),), Score(2.0, 1.9, 2.1)),
-        Row(System("ours"), (a_run(30), a_run(40)), Score(1.5, 1.4, 1.6)),
-        Row(System("bert", "masked"), (a_run(5),), Score(8.0)),
+        Row(System("peer"), (a_run(10),)),
+        Row(System("ours"), (a_run(30), a_run(40))),
+        Row(System("bert", "masked"), (a_run(5),)),
     ]
-    lines = table(rows).splitlines()
-    assert lines[3] == (
-        "| ours | 5.00 M | 10 | 1,000 | 36 | 42 | 3.27 | 1.3 | 2 | 3 | 12 | 10 | 1.5000 | 1.4000-1.6000 | 0.750 |"
-    )
-    assert lines[4] == "| bert | 5.00 M | 5 | 500 | 6 | 7 | 1.00 | 1.3 | 2 | 3 | 12 | 10 | 8.0000 per masked token |  | 1.000 |"
+    lines = speeds_table(rows).splitlines()
+    assert lines[3] == "| ours | 5.00 M | 36 | 42 | 3.27 | 1.3 | 2 | 3 |"
+    assert lines[4] == "| bert | 5.00 M | 6 | 7 | 1.00 | 1.3 | 2 | 3 |"
+
+
+def test_scores_are_means_over_seeds_and_their_ratios_are_paired_by_document() -> None:
+    rows = [
+        Row(System("peer"), (a_run(10),) * 2, (scored(1.0, 3.0), scored(2.0, 6.0)), 0.002),
+        Row(System("ours"), (a_run(30), a_run(40)), (scored(0.5, 1.5), scored(1.0, 3.0))),
+    ]
+    _, _, peer, ours = (line.strip("| ").split(" | ") for line in scores_table(rows).splitlines())
+    assert peer[:7] == ["peer", "5.00 M", "0.002", "500", "48", "1.00", "12"]
+    assert peer[9] == "3.0000"
+    assert ours[3:7] == ["500", "48", "1.00", "12"]
+    assert ours[9:] == ["1.5000", ours[10], "0.500", "0.500 to 0.500"]  # half of the peer's in every document
+    low, high = map(float, ours[10].split(" to "))
+    assert low < 1.5 < high
+
+
+def test_the_rate_is_chosen_on_validation_from_another_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench, trained = Bench(tmp_path, tmp_path, True), []
+
+    def run(self: Bench, name: str, budget: dict[str, float], seed: int, rate: float) -> float:
+        trained.append((name, seed, rate))
+        return rate
+
+    def score(self: Bench, rate: float, split: str) -> Score:
+        assert split == "validation"
+        return scored(abs(rate - 0.002) + 1)
+
+    monkeypatch.setattr(Bench, "run", run)
+    monkeypatch.setattr(Bench, "score", score)
+    assert bench.sweep("nanogpt", {"seconds": 1}, [0.001, 0.002, 0.004]) == 0.002
+    assert trained == [("nanogpt", 0, rate) for rate in (0.001, 0.002, 0.004)]
+
+
+def test_a_run_by_the_clock_is_not_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "meta.json").write_text("{}")
+    (tmp_path / "runs" / "ours-seconds-5-None-1").mkdir(parents=True)
+    done = iter([a_run(10), a_run(20)])
+    monkeypatch.setattr(Bench, "_train", lambda *arguments: next(done))
+    bench = Bench(tmp_path, tmp_path, True)
+    assert bench.run("ours", {"seconds": 5}, 1) == bench.run("ours", {"seconds": 5}, 1) == a_run(10)
+    (tmp_path / "meta.json").write_text('{"other": "text"}')
+    assert bench.run("ours", {"seconds": 5}, 1) == a_run(20)
 
 
 def test_our_systems_differ_from_the_default_only_in_what_they_say() -> None:
     assert set(SPEED) | set(QUALITY) == set(SYSTEMS)
+    assert all(SYSTEMS[name].peer or "half_context" in SYSTEMS[name].changes for name in SPEED)
     default = budgeted({}, {"seconds": 90}, 2)
     assert (default.minutes, default.steps, default.seed) == (1.5, None, 2)
     whole = budgeted(SYSTEMS["ours-whole"].changes, {"seconds": 90}, 2)

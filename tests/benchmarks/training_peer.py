@@ -26,13 +26,19 @@ WARM_UP = 0.1
 
 @dataclass(frozen=True)
 class Job:
-    """What a peer is asked for: a budget in seconds or in steps, and where token files and results are."""
+    """What a peer is asked for: a budget in seconds or in steps, and where token files and results are.
+
+    `rate`: the peak learning rate; without it the one of the peer's recipe.
+    """
 
     tokens: Path
     out: Path
     seconds: float | None
     steps: int | None
     seed: int
+    rate: float | None
+    bf16: bool
+    compile: bool
     vocab_size: int
     stream: np.ndarray
 
@@ -83,10 +89,13 @@ def read_job() -> Job:
     parser.add_argument("--seconds", type=float)
     parser.add_argument("--steps", type=int)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--rate", type=float, help="peak learning rate")
+    parser.add_argument("--bf16", action="store_true", help="torch.autocast")
+    parser.add_argument("--compile", action="store_true", help="torch.compile")
     given = parser.parse_args()
     meta = json.loads((given.tokens / "meta.json").read_text())
     stream = np.memmap(given.tokens / "train.bin", np.dtype(meta["dtype"]).newbyteorder("<"), "r")
-    return Job(given.tokens, given.out, given.seconds, given.steps, given.seed, meta["vocab_size"], stream)
+    return Job(**vars(given), vocab_size=meta["vocab_size"], stream=stream)
 
 
 def finish(job: Job, clock: Clock, model: Any, tokens_per_step: int) -> None:

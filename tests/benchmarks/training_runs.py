@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import shutil
@@ -10,7 +11,7 @@ import sys
 import sysconfig
 import venv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ from lang_configs.training import Pretrain, Tokenizer, Tokens
 from tasks.core.artifacts import SPLITS
 from tasks.core.documents import document_id, write_table
 from tasks.core.stage import Work
-from tasks.evaluate.causal import bits_per_byte
+from tasks.evaluate import bootstrap
+from tasks.evaluate.causal import negative_log_likelihoods
 from tasks.evaluate.held_out import TokenizedDocuments, read_documents
 from tasks.evaluate.model import context_length, load_model, padded_batches
 from tasks.pretrain.machine.threads import environment
@@ -39,7 +41,7 @@ SETTLING = 3
 """First steps of a process that are not counted in its speed: they allocate and compile."""
 MASKED, MASK, FIRST_ORDINARY = 0.15, 4, 5
 """Share of tokens that a masked model has to guess, the mask of our tokenizer, and the first id that is no control piece."""
-BOOTSTRAP = 1000
+RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,15 @@ class Run:
     memory_with_children: int
     model: Path
 
+    def written(self) -> dict[str, Any]:
+        """For a record that `read` gives back."""
+        return {**asdict(self), "model": str(self.model)}
+
+    @classmethod
+    def read(cls, record: dict[str, Any]) -> Run:
+        steps = {name: tuple(record[name]) for name in ("step_tokens", "step_speeds")}
+        return cls(**{**record, **steps, "model": Path(record["model"])})
+
     @property
     def tokens(self) -> int:
         return sum(self.step_tokens)
@@ -72,11 +83,26 @@ class Run:
 
 @dataclass(frozen=True)
 class Score:
-    """Bits per byte of the held-out text and its 95 % bootstrap interval; of a masked model, bits per masked token."""
+    """`[documents, 2]` of the held-out text: bits, and the bytes (of a masked model the masked tokens) that they are of."""
 
-    bits: float
-    low: float | None = None
-    high: float | None = None
+    documents: np.ndarray
+
+    @property
+    def bits(self) -> float:
+        """Bits per byte; of a masked model, bits per masked token."""
+        bits, units = self.documents.sum(0)
+        return float(bits / units)
+
+    @property
+    def resampled(self) -> np.ndarray:
+        """`bits` in each of the resamples, which are the same for all systems that read the same documents."""
+        sums = bootstrap.resample(self.documents, RESAMPLES)
+        return sums[:, 0] / sums[:, 1]
+
+
+def mean_bits(scores: Sequence[Score]) -> np.ndarray:
+    """The mean over the seeds of a system, in resamples of documents and seeds; two systems are paired row by row."""
+    return bootstrap.average_runs(np.stack([score.resampled for score in scores]))
 
 
 def prepare(train: Sequence[str], validation: Sequence[str], test: Sequence[str], folder: Path, config: Tokenizer) -> Path:
@@ -152,13 +178,24 @@ def train_ours(
     )
 
 
-def train_peer(python: Path, name: str, source: Path, budget: Mapping[str, float], seed: int, out: Path, tuned: bool) -> Run:
-    """Train the peer `peer_<name>.py` for a budget of `seconds` or `steps`; `tuned` gives it our environment variables."""
-    settings = {**(environment() if tuned else {}), "PYTHONPATH": str(ROOT)}
-    command = [python, HERE / f"peer_{name}.py", "--tokens", source, f"--seed={seed}"]
+def train_peer(
+    python: Path,
+    name: str,
+    options: Sequence[str],
+    source: Path,
+    budget: Mapping[str, float],
+    seed: int,
+    out: Path,
+    cache: Path | None,
+) -> Run:
+    """Train the peer `peer_<name>.py` for a budget of `seconds` or `steps`; with options in our environment, too."""
+    settings = {**environment(), "TORCHINDUCTOR_CACHE_DIR": str(cache or out / "inductor")} if options else {}
+    command = [python, HERE / f"peer_{name}.py", "--tokens", source, f"--seed={seed}", *options]
     command += [f"--{unit}={amount}" for unit, amount in budget.items()]
-    cost = measure([*with_environment(settings), *command, "--out"], out)
+    cost = measure([*with_environment({**settings, "PYTHONPATH": str(ROOT)}), *command, "--out"], out)
     record = json.loads((out / "result.json").read_text())
+    if not record["step_seconds"]:
+        sys.exit(f"peer_{name}.py: the budget ended before its first step; give it more seconds")
     return Run(
         parameters=record["parameters"],
         step_tokens=(record["tokens_per_step"],) * len(record["step_seconds"]),
@@ -191,13 +228,13 @@ def score(model: Path, source: Path, split: str) -> Score:
     held_out = read_documents(source, split)
     architecture = json.loads((model / "config.json").read_text())["architectures"][0]
     if architecture.endswith("ForMaskedLM"):
-        return Score(masked_bits(_load_masked(model), held_out))
-    found = bits_per_byte(load_model(model), held_out, 1, BOOTSTRAP, lambda done, total, unit: None)
-    return Score(found["bits_per_byte"], found["bits_per_byte_low"], found["bits_per_byte_high"])
+        return masked_score(_load_masked(model), held_out)
+    nats = negative_log_likelihoods(load_model(model), held_out, lambda done, total, unit: None)
+    return Score(np.stack([nats / math.log(2), held_out.bytes], 1))
 
 
-def masked_bits(model: Any, held_out: TokenizedDocuments) -> float:
-    """Mean of -log2 p over the masked tokens of held-out documents, in windows that do not overlap.
+def masked_score(model: Any, held_out: TokenizedDocuments) -> Score:
+    """-log2 p of the masked tokens of held-out documents, in windows that do not overlap.
 
     The same tokens are masked for every model with the same window: 15 % of each window, at least one.
     """
@@ -206,7 +243,7 @@ def masked_bits(model: Any, held_out: TokenizedDocuments) -> float:
 
     draw, length = np.random.default_rng(1), context_length(model)
     shown, hidden = [], []
-    for start, end in zip(held_out.offsets[:-1], held_out.offsets[1:], strict=True):
+    for number, (start, end) in enumerate(itertools.pairwise(held_out.offsets)):
         document = np.asarray(held_out.tokens[start:end], np.int64)
         for ids in (document[first : first + length] for first in range(0, len(document), length)):
             ordinary = np.flatnonzero(ids >= FIRST_ORDINARY)
@@ -214,18 +251,19 @@ def masked_bits(model: Any, held_out: TokenizedDocuments) -> float:
             masked = ids.copy()
             masked[places] = MASK
             shown.append(masked)
-            hidden.append((places, ids[places]))
-    nats, count = 0.0, 0
+            hidden.append((number, places, ids[places]))
+    documents = np.zeros((len(held_out.bytes), 2))
     with torch.inference_mode():
         for chosen, ids in padded_batches(shown, 4096, model.device):
             lengths = torch.tensor([len(shown[index]) for index in chosen], device=ids.device)
             read = torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]
             scores = model(input_ids=ids, attention_mask=read.long()).logits
             for row, index in enumerate(chosen):
-                places, truth = (torch.from_numpy(part).to(ids.device) for part in hidden[index])
-                nats += float(F.cross_entropy(scores[row, places].double(), truth, reduction="sum"))
-                count += len(truth)
-    return nats / math.log(2) / count
+                number, places, truth = hidden[index]
+                known = torch.from_numpy(truth).to(ids.device)
+                nats = F.cross_entropy(scores[row, torch.from_numpy(places)].double(), known, reduction="sum")
+                documents[number] += float(nats) / math.log(2), len(truth)
+    return Score(documents)
 
 
 def _load_masked(folder: Path) -> Any:

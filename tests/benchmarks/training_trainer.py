@@ -41,6 +41,7 @@ def train(
     context: int,
     batch: int,
     schedule: Callable[[float], float],
+    learning_rate: float,
     collate: Callable[[list[torch.Tensor]], dict[str, torch.Tensor]] | None = None,
     **arguments: Any,
 ) -> None:
@@ -60,6 +61,9 @@ def train(
             disable_tqdm=True,
             remove_unused_columns=False,
             seed=job.seed,
+            bf16=job.bf16,
+            torch_compile=job.compile,
+            learning_rate=job.rate or learning_rate,
             **arguments,
         ),
         train_dataset=windows,

@@ -278,7 +278,7 @@ def test_a_loss_is_one_graph_for_each_kind_of_batch(
     monkeypatch.setattr(memory, "most_windows", lambda shape, available, checkpointing: 5)
     monkeypatch.setattr(batches, "LEAST_SAMPLED", 0)  # so that half windows are scored by a sample
     torch._dynamo.utils.counters.clear()
-    config = {"steps": 10, "compile": True, "batch_tokens": 1024, "precision": "bf16"}
+    config = {"steps": 10, "compile": True, "batch_tokens": 512, "precision": "bf16"}
     run = run_here(make_tokens(documents=300, vocab_size=4200), tmp_path, config)
     assert [(phase.half, phase.accumulation, phase.scored) for phase in run.phases] == [(True, 2, 1050), (False, 4, 0)]
     assert run.loss.compiled and run.state.step == 10
