@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import random
+from collections.abc import Callable, Iterator
 
 SENTENCES = """Wakulima wa kijiji chetu walivuna mahindi mengi mwaka huu kwa sababu mvua ilinyesha kwa wakati.
 Mwalimu aliwaambia wanafunzi wasome kitabu hicho kabla ya mtihani wa mwisho wa muhula.
@@ -48,6 +50,20 @@ def junk() -> dict[str, list[str]]:
         "fluent": FLUENT,
         "other language": OTHER_LANGUAGES,
     }
+
+
+def variety() -> Iterator[tuple[str, str]]:
+    """Kind and text of ever new documents, no two made alike; the kinds take turns."""
+    kinds: dict[str, Callable[[random.Random], list[str]]] = {
+        "menu": _menus, "link list": _links, "keyword stuffing": _keywords, "template": _templates, "table": _tables,
+        "price list": _prices, "hashtags": _hashtags, "attributes": _attributes, "comment spam": _spam,
+        "shuffled words": lambda chance: [_shuffled(chance)],
+        "no function words": lambda chance: [" ".join(chance.choices(CONTENT_WORDS, k=90)) + "."],
+    }  # fmt: skip
+    for seed in itertools.count():
+        chance = random.Random(seed)
+        for kind, make in kinds.items():
+            yield kind, chance.choice(make(chance))
 
 
 def _menus(chance: random.Random) -> list[str]:

@@ -31,6 +31,14 @@ SELECT entry->>'name' AS name, (entry->>'value')::DOUBLE AS value, entry->>'how'
        (entry->>'tight')::DOUBLE AS tight
 FROM found;
 
+-- row thresholds_found
+WITH found AS (SELECT unnest((metrics->'$.thresholds')::JSON[]) AS entry FROM stages WHERE fingerprint = labelled('select'))
+SELECT count(*) FILTER (entry->>'how' = 'config') AS stated, count(*) FILTER (entry->>'how' = 'measured') AS measured,
+       count(*) FILTER (entry->>'how' = 'tight') AS tight, count(*) FILTER (entry->>'how' = 'loose') AS loose,
+       count(*) FILTER (entry->>'how' = 'too little text') AS unknown,
+       min((entry->>'documents')::BIGINT) FILTER (entry->>'how' IN ('measured', 'tight', 'loose')) AS documents
+FROM found;
+
 -- rows sources
 SELECT source, count(*) FILTER (decision = 'keep') AS documents,
        coalesce(sum(words::BIGINT) FILTER (decision = 'keep'), 0)::BIGINT AS words,

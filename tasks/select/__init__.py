@@ -174,7 +174,7 @@ def _summary(table: pa.Table) -> Metrics:
 SELECT = Stage(
     "select",
     select,
-    version=5,
+    version=6,
     inputs={"clean": Documents, ANY: Annotations},
     artifact=Decisions,
     outside=lambda config: config.forgotten.digest(),

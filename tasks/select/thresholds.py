@@ -1,22 +1,28 @@
 """Thresholds on the quality signals that the config leaves open: measured from the language's own text, within bounds.
 
 FineWeb-2 (Penedo et al. 2025, arXiv 2506.20920) takes them from the distribution of each signal in clean text of the language.
-Here that is a quantile over the documents that are surely in it, held between two bounds: beyond `loose` even a corpus full
-of junk cannot move a threshold, and a corpus without any does not move it past `tight`, so that good text is not cut off.
+Here that is a quantile over a reference that junk does not get into (`tasks.annotate.quality.reference`), held between two
+bounds: beyond `loose` no corpus can move a threshold, and one without junk does not move it past `tight`, so that good text
+is not cut off. `docs/benchmarks.md` says what that does to real text with up to 60 % junk.
 """
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from lang_configs.schema import Quality
+from tasks.annotate.quality.reference import RESPECTS, reference, respect_of
 from tasks.annotate.quality.usage import LEAST_SCORE
 from tasks.core.characters import UNSPACED_SCRIPTS
 
 TAIL = 0.005
 """Share of the reference documents on the bad side of each measured threshold."""
-LEAST_DOCUMENTS = 500
+LEAST_DOCUMENTS = 100
 """From so many reference documents on a quantile is used; with fewer the loose bound holds."""
+MOST_DOCUMENTS = 100_000
+"""Documents that are read, those with the least ids: ids are hashes, so this is a random sample, and always the same."""
 COMMON = {"max_single_letter_words": (0.9, 2.0)}
 """Junk that can be more than the tail: one large collection has 4 % of letter-spaced text. Twice what this quantile is."""
 
@@ -79,30 +85,37 @@ def resolve(database: Any, config: Quality, label: str) -> list[Threshold]:
     Measured on documents with this label and a score of at least LEAST_SCORE, long enough, and no exact copies.
     """
     stated = config.model_dump()
-    open_ones = [name for name, value in stated.items() if value is None]
-    tails = {name: (TAIL if name.startswith("min_") else 1 - TAIL, 1.0) for name in open_ones}
-    tails |= {name: common for name, common in COMMON.items() if name in tails}
-    quantiles = {name: quantile for name, (quantile, _) in tails.items()}
-    columns = "".join(f", {times} * quantile_cont({name[4:]}, {quantile})" for name, (quantile, times) in tails.items())
-    (counted,) = database.execute(
-        f"SELECT count(*){columns} FROM quality JOIN language l USING (id) JOIN duplicates u USING (id)"
-        " WHERE l.label = $label AND l.score >= $score AND words BETWEEN $least AND $most AND u.kind IS DISTINCT FROM 'exact'",
-        {"label": label, "score": LEAST_SCORE, "least": stated["min_words"], "most": stated["max_words"]},
-    ).fetchall()
+    signals = _signals(database, label, (stated["min_words"], stated["max_words"]))
     bounds = BOUNDS | (WITHOUT_SPACES if label.rpartition("_")[2] in UNSPACED_SCRIPTS else {})
-    documents, found = counted[0], dict(zip(open_ones, counted[1:], strict=True))
-    return [
-        Threshold(name, value, "config")
-        if value is not None
-        else _within(name, bounds[name], documents, found[name], quantiles[name])
-        for name, value in stated.items()
-    ]
+    references = {respect: reference(signals, respect) for respect in RESPECTS}
+    found = []
+    for name, value in stated.items():
+        if value is not None:
+            found.append(Threshold(name, value, "config"))
+            continue
+        values = signals[name[4:]][references[respect_of(name[4:])]]
+        found.append(_within(name, bounds[name], values[~np.isnan(values)]))
+    return found
 
 
-def _within(name: str, bounds: tuple[float, float], documents: int, measured: float | None, quantile: float) -> Threshold:
+def _signals(database: Any, label: str, words: tuple[float, float]) -> dict[str, np.ndarray]:
+    """The signals of what is surely in the language, by name: float[documents], NaN where one was not measured."""
+    names = list(dict.fromkeys(name[1:] for signals in RESPECTS.values() for name in signals))
+    columns = database.execute(
+        f"SELECT {', '.join(names)} FROM quality JOIN language l USING (id) JOIN duplicates u USING (id)"
+        " WHERE l.label = $label AND l.score >= $score AND words BETWEEN $least AND $most AND u.kind IS DISTINCT FROM 'exact'"
+        " ORDER BY id LIMIT $documents",
+        {"label": label, "score": LEAST_SCORE, "least": words[0], "most": words[1], "documents": MOST_DOCUMENTS},
+    ).fetchnumpy()
+    return {name: np.ma.filled(columns[name].astype(np.float64), np.nan) for name in names}
+
+
+def _within(name: str, bounds: tuple[float, float], values: np.ndarray) -> Threshold:
     loose, tight = bounds
-    if measured is None or documents < LEAST_DOCUMENTS:
-        return Threshold(name, loose, "too little text", None, None, documents, loose, tight)
+    if len(values) < LEAST_DOCUMENTS:
+        return Threshold(name, loose, "too little text", None, None, len(values), loose, tight)
+    quantile, times = COMMON.get(name, (TAIL if name.startswith("min_") else 1 - TAIL, 1.0))
+    measured = times * float(np.quantile(values, quantile))
     value = min(max(measured, min(loose, tight)), max(loose, tight))
     how = "tight" if value == tight else "loose" if value == loose else "measured"
-    return Threshold(name, round(value, 4), how, round(measured, 4), quantile, documents, loose, tight)
+    return Threshold(name, round(value, 4), how, round(measured, 4), quantile, len(values), loose, tight)

@@ -109,16 +109,17 @@ def real_texts(bundle: Path, scratch: Path) -> Texts:
     writer = ShardWriter(folder / "shards", "part")
     with open(folder / "documents.jsonl", "w", encoding="utf-8") as lines:
         for path in sorted((bundle / "raw" / "swahili").glob("*.jsonl.zst")):
-            texts = list(_texts(path))
-            for number in range(0, len(texts), -(-len(texts) // PART)):
+            found = list(texts(path))
+            for number in range(0, len(found), -(-len(found) // PART)):
                 url = f"https://{path.name.split('.')[0]}/{number}"
-                lines.write(json.dumps({"id": url, "url": url, "text": texts[number]}, ensure_ascii=False) + "\n")
-                writer.add(Document(texts[number], "real", url))
+                lines.write(json.dumps({"id": url, "url": url, "text": found[number]}, ensure_ascii=False) + "\n")
+                writer.add(Document(found[number], "real", url))
     writer.close()
     return Texts("real documents", folder / "shards", folder / "documents.jsonl", _labels(folder), writer.documents)
 
 
-def _texts(path: Path) -> Iterator[str]:
+def texts(path: Path) -> Iterator[str]:
+    """The cleaned texts of a file of the bundle."""
     for line in zstandard.decompress(path.read_bytes(), max_output_size=1 << 31).decode().rstrip("\n").split("\n"):
         if text := clean_text(json.loads(line)["text"])[0]:
             yield text

@@ -52,6 +52,22 @@ def world(folder: Path, notes: list[dict[str, Any]], shard_bytes: int = 1 << 20,
     return {name: folder / name for name in ("clean", *tables)}
 
 
+def world_of(clean: Path, folder: Path) -> dict[str, Path]:
+    """Documents, all called Swahili and none a copy or a test item: `folder` gets these annotations."""
+    for shard in sorted(clean.glob("*.parquet")):
+        ids = pa.parquet.read_table(shard, columns=["id"]).column("id").to_pylist()
+        notes = {
+            "language": {"label": "swh_Latn", "score": 0.99, "line_share": 1.0, "affinity": 0.3},
+            "duplicates": {"duplicate_of": None, "kind": None, "jaccard": None, "copies": 1},
+            "contamination": {"item": None, "coverage": 0.0},
+        }
+        for name, note in notes.items():
+            (folder / name).mkdir(exist_ok=True)
+            table = [{"id": key, **note, **({"related": key} if name == "duplicates" else {})} for key in ids]
+            write_table(pa.Table.from_pylist(table, _schema(name)), folder / name / shard.name)
+    return {"clean": clean, **{name: folder / name for name in notes}}
+
+
 def _schema(name: str) -> pa.Schema:
     identity = pa.field("id", pa.binary(16))
     columns = {

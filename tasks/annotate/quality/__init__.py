@@ -7,6 +7,7 @@ the language uses its words. They work on characters and words of any script.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,8 @@ from lang_configs.schema import Quality
 from tasks.annotate.annotator import Annotator, Rule, Unless
 from tasks.annotate.quality import kernel
 from tasks.annotate.quality.kernel import SIGNALS
-from tasks.annotate.quality.usage import FUNCTION_WORDS, NOTHING, Usage, learn, sample
+from tasks.annotate.quality.reference import SHARE, badness
+from tasks.annotate.quality.usage import FUNCTION_WORDS, LEAST_WORDS, NOTHING, Usage, learn, sample
 from tasks.core.artifacts import Annotations, Documents
 from tasks.core.characters import buffers, classes, lower_case
 from tasks.core.documents import batches, write_table
@@ -29,6 +31,9 @@ __all__ = ["QUALITY", "SIGNALS", "QualitySignals", "measure", "quality"]
 
 USAGE = ".usage.npz"
 """What the workers need to know of the language; the list of its frequent words is in the metrics."""
+
+
+CONCENTRATIONS = 2
 
 
 class QualitySignals(BaseModel):
@@ -41,7 +46,8 @@ class QualitySignals(BaseModel):
 def quality(inputs: Mapping[str, Path], config: QualitySignals, out: Path, work: Work) -> Metrics:
     """Annotate each document of `inputs["clean"]` with the columns `SIGNALS` (float32); one file per shard.
 
-    What is sure to be in the language according to `inputs["language"]` shows how it uses its words.
+    What is sure to be in the language according to `inputs["language"]`, and good in all other respects (`reference`), shows
+    how it uses its words.
 
     Sizes: `words`; `mean_word_length` in characters; `lines` that are not empty.
     Shares of the characters that are not white space: `letters` (and marks), `digits`, `symbols` (of markup, code, emoji).
@@ -58,12 +64,35 @@ def quality(inputs: Mapping[str, Path], config: QualitySignals, out: Path, work:
     information (nats) of adjacent words, by classes: above 0 for running text, below for words in no order. Both are null
     where the language has too little text to learn from.
     """
-    learned = learn(sample(inputs["clean"], inputs["language"], config.label))
+    learned = _learned(sample(inputs["clean"], inputs["language"], config.label))
     learned.save(out / USAGE)
     paths = {shard.stem: str(shard) for shard in Documents(inputs["clean"]).shards()}
     found = work.units(partial(_annotate, str(out / USAGE)), paths, out)
     documents = sum(unit["documents"] for unit in found.values())
     return {"documents": documents, "function_words": learned.frequent[:FUNCTION_WORDS]}
+
+
+def _learned(texts: pa.Array) -> Usage:
+    """The usage that most of the good texts share.
+
+    First of what is good in all other respects. What is bad in this respect alone (shuffled words, words strung together) is
+    still among it: the half that fits worst is left out, and the rest learned from again, as in the concentration steps
+    of the minimum covariance determinant (Rousseeuw and Van Driessen 1999, Technometrics 41:3).
+    """
+    texts, learned = _best(texts, measure(texts), SHARE, without="usage"), NOTHING
+    for _ in range(CONCENTRATIONS):
+        learned = learn(texts)
+        texts = _best(texts, measure(texts, learned), 0.5, only="usage")
+    return learn(texts)
+
+
+def _best(texts: pa.Array, signals: np.ndarray, share: float, **respects: str) -> pa.Array:
+    """A share of the texts, or what more it takes to have LEAST_WORDS words."""
+    bad = badness({name: signals[:, i] for i, name in enumerate(SIGNALS)}, **respects)
+    best = np.argsort(bad, kind="stable")
+    words = np.cumsum(signals[best, SIGNALS.index("words")], dtype=np.float64)
+    chosen = max(math.ceil(share * len(best)), 1 + int(np.searchsorted(words, LEAST_WORDS)))
+    return texts.take(pa.array(np.sort(best[:chosen])))
 
 
 def _annotate(usage: str, shard: str, out: Path) -> Metrics:
@@ -111,7 +140,7 @@ QUALITY = Annotator(
     Stage(
         "quality",
         quality,
-        version=3,
+        version=4,
         inputs={"clean": Documents, "language": Annotations},
         artifact=Annotations,
         headline=lambda metrics: f"{metrics['documents']:,} documents measured",
