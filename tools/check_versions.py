@@ -14,7 +14,7 @@ import subprocess
 import sys
 from pathlib import PurePosixPath
 
-DECLARED = re.compile(r"^[-+]\s+version=(\d+),$", re.MULTILINE)
+DECLARED = re.compile(r"^[-+].*\bversion=(\d+),", re.MULTILINE)
 SAID = "same bytes"
 PACKAGES = ("tasks/annotate",)
 """Folders of stages; everything else directly in `tasks` is a stage or holds one."""
