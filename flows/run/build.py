@@ -15,6 +15,7 @@ from flows.run.record import Record, settle
 from flows.run.request import Request
 from tasks import ledger
 from tasks.core.engines import make_engine
+from tasks.core.errors import was_interrupted
 from tasks.core.locks import exclusive
 from tasks.core.stage import Progress, Result, Step, Work, execute
 from tasks.net import rules
@@ -75,7 +76,10 @@ class Build:
             self._index(ledger.catch_up)
             made = complete(self.dag, self.config, self.given, self)
         except Exception as error:
-            self._end("failed", str(error))
+            if was_interrupted(error):
+                self._end("interrupted")
+            else:
+                self._end("failed", str(error))
             raise
         except BaseException:  # Ctrl-C, SIGTERM, or the orchestrator's own signal
             self._end("interrupted")
@@ -100,6 +104,8 @@ class Build:
         try:
             update(self.request.workspace, *arguments)
         except Exception as error:
+            if was_interrupted(error):
+                raise KeyboardInterrupt from error
             self._indexed = False
             log.warning("the ledger was not updated (%s); the next build, or `lugha ledger rebuild`, does", error)
 

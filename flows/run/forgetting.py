@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 
 from flows.run.reading import LastRun
-from flows.run.results import check_language
+from flows.run.results import NoRunError, check_language
 from lang_configs import ConfigError, stem
 from tasks.core.errors import StageError
 from tasks.select.forgotten import FORGOTTEN, BlockList, Entry, add, is_public_suffix, read, remove
@@ -42,12 +42,21 @@ def forget(workspace: Path, language: str, entry: Entry, copies: bool, undo: boo
 def _consequences(workspace: Path, language: str, entry: Entry, with_copies: Path | None) -> list[str]:
     try:
         last = LastRun(workspace, language)
-    except StageError:
+    except NoRunError:
         return ["no build reached its end here; every one from now on leaves it out"]
+    except StageError as error:
+        copies = ", nor its copies looked for" if with_copies is not None else ""
+        return [f"every build from now on leaves it out; what it was in was not counted{copies}: {error}"]
     kind, what = entry.key
     ids = last.matches(BlockList(entries=(entry,)))
     if not ids:
-        return ["no document of the last complete run matches; every later build leaves out what does"]
+        lines = ["no document of the last complete run matches; every later build leaves out what does"]
+        if with_copies is not None:
+            lines.append(
+                "its copies were not looked for: they are known of the last complete run's documents alone; once a run has read"
+                " the document, say this again"
+            )
+        return lines
     lines = [f"documents of the last complete run that match: {len(ids):,}, of these in the corpus: {last.kept(ids):,}"]
     if survivors := last.survivors(ids):
         names = ", ".join(row["url"] or row["id"].hex() for row in survivors[:3])

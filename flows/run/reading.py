@@ -19,7 +19,7 @@ SHORTEST_PREFIX = 6
 
 
 class LastRun:
-    """The documents of a language's last complete run."""
+    """The documents of a language's last complete run that decided on any."""
 
     def __init__(self, workspace: Path, language: str, evaluation: Path | None = None) -> None:
         """`evaluation`: the folder with evaluation sets, for the texts of items; default: `evaluation` in the workspace.
@@ -29,9 +29,7 @@ class LastRun:
         if evaluation is not None and not evaluation.is_dir():
             raise ConfigError(f"--evaluation {evaluation}: there is no such folder")
         self.language = language
-        outputs = last_run(workspace, language)
-        if "select" not in outputs:
-            raise StageError(f"{language}: the last complete run ended before `select`; run `lugha build {language}` further")
+        outputs = last_run(workspace, language, having="select")
         forgotten = read(workspace / stem(language) / FORGOTTEN)
         self.explainer = Explainer(outputs, forgotten, evaluation or workspace / "evaluation")
 

@@ -91,6 +91,8 @@ class Request:
         parts = ["lugha", "build", Path(self.language).name]
         parts += ["--preset", self.preset] if self.preset else []
         parts += [part for path in self.documents for part in ("--documents", Path(path).name)]
+        evaluation = self._evaluation_folder()
+        parts += ["--evaluation", evaluation.name] if evaluation else []
         parts += [part for override in self.overrides if (said := _published(override)) for part in ("--set", said)]
         if not all(make_source(source).local for source in config.crawl.sources):
             parts += ["--snapshot", snapshot]

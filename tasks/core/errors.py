@@ -86,8 +86,12 @@ def explained(folder: Path) -> Iterator[None]:
 
 
 def was_interrupted(error: BaseException) -> bool:
-    """Whether a signal stopped a query of DuckDB, which answers signals itself and says so in a RuntimeError."""
-    return isinstance(error, RuntimeError) and str(error) == "Query interrupted"
+    """Whether a signal came while a library was at work that makes an error of its own of it.
+
+    DuckDB answers signals itself and says so in a RuntimeError; pydantic wraps what a serializer of ours raises.
+    """
+    query = isinstance(error, RuntimeError) and str(error) == "Query interrupted"
+    return query or (type(error).__name__ == "PydanticSerializationError" and "KeyboardInterrupt" in str(error))
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -9,8 +9,12 @@ from typing import Any
 
 import pytest
 
+from flows.run.build import Build
+from flows.run.progress import watch
 from flows.run.reading import EXCERPT, SHORTEST_PREFIX, LastRun
+from flows.run.request import Request
 from lang_configs import ConfigError
+from tasks import ledger
 from tasks.annotate.contamination import ContaminationConfig, contamination
 from tasks.core.errors import StageError
 from tasks.core.stage import Output
@@ -205,7 +209,7 @@ def evaluation(run: LastRun, built: Path, tmp_path: Path, monkeypatch: pytest.Mo
     ):
         folder, _ = publish(function, tmp_path / "w", config, inputs)
         inputs[function.__name__], made[function.__name__] = folder, Output(function.__name__, folder.name, folder)
-    monkeypatch.setattr("flows.run.reading.last_run", lambda workspace, language: made)
+    monkeypatch.setattr("flows.run.reading.last_run", lambda workspace, language, having=None: made)
     return tmp_path / "eval"
 
 
@@ -296,3 +300,30 @@ def test_the_next_build_leaves_out_what_is_forgotten_and_its_card_says_so(built:
     assert "| `forgotten` | taken out on request | 2 |" in card
     funnel = query(workspace, "SELECT documents FROM funnel WHERE decision = 'forgotten'")
     assert funnel == [{"documents": 2}]
+
+
+def test_a_run_that_went_less_far_hides_nothing(built: Path, tmp_path: Path) -> None:
+    workspace = shutil.copytree(built, tmp_path / "w")
+    lugha(workspace, "build", "swahili", *TINY, "--until", "clean")
+    assert lugha(workspace, "generate", "swahili", "--tokens", "3").stdout
+    said = lugha(workspace, "forget", "swahili", "--url", NEW, "--copies").stdout
+    assert "that match: 1, of these in the corpus: 1" in said
+    (damaged,) = workspace.glob("swahili/select/[!.]*/manifest.json")
+    damaged.unlink()
+    said = lugha(workspace, "forget", "swahili", "--url", OLD, "--copies").stdout
+    assert "was not counted, nor its copies looked for" in said
+    assert "is gone or damaged; run `lugha build swahili` again" in said
+    (workspace / ledger.LEDGER).unlink()
+    said = lugha(workspace, "sample", "swahili", check=False).stderr
+    assert "the ledger is gone; `lugha ledger rebuild` makes it anew" in said
+
+
+def test_a_signal_while_the_ledger_is_written_ends_the_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise RuntimeError("Query interrupted")  # DuckDB's word for Ctrl-C
+
+    monkeypatch.setattr(ledger, "catch_up", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Build(Request("swahili", "starter", workspace=tmp_path), watch).all()
+    (record,) = (tmp_path / "swahili" / "runs").glob("[!.]*.json")
+    assert json.loads(record.read_text())["status"] == "interrupted"
