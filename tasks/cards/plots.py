@@ -110,10 +110,20 @@ def document_length(figure: Any, facts: dict[str, Any]) -> bool:
         axes, edges, [10 ** ((row["tenth_of_decade"] + 1) / 10) - edge for row, edge in zip(rows, edges, strict=True)], rows
     )
     axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(lambda value, _: count(value))
+    _decades(axes.xaxis, edges[0] / 1.2, edges[-1] * 1.5)
     axes.set_xlabel("words per document (log scale)")
     axes.set_title("Length of the documents")
     return True
+
+
+def _decades(axis: Any, least: float, most: float) -> None:
+    """A log scale from least to most with plain numbers at 1, 2 and 5 of each decade, ten at most."""
+    powers = range(len(str(int(most))))
+    ticks = [digit * 10**power for power in powers for digit in (1, 2, 5) if least < digit * 10**power < most]
+    axis.set_ticks(ticks[:: 1 + len(ticks) // 10], minor=False)
+    axis.set_ticks([], minor=True)
+    axis.set_major_formatter(lambda value, _: count(value))
+    axis.axes.set(**{f"{axis.axis_name}lim": (least, most)})
 
 
 def language_score(figure: Any, facts: dict[str, Any]) -> bool:
@@ -144,14 +154,7 @@ def duplicate_clusters(figure: Any, facts: dict[str, Any]) -> bool:
     axes.set_xscale("log")
     axes.set_yscale("log")
     for axis, name, least in ((axes.xaxis, "size", 1.5), (axes.yaxis, "clusters", 0.7)):
-        most = max(row[name] for row in rows) * 2
-        ticks = [
-            digit * 10**power for power in range(len(str(most))) for digit in (1, 2, 5) if least < digit * 10**power < most
-        ]
-        axis.set_ticks(ticks[:: 1 + len(ticks) // 10], minor=False)
-        axis.set_ticks([], minor=True)
-        axis.set_major_formatter(lambda value, _: count(value))
-        axis.axes.set(**{f"{axis.axis_name}lim": (least, most)})
+        _decades(axis, least, max(row[name] for row in rows) * 2)
     axes.set_xlabel("documents with (nearly) the same text")
     axes.set_ylabel("clusters")
     axes.set_title("Sizes of the duplicate clusters")

@@ -230,6 +230,8 @@ def test_every_table_row_has_the_cells_of_its_header(written: Path, masked: Path
 def test_every_plot_of_a_card_is_there(written: Path) -> None:
     named = {name for card in written.glob("*.md") for name in re.findall(r"\(plots/(\w+)\.svg\)", card.read_text())}
     assert named == {path.stem for path in (written / "plots").iterdir()} == set(PLOTS)
+    raw = re.compile(r"mathdefault|\\times")  # matplotlib's own labels between decades, as text
+    assert [path.name for path in (written / "plots").iterdir() if raw.search(path.read_text())] == []
 
 
 @pytest.mark.parametrize("model", ["written", "masked"])
