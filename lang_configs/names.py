@@ -32,9 +32,9 @@ def presets() -> list[str]:
 
 def find(language: str) -> Path:
     """The YAML file of LANGUAGE (a packaged name) or of FILE.yaml; raises ConfigError when there is none."""
-    if language.endswith((".yaml", ".yml")):
+    if language.lower().endswith((".yaml", ".yml")):
         if Path(language).is_file():
-            return Path(language)
+            return _with_a_name(Path(language))
         raise ConfigError(
             f"{language}: there is no such file; give a packaged language ({', '.join(languages())}) or a YAML file"
         )
@@ -43,6 +43,16 @@ def find(language: str) -> Path:
     raise ConfigError(
         f"{language}: unknown language{suggest(language, languages())}; `lugha languages` lists them, or give a YAML file"
     )
+
+
+def _with_a_name(path: Path) -> Path:
+    name = stem(str(path))
+    if name.startswith(".") or not name.isprintable() or name == "ledger.duckdb":
+        raise ConfigError(
+            f"{path}: the file's name is that of the language's folder in the workspace; one like luganda.yaml, in UTF-8"
+            " and without a dot before it, will do"
+        )
+    return path
 
 
 def stem(language: str) -> str:

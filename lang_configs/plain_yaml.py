@@ -48,9 +48,9 @@ def parse(text: str, place: Callable[[int], str]) -> Any:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         why = str(error.problem or error.context)
         raise ConfigError(f"{place(line)}: not valid YAML: {why}; check the indentation and quotes") from None
-    except (YAMLError, ValueError, RecursionError) as error:  # characters that no YAML has; a number of 5,000 digits
+    except (YAMLError, ValueError, OverflowError, RecursionError) as error:  # what no YAML has; the 99th of a month
         why = str(error).partition("\n")[0] or type(error).__name__
-        raise ConfigError(f"{place(1)}: not valid YAML: {why}; save the file as UTF-8 text") from None
+        raise ConfigError(f"{place(1)}: not valid YAML: {why}; put it in quotes, and save the file as UTF-8 text") from None
 
 
 def _check(text: str, place: Callable[[int], str]) -> None:
@@ -83,4 +83,17 @@ def _plain(value: Any, place: Callable[[int], str]) -> Any:
         for number, entry in enumerate(value):
             value[number] = _plain(entry, place)
         return value
+    if isinstance(value, str) and not value.isprintable():
+        return _whole(value)
     return value.isoformat() if isinstance(value, (datetime.date, datetime.time)) else value
+
+
+def _whole(text: str) -> str:
+    """Text whose letters beyond U+FFFF are one code point each: JSON, which YAML reads, spells them as two (surrogates).
+
+    Raises ValueError for half of such a pair, which is no text.
+    """
+    try:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError:
+        raise ValueError(f"{ascii(text)[:80]} holds half of a letter (a lone surrogate)") from None

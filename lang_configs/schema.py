@@ -110,8 +110,8 @@ class Duplicates(Strict):
     """Exact and near duplicates by MinHash bands, every candidate checked by its exact Jaccard similarity."""
 
     shingle_words: int = Field(5, ge=1, le=16, description="Words per shingle")
-    bands: int = Field(25, ge=1)
-    rows: int = Field(4, ge=1, description="Signature values per band; bands x rows permutations in all")
+    bands: int = Field(25, ge=1, le=1000)
+    rows: int = Field(4, ge=1, le=100, description="Signature values per band; bands x rows permutations in all")
     threshold: float = Field(0.7, ge=0.1, le=1, description="Jaccard similarity from which on two documents are duplicates")
     related: float = Field(
         0.4, ge=0.05, le=1, description="Jaccard similarity from which on they stay on one side of the split"

@@ -60,7 +60,7 @@ class FilesSource(SourceConfig):
 
     type: Literal["files"] = "files"
     name: Name = "files"
-    paths: list[str] = Field(min_length=1, description="Files, folders or globs", exclude=True)
+    paths: list[Annotated[str, Field(pattern=r"\S")]] = Field(min_length=1, description="Files, folders or globs", exclude=True)
     license: str | None = Field(None, description="SPDX id for documents that state none")
     documents: Literal["file", "line", "paragraph"] = Field(
         "file", description="What is a document in plain text: the file, each line, or what blank lines separate"
@@ -73,7 +73,7 @@ class WarcSource(SourceConfig):
 
     type: Literal["warc"] = "warc"
     name: Name = "warc"
-    paths: list[str] = Field(min_length=1, description="Files, folders or globs", exclude=True)
+    paths: list[Annotated[str, Field(pattern=r"\S")]] = Field(min_length=1, description="Files, folders or globs", exclude=True)
     license: str | None = Field(None, description="SPDX id for pages that state none")
     languages: Languages = None
 
@@ -172,7 +172,7 @@ class HubSource(SourceConfig):
     @model_validator(mode="before")
     @classmethod
     def _fill_in_the_preset(cls, given: Any) -> Any:
-        if isinstance(given, dict) and (preset := given.get("preset")) in HUB_PRESETS:
+        if isinstance(given, dict) and isinstance(preset := given.get("preset"), str) and preset in HUB_PRESETS:
             return HUB_PRESETS[preset] | given
         return given
 

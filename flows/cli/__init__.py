@@ -6,6 +6,7 @@ Heavy imports happen inside the commands: `lugha --help` answers in under half a
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import platform
 import signal
@@ -73,6 +74,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
     Exit codes: 2 for arguments and configs, 1 for a stage and what is on disk, 130 after Ctrl-C, 143 after SIGTERM.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that is not UTF-8 has not every letter
     logging.basicConfig(handlers=[Warnings(logging.WARNING)], format="%(message)s")
     with _termination_as_interrupt() as terminated:
         try:

@@ -111,7 +111,8 @@ def _print_plan(steps: list[Prospect]) -> None:
     for step in steps:
         if step.training or step.note:
             print_training(step.training, step.note)
-    say(f"about {known / 60:.0f} min" + (f", and {open_ends} stages that never ran here" if open_ends else ""))
+    unknown = f", and {open_ends} stage{'s' * (open_ends != 1)} that never ran here" if open_ends else ""
+    say(f"about {known / 60:.0f} min{unknown}")
 
 
 def _megabytes(size: int | None) -> str:

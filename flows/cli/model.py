@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.options import MOST, WORKSPACE, AsJson, Workspace, finite, given
+from flows.cli.options import MOST, WORKSPACE, AsJson, Workspace, finite, given, text
 from flows.cli.terminal import say
 
 COLDEST = 0.01
@@ -31,7 +31,7 @@ def generate(
     language: Annotated[
         str, typer.Argument(help="A language that was built here, or a folder with an exported model.", callback=given)
     ],
-    prompt: Annotated[str, typer.Option(help="How the text begins.")] = "",
+    prompt: Annotated[str, typer.Option(help="How the text begins.", callback=text)] = "",
     tokens: Annotated[int, typer.Option(min=1, help="Most tokens to write.")] = 100,
     temperature: Annotated[
         float, typer.Option(min=0, max=100, help="0 takes the likeliest token.", callback=_temperature)

@@ -22,6 +22,13 @@ def given(value: Any) -> Any:
     return value
 
 
+def text(value: str | None) -> str | None:
+    """Callback of what is read as text: refuses bytes that are no UTF-8, which Python passes on as halves of letters."""
+    if value is not None and any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise typer.BadParameter("it holds bytes that are no UTF-8; write it in UTF-8.")
+    return value
+
+
 def finite(value: float) -> float:
     """Callback of numbers: refuses nan and inf, which pass every comparison with a bound or have none."""
     if not math.isfinite(value):

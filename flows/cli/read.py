@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +18,7 @@ from flows.cli.options import (
     Seed,
     Workspace,
     given,
+    text,
 )
 from flows.cli.terminal import say
 
@@ -57,7 +59,8 @@ def stats(
     sql: Annotated[
         str | None,
         typer.Option(
-            help="A query on the whole ledger; tables and views are named in tasks/ledger/ledger.sql.", callback=given
+            help="A query on the whole ledger; tables and views are named in tasks/ledger/ledger.sql.",
+            callback=lambda value: given(text(value)),
         ),
     ] = None,
     workspace: Workspace = WORKSPACE,
@@ -182,11 +185,21 @@ def _answer(workspace: Path, sql: str) -> tuple[list[str], list[tuple[Any, ...]]
             kinds = [statement.type.name for statement in parser.extract_statements(sql)]
         if len(kinds) != 1 or kinds[0] not in ("SELECT", "EXPLAIN"):
             raise ConfigError("--sql: give one SELECT; the ledger is only read, and one answer is shown")
-        return ledger.query(workspace, sql)
+        columns, rows = ledger.query(workspace, sql)
+        return _told_apart(columns), rows
     except duckdb.PermissionException:
         raise ConfigError("--sql: a query sees the ledger alone, no files, addresses or extensions; ask its tables") from None
     except duckdb.Error as error:
         raise ConfigError(f"--sql: {str(error).splitlines()[0]}") from None
+
+
+def _told_apart(columns: list[str]) -> list[str]:
+    """Names of which none is there twice, as a JSON object needs them: a, a_2, a_3."""
+    names: list[str] = []
+    for column in columns:
+        tries = itertools.chain([column], (f"{column}_{number}" for number in itertools.count(2)))
+        names.append(next(name for name in tries if name not in names and (name == column or name not in columns)))
+    return names
 
 
 def _for_people(columns: list[str], rows: list[tuple[Any, ...]]) -> tuple[list[str], list[list[Any]]]:

@@ -30,6 +30,8 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     columns = [shown_line(column) for column in columns]
     cells = [[cell(value) for value in row] for row in rows]
     console = Console(soft_wrap=False, highlight=False, markup=False)
+    if console.width < 1:  # of COLUMNS=0
+        console.width = 80
     widths = fit([[column, *(row[number] for row in cells)] for number, column in enumerate(columns)], console.width)
     if widths is None:
         _print_blocks(columns, cells, console.width)

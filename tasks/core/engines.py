@@ -160,7 +160,13 @@ class Dask:
 
         if self._client is None:
             cluster = self.address or LocalCluster(n_workers=self._asked, threads_per_worker=1, dashboard_address=None)
-            self._client = Client(cluster)
+            try:
+                self._client = Client(cluster)
+            except (OSError, ValueError) as error:
+                raise StageError(
+                    f"runtime.address {self.address}: no Dask scheduler answers there ({error}); start one by"
+                    " `dask scheduler`, or correct the address (tcp://HOST:PORT)"
+                ) from error
         return self._client
 
     def close(self) -> None:

@@ -45,11 +45,17 @@ def estimate(config: Source) -> Estimate:
         return Estimate(None, "unknown: offline" if is_offline() else f"unknown: {error}")
 
 
+def _left_out(metrics: Metrics) -> str:
+    """Pages that say themselves, or show, that they are in another language are not written."""
+    others = sum(count for outcome, count in metrics.items() if outcome.startswith("language_"))
+    return f", {others:,} in other languages left out" if others else ""
+
+
 CRAWL = Stage(
     "crawl",
     crawl,
     version=4,
     inputs={},
     artifact=Documents,
-    headline=lambda metrics: f"{metrics['written']:,} documents written",
+    headline=lambda metrics: f"{metrics['written']:,} documents written{_left_out(metrics)}",
 )

@@ -31,7 +31,7 @@ def load_model(folder: Path) -> Any:
         model: Any = auto_class(architecture).from_pretrained(
             str(folder), dtype=torch.float32, local_files_only=True, use_safetensors=True, trust_remote_code=False
         )
-    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+    except Exception as error:  # what is raised of damaged files is theirs to choose: of safetensors, tokenizers, transformers
         raise StageError(f"{folder}: no language model that transformers can read: {_first_line(error)}") from error
     return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
 
@@ -64,7 +64,7 @@ def load_tokenizer(folder: Path, finds_special_tokens: bool = False) -> Any:
     """
     try:
         tokenizer = load_transformers(folder, finds_special_tokens)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # as above
         raise StageError(f"{folder}: no tokenizer that transformers can read: {_first_line(error)}") from error
     if tokenizer.bos_token_id is None or tokenizer.eos_token_id is None:
         raise StageError(f"{folder}: the tokenizer names no BOS or no EOS token")

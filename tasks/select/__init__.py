@@ -74,7 +74,7 @@ def select(inputs: Mapping[str, Path], config: SelectConfig, out: Path, work: Wo
         )
     if lacking := [split for split in SPLITS if not metrics["splits"].get(split)]:
         raise StageError(
-            f"select: {metrics['kept']} documents kept are too few for a train, a validation and a test set"
+            f"select: {metrics['kept']} documents were kept, too few for a train, a validation and a test set"
             f" ({', '.join(lacking)} empty); add text"
         )
     work.progress(1, 1, "queries")

@@ -162,7 +162,7 @@ def _entries(path: Path) -> tuple[Entry, ...]:
     if not path.exists():
         return ()
     try:
-        lines = enumerate(path.read_text(encoding="utf-8").split("\n"), 1)
+        lines = enumerate(path.read_text(encoding="utf-8-sig").split("\n"), 1)
     except UnicodeDecodeError:
         raise StageError(f"{path}: not UTF-8 text; save it as UTF-8") from None
     return tuple(_parse(line, f"{path}:{number}") for number, line in lines if line.strip())

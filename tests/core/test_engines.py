@@ -45,3 +45,9 @@ def test_dask_without_its_package_is_said_before_anything_runs(monkeypatch: pyte
     monkeypatch.setattr(engines, "find_spec", lambda name: None)
     with pytest.raises(StageError, match=r"runtime\.engine dask needs a package that is not here: pip install distributed"):
         make_engine("dask")
+
+
+def test_an_address_of_no_scheduler_is_one_sentence() -> None:
+    engine = make_engine("dask", address="nonsense")
+    with pytest.raises(StageError, match=r"runtime\.address nonsense: no Dask scheduler answers there"):
+        engine.map(len, ["a", "b"], lambda _: None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from collections import Counter
 from datetime import UTC, datetime
 from functools import partial
@@ -203,3 +204,13 @@ def test_the_outside_input_is_the_content_of_the_files(tmp_path: Path) -> None:
     assert identity(source, "2026-02") == before
     (tmp_path / "a.jsonl").write_bytes(jsonl()[:-2] + b" }\n")
     assert identity(source, "2026-01") != before
+
+
+def test_a_name_of_any_bytes_is_a_name(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"caf\xe9.txt")).write_text("Habari za leo asubuhi")
+    (tmp_path / os.fsdecode(b"mbovu\xff.jsonl")).write_text("hakuna\n")
+    source = FilesSource.model_validate({"paths": [str(tmp_path)]})
+    assert identity(source, "2026-11")
+    _, manifest = publish(crawl, tmp_path / "w", source)
+    found = rows(tmp_path / "w" / "test" / "crawl" / manifest["fingerprint"])
+    assert [row["url"] for row in found] == ["file:caf\ufffd.txt#0"]

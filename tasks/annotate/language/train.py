@@ -126,6 +126,10 @@ def train(text: Mapping[str, list[str]], path: Path, factors: Mapping[str, int] 
     buckets, few labels) can begin with garbage, and training stops at "Encountered NaN": then it begins again, more slowly.
     """
     fasttext = _fasttext()
+    try:
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:  # before the training, not after
+        raise StageError(f"{path}: cannot be written there ({error.strerror}); choose another place") from error
     windows = training_windows(text, factors or {})
     words = sum(line.count(" ") for line in windows)
     settings = TRAINING | {"minCount": max(1, min(TRAINING["minCount"], words // WORDS_PER_COUNT))}
@@ -211,7 +215,7 @@ def _checked(path: Path, aliases: dict[str, str]) -> dict[str, list[str]]:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text("utf-8")
+        return path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise StageError(
             f"{path}: cannot be read ({error}); give a UTF-8 file of lines like `__label__swh_Latn text`"

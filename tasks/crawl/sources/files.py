@@ -21,7 +21,7 @@ from tasks.crawl.formats.unpacked import most_bytes
 from tasks.crawl.pages import extraction
 from tasks.crawl.pages.charset import encoding_of, line_text
 from tasks.crawl.sources import register
-from tasks.crawl.sources.local_files import LocalFiles, find
+from tasks.crawl.sources.local_files import LocalFiles, find, name_of
 
 PACKINGS = ("", ".gz", ".zst")
 ENDINGS = (
@@ -73,7 +73,7 @@ class Files(LocalFiles[FilesSource]):
             yield from _documents(rows, path, source, report)
         except OSError as error:
             report["unreadable_files"] += 1
-            report[f"unreadable_files: {path.name}: {type(error).__name__}"] += 1
+            report[f"unreadable_files: {name_of(path)}: {type(error).__name__}"] += 1
 
 
 _NOT_EMPTY = re.compile(rb"[^\n]+")
@@ -119,7 +119,7 @@ def _lines(path: Path, report: Counter[str]) -> Iterator[tuple[int, bytes, bool]
                 rest, whole, skipping = b"", True, True
             if left < 0:
                 report["unpacked_too_far"] += 1
-                report[f"unpacked_too_far: {path.name}"] += 1
+                report[f"unpacked_too_far: {name_of(path)}"] += 1
                 return
     yield number, rest, whole
 
@@ -180,7 +180,7 @@ def _parquet(path: Path, report: Counter[str]) -> Iterator[Row]:
     except workers.OverrunError as overrun:
         raise OSError(overrun.reason) from overrun
     if isinstance(sizes, str):
-        raise StageError(f"{path.name}: {sizes}") if "column" in sizes else OSError(sizes)
+        raise StageError(f"{name_of(path)}: {sizes}") if "column" in sizes else OSError(sizes)
     first = taken = 0
     for group, size in enumerate(sizes):
         here = 0
@@ -191,7 +191,7 @@ def _parquet(path: Path, report: Counter[str]) -> Iterator[Row]:
                 taken += sum(len(row["text"]) for _, row in rows) + here
                 yield from rows
                 if counts["unpacked_too_far"]:
-                    report[f"unpacked_too_far: {path.name}"] += 1
+                    report[f"unpacked_too_far: {name_of(path)}"] += 1
                     return
         except workers.OverrunError:  # it wants more memory or time than any text does
             report.update(damaged_parts=1, lost_rows=size - here)
@@ -209,7 +209,7 @@ def _html(path: Path, source: FilesSource, report: Counter[str]) -> Iterator[Row
     if path.stat().st_size > LONGEST:
         report["too_large"] += 1
         return
-    page = extraction.page(path.read_bytes(), f"file:{path.name}", None, source.languages or ())
+    page = extraction.page(path.read_bytes(), f"file:{name_of(path)}", None, source.languages or ())
     if isinstance(page, str):
         report[page] += 1
         return
@@ -226,7 +226,7 @@ def _documents(rows: Iterable[Row], path: Path, source: FilesSource, report: Cou
         yield Document(
             text=text,
             source=_string(row.get("source")) or source.name,
-            url=_string(row.get("url")) or f"file:{path.name}#{number}",
+            url=_string(row.get("url")) or f"file:{name_of(path)}#{number}",
             title=_string(row.get("title")),
             license=_string(row.get("license")) or source.license,
             fetched_at=_time(row.get("fetched_at")),

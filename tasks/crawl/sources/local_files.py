@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
@@ -57,6 +58,11 @@ def find(paths: Iterable[str], endings: tuple[str, ...]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
+def name_of(path: Path) -> str:
+    """A file's name as text, whatever bytes it is of."""
+    return os.fsencode(path.name).decode("utf-8", "replace")
+
+
 def digest(paths: Iterable[Path]) -> str:
     """xxh3-128 over the names and contents of files; raises StageError for one that cannot be read."""
     whole = xxhash.xxh3_128()
@@ -68,7 +74,7 @@ def digest(paths: Iterable[Path]) -> str:
                     content.update(block)
         except OSError as error:
             raise StageError(f"{path}: this file cannot be read ({error.strerror}); allow it, or leave it out") from error
-        whole.update(f"{path.name}:{content.hexdigest()};".encode())
+        whole.update(f"{name_of(path)}:{content.hexdigest()};".encode())
     return whole.hexdigest()
 
 

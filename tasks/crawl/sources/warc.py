@@ -15,7 +15,7 @@ from tasks.core.documents import Document
 from tasks.crawl.formats.packed import End, Loss, record, unpack
 from tasks.crawl.pages import extraction
 from tasks.crawl.sources import register
-from tasks.crawl.sources.local_files import LocalFiles
+from tasks.crawl.sources.local_files import LocalFiles, name_of
 
 if TYPE_CHECKING:
     from fastwarc.warc import WarcRecord
@@ -65,7 +65,7 @@ class Warc(LocalFiles[WarcSource]):
                 report["documents"] += 1
                 yield result
         if here := report["lost_records"] - lost:
-            report[f"lost_records: {path.name}"] += here
+            report[f"lost_records: {name_of(path)}"] += here
         if not report["lost_records"]:
             del report["lost_records"]
 

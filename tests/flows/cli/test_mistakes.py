@@ -27,6 +27,18 @@ ARGUMENTS = [  # exit code 2
     (["build", "klingon", *HERE], "klingon: unknown language; `lugha languages` lists them"),
     (["build", "{nowhere}.yaml", *HERE], "nowhere.yaml: there is no such file"),
     (["build", "{folder}.yaml", *HERE], "folder.yaml: there is no such file"),
+    (["build", "{dots}", *HERE], "/...yaml: the file's name is that of the language's folder in the workspace"),
+    (["forget", "{dots}", "--domain", "a.example", *HERE], "/...yaml: the file's name is that of the language's folder"),
+    (["plan", "{bytes}", *HERE], "the file's name is that of the language's folder in the workspace"),
+    (["plan", "{day}", *HERE], "day.yaml:1: not valid YAML: month must be in 1..12"),
+    (["plan", "{half}", *HERE], "half.yaml:1: not valid YAML: '\\ud83d' holds half of a letter"),
+    (["plan", "{large}", *HERE], "large.yaml:1: not valid YAML"),
+    (["plan", "{listed}", *HERE], "listed.yaml:6: crawl.sources[0].preset: "),
+    (["plan", "{nameless}", *HERE], "nameless.yaml:6: crawl.sources[0].paths[0]: '' does not look right"),
+    (["plan", "swahili", "--set", "duplicates.bands=100000000", *HERE], "duplicates.bands: input should be less than or equal"),
+    (["plan", "swahili", "--set", "duplicates.rows=9223372036854775807", *HERE], "duplicates.rows: "),
+    (["generate", "swahili", "--prompt", "x\udcff", *HERE], "it holds bytes that are no UTF-8"),
+    (["stats", "--sql", "SELECT '\udcff'", *HERE], "it holds bytes that are no UTF-8"),
     (["build", "{tabs}", *HERE], "tabs.yaml:2: not valid YAML"),
     (["build", "{latin}", *HERE], "latin.yaml:1: not valid YAML"),
     (["build", "{list}", *HERE], "list.yaml:1: expected keys such as"),
@@ -113,15 +125,17 @@ STATES = [  # exit code 1
     (["stats", *HERE], "nothing was built here yet"),
     (["stats", "hausa", *HERE], "hausa: no build reached its end in"),
     (["stats", "--sql", "SELECT 1", *HERE], "nothing was built here yet"),
-    (["sample", "hausa", *HERE], "hausa: no build reached its end in"),
-    (["explain", "hausa", "abcdef", *HERE], "hausa: no build reached its end in"),
+    (["sample", "hausa", *HERE], "hausa: no build reached its end with `select` in"),
+    (["explain", "hausa", "abcdef", *HERE], "hausa: no build reached its end with `select` in"),
     (["generate", "hausa", *HERE], "hausa: no model was built in"),
     (["forget", "hausa", "--domain", "a.example", "--undo", *HERE], "domain a.example is not on the block list"),
     (["ledger", "rebuild", *HERE], "nothing was built here yet"),
     (["train-lid", "{file}", "--out", "{folder}/a.ftz"], "file.txt: line 1 has no label or no text"),
     (["train-lid", "{latin}", "--out", "{folder}/a.ftz"], "latin.yaml: cannot be read"),
+    (["train-lid", "{marked}", "--out", "/proc/a.ftz"], "/proc/a.ftz: cannot be written there"),
     (["train-lid", "{folder}", "--out", "{folder}/a.ftz"], "train.txt: cannot be read"),
     (["generate", "{model}", *HERE], "no language model that transformers can read"),
+    (["generate", "{cut}", *HERE], "no language model that transformers can read"),
     (["stats", "--workspace", "{damaged}"], "ledger.duckdb: cannot be read"),
     (["plan", "swahili", "--preset", "starter", "--workspace", "{blocked}"], "forgotten.jsonl: not UTF-8 text"),
 ]  # fmt: skip
@@ -146,16 +160,36 @@ OF_A_RUN = [  # of a workspace with a complete run
 @pytest.fixture(scope="module")
 def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("places")
-    found = {name: root / name for name in ("nowhere", "empty", "folder", "model", "damaged", "blocked")}
+    found = {name: root / name for name in ("nowhere", "empty", "folder", "model", "cut", "damaged", "blocked")}
     found |= {name: root / f"{name}.yaml" for name in ("tabs", "latin", "list", "endless")} | {"file": root / "file.txt"}
-    for name in ("folder", "model", "damaged", "blocked/swahili", "folder.yaml"):
+    for name in ("folder", "model", "cut", "damaged", "blocked/swahili", "folder.yaml"):
         (root / name).mkdir(parents=True)
     found["file"].write_text("Habari za leo\n")
     found["tabs"].write_text("name: Test\n\tcode: tst\n")
     found["latin"].write_bytes("name: Wolof Caytué\n".encode("latin-1"))
     found["list"].write_text("- a\n- b\n")
     found["endless"].write_text("name: Test\ncode: tst\nscript: Latn\npretrain:\n  minutes: .inf\n")
+    found["dots"], found["bytes"] = root / "...yaml", root / os.fsdecode(b"\xff.yaml")
+    head = "name: Test\ncode: tst\nscript: Latn\n"
+    written = {
+        "day": "autonym: 2026-99-99\n",
+        "half": 'autonym: "\\ud83d"\n',
+        "large": 'autonym: "\\UFFFFFFFF"\n',
+        "listed": "crawl:\n  sources:\n    - {type: hub, preset: [a]}\n",
+        "nameless": 'crawl:\n  sources:\n    - {type: files, paths: [""]}\n',
+    }
+    for name, more in written.items():
+        found[name] = root / f"{name}.yaml"
+        found[name].write_text(head + more)
+    found["marked"] = root / "marked.txt"
+    found["marked"].write_text(
+        "".join(f"\ufeff__label__aaa_Latn neno {n}\n__label__bbb_Latn word {n}\n"[n > 0 :] for n in range(9))
+    )
+    for name in ("dots", "bytes"):
+        found[name].write_text(head)
     (found["model"] / "config.json").write_text("{}")
+    (found["cut"] / "config.json").write_text('{"architectures": ["GPT2LMHeadModel"], "model_type": "gpt2"}')
+    (found["cut"] / "model.safetensors").write_bytes(b"")
     (found["damaged"] / "ledger.duckdb").write_bytes(b"no database" * 1000)
     (found["blocked"] / "swahili" / "forgotten.jsonl").write_bytes(b"\xff\xfe\n")
     return found
@@ -241,7 +275,7 @@ def test_a_workspace_without_the_right_to_write(tmp_path: Path, capsys: pytest.C
     [
         (["build", "klingon"], 2, "klingon: unknown language"),
         (["generate", "swahili", "--tokens", "0"], 2, "'--tokens': Input should be greater than or equal to 1"),
-        (["sample", "hausa"], 1, "hausa: no build reached its end in"),
+        (["sample", "hausa"], 1, "hausa: no build reached its end with `select` in"),
     ],
 )
 def test_a_process_of_its_own_ends_so_too(arguments: list[str], code: int, message: str, tmp_path: Path) -> None:

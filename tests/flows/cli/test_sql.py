@@ -94,3 +94,9 @@ def test_every_table_and_view_can_be_asked(workspace: Path, capsys: pytest.Captu
         assert isinstance(document(capsys, "stats", "--sql", f"SELECT * FROM {name}", "--workspace", workspace), list)
     asked = """SELECT timezone('Africa/Nairobi', now()) IS NOT NULL AS t, '{"a": 1}'::JSON->>'a' AS a"""
     assert document(capsys, "stats", "--sql", asked, "--workspace", workspace) == [{"t": True, "a": "1"}]
+
+
+def test_columns_of_one_name_are_told_apart(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = "SELECT 1 AS a, 2 AS a, 3 AS a_2, 4 AS b, 5 AS a"
+    (row,) = document(capsys, "stats", "--sql", asked, "--workspace", workspace)
+    assert row == {"a": 1, "a_3": 2, "a_2": 3, "b": 4, "a_4": 5}

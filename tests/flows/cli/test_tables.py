@@ -139,3 +139,21 @@ def test_help_is_whole_at_80_columns_and_needs_no_heavy_import() -> None:
         [sys.executable, "-c", code], cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True
     )
     assert "..." not in done.stdout.partition("Commands:")[2]
+
+
+@pytest.mark.parametrize("width", ["0", "1", "-5", "abc"])
+def test_whatever_the_terminal_says_of_its_width(
+    width: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", width)
+    table(*TABLES["status"])
+    assert "kinyarwanda" in capsys.readouterr().out.replace("\n", "")
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "utf-8"])
+def test_letters_that_a_terminal_does_not_have_are_replaced(encoding: str) -> None:
+    program = [sys.executable, "-c", "from flows.cli import main; main()", "languages"]
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    done = subprocess.run(program, cwd=REPOSITORY, env=environment, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert "amharic" in done.stdout.decode(encoding)
