@@ -15,6 +15,7 @@ import xxhash
 from lang_configs.schema import Corpus
 from tasks.core import artifacts
 from tasks.core.artifacts import SPLITS, Decisions, Documents
+from tasks.core.database import connect
 from tasks.core.documents import SCHEMA, batches, save_array, write_table
 from tasks.core.parquet import exact, scan
 from tasks.core.stage import Metrics, Stage, Work
@@ -53,10 +54,8 @@ def _dates(written: artifacts.Corpus) -> list[Metrics]:
 
     Between `published_first` and `published_last` lie 98 % of the stated dates, which pages often state wrongly.
     """
-    import duckdb
-
     files = [exact(path) for split in SPLITS for path in written.shards(split)]
-    with duckdb.connect() as database:
+    with connect() as database:
         rows: pa.Table = database.sql(
             "SELECT source, count(*) AS documents, min(fetched_at) AS fetched_first, max(fetched_at) AS fetched_last,"
             " count(published_at) AS published, quantile_disc(published_at, 0.01) AS published_first,"

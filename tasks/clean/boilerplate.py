@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 import xxhash
 
 from tasks.core.characters import buffers, mix
+from tasks.core.database import connect
 from tasks.core.documents import batches, write_table
 from tasks.core.parquet import exact, scan
 from tasks.core.stage import Metrics
@@ -56,11 +57,9 @@ def repeated_lines(folder: Path, share: float) -> np.ndarray:
 
     Exact however the documents are sharded; what DuckDB cannot hold in memory it spills to disk.
     """
-    import duckdb
-
     if not any(folder.glob("*-lines.parquet")):
         return np.zeros(0, np.uint64)
-    with duckdb.connect(config={"temp_directory": str(folder / "spill")}) as database:
+    with connect(config={"temp_directory": str(folder / "spill")}) as database:
         rows = database.execute(
             f"""
             WITH lines AS (FROM {scan(files="lines")}),

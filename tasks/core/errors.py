@@ -88,10 +88,12 @@ def explained(folder: Path) -> Iterator[None]:
 def was_interrupted(error: BaseException) -> bool:
     """Whether a signal came while a library was at work that makes an error of its own of it.
 
-    DuckDB answers signals itself and says so in a RuntimeError; pydantic wraps what a serializer of ours raises.
+    DuckDB answers signals itself and says so in a RuntimeError, or is interrupted (`tasks.core.database`); pydantic wraps what
+    a serializer of ours raises.
     """
     query = isinstance(error, RuntimeError) and str(error) == "Query interrupted"
-    return query or (type(error).__name__ == "PydanticSerializationError" and "KeyboardInterrupt" in str(error))
+    wrapped = type(error).__name__ == "PydanticSerializationError" and "KeyboardInterrupt" in str(error)
+    return query or wrapped or type(error).__name__ == "InterruptException"
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -21,6 +21,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from lang_configs.secrets import within, without_folders
+from tasks.core.database import connect
 from tasks.core.errors import StageError
 from tasks.core.files import replacing
 from tasks.core.manifest import MANIFEST, read_manifest
@@ -191,9 +192,7 @@ def in_memory(folders: Mapping[str, Path]) -> Iterator[Any]:
     Cards are published: of a path in a config it has the name alone. It has the same tables and views, and the macro
     `labelled(label)`: the fingerprint of what stands under a label.
     """
-    import duckdb
-
-    with duckdb.connect() as database:
+    with connect() as database:
         _create(database)
         database.execute(
             "CREATE MACRO labelled(wanted) AS (SELECT any_value(fingerprint) FROM run_stages WHERE label = wanted)"
@@ -221,7 +220,7 @@ def _written(workspace: Path, anew: bool = False) -> Iterator[Any]:
             shutil.copyfile(path, copy)
         new = not copy.exists()
         try:
-            with duckdb.connect(str(copy)) as database:
+            with connect(copy) as database:
                 if new:
                     _create(database)
                 elif _schema_of(database) != _schema_hash():

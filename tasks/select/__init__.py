@@ -14,6 +14,7 @@ from lang_configs.schema import Quality, Select
 from tasks.annotate.annotator import Judged
 from tasks.annotate.language.confusion import UNMEASURED_SCORE
 from tasks.core.artifacts import SPLITS, Annotations, Decisions, Documents
+from tasks.core.database import connect
 from tasks.core.documents import write_table
 from tasks.core.errors import StageError
 from tasks.core.parquet import exact, scan
@@ -83,10 +84,8 @@ def select(inputs: Mapping[str, Path], config: SelectConfig, out: Path, work: Wo
 
 def decide(inputs: Mapping[str, Path], config: SelectConfig) -> tuple[pa.Table, list[Threshold]]:
     """The decisions as a table, in the order of the documents, and the thresholds on quality that they were made with."""
-    import duckdb
-
     names = [path.name for path in Documents(inputs["clean"]).shards()]
-    with duckdb.connect() as database:
+    with connect() as database:
         _load_documents(database, inputs["clean"], names)
         for judged in config.annotations:
             files = [exact(Annotations(inputs[judged.name]).shard(name)) for name in names]
@@ -153,9 +152,7 @@ def _blocked(database: Any, forgotten: BlockList) -> pa.Table:
 
 
 def _summary(table: pa.Table) -> Metrics:
-    import duckdb
-
-    with duckdb.connect() as database:
+    with connect() as database:
         database.register("decisions", table)
         rows = database.execute(
             "SELECT decision, count(*), sum(bytes)::BIGINT FROM decisions GROUP BY decision ORDER BY count(*) DESC, decision"

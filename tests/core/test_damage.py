@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tasks.core.database import connect
 from tasks.core.errors import StageError
 from tasks.core.manifest import MANIFEST
 from tasks.core.parquet import exact, scan
@@ -192,10 +193,8 @@ def test_a_stage_that_a_signal_stops_in_duckdb_was_stopped(tmp_path: Path) -> No
         import signal
         import threading
 
-        import duckdb
-
         threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
-        with duckdb.connect() as database:
+        with connect() as database:
             database.execute("SELECT count(*) FROM range(100000000000) r WHERE hash(r.range) = 7").fetchall()
         return {}
 

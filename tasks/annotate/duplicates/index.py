@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from lang_configs.schema import Duplicates
+from tasks.core.database import interruptible
 from tasks.core.documents import column
 
 VERSION = 2
@@ -115,7 +116,8 @@ class BandIndex:
         """Key and document number of everyone in the buckets `keys` (uint64), by bucket and number."""
         wanted = pa.table([column(keys)], ["key"])
         self._database.register("wanted", wanted)
-        found = self._database.execute("SELECT key, document FROM bands SEMI JOIN wanted USING (key)").fetchnumpy()
+        with interruptible(self._database):
+            found = self._database.execute("SELECT key, document FROM bands SEMI JOIN wanted USING (key)").fetchnumpy()
         self._database.unregister("wanted")
         order = np.lexsort((found["document"], found["key"]))
         return found["key"][order], found["document"][order].astype(np.int64)
@@ -145,17 +147,20 @@ class BandIndex:
             ],
             ["number", *(f.name for f in fields(Known))],
         )
-        self._database.execute("BEGIN")
         rows = [list(row) for row in zip(range(first, first + len(files)), digests, sizes, strict=True)]
-        self._database.executemany("INSERT INTO shards VALUES (?, ?, ?)", rows)
-        self._database.register("fresh", new)
-        self._database.execute("INSERT INTO documents SELECT * FROM fresh")
-        self._database.register("fresh", _reader(keys))
-        self._database.execute("INSERT INTO bands SELECT * FROM fresh")
-        self._database.register("fresh", self._moved(known, old))
-        self._database.execute("UPDATE documents SET related = fresh.related FROM fresh WHERE documents.number = fresh.number")
-        self._database.unregister("fresh")
-        self._database.execute("COMMIT")
+        with interruptible(self._database):
+            self._database.execute("BEGIN")
+            self._database.executemany("INSERT INTO shards VALUES (?, ?, ?)", rows)
+            self._database.register("fresh", new)
+            self._database.execute("INSERT INTO documents SELECT * FROM fresh")
+            self._database.register("fresh", _reader(keys))
+            self._database.execute("INSERT INTO bands SELECT * FROM fresh")
+            self._database.register("fresh", self._moved(known, old))
+            self._database.execute(
+                "UPDATE documents SET related = fresh.related FROM fresh WHERE documents.number = fresh.number"
+            )
+            self._database.unregister("fresh")
+            self._database.execute("COMMIT")
 
     def _moved(self, known: Known, old: int) -> pa.Table:
         """Old documents whose group was joined with an earlier one through a new document."""

@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lang_configs.sources import CommonCrawlSource
+from tasks.core.database import connect
 from tasks.core.documents import Document, write_table
 from tasks.core.errors import StageError
 from tasks.core.files import write_atomically
@@ -250,8 +251,6 @@ def _readable(store: _Store, name: str) -> Iterator[None]:
 
 def _of_language(source: CommonCrawlSource, index: pq.ParquetFile, group: int) -> pa.Table:
     """The pages of a row group in the language. The languages are read first: where there is none, that is all."""
-    import duckdb
-
     languages = "string_split(content_languages, ',')"
     condition = f"{languages}[1] = $language" if source.first_only else f"list_contains({languages}, $language)"
     count = f"SELECT count(*) FROM rows WHERE {condition}"
@@ -259,7 +258,7 @@ def _of_language(source: CommonCrawlSource, index: pq.ParquetFile, group: int) -
         SELECT {", ".join(_COLUMNS)} FROM rows
         WHERE fetch_status = 200 AND content_mime_detected IN ('text/html', 'application/xhtml+xml') AND {condition}"""
     given = {"language": source.language}
-    with duckdb.connect() as connection:
+    with connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         rows = index.read_row_group(group, columns=["content_languages"], use_threads=False)
         if connection.sql(count, params=given).fetchall() == [(0,)]:
