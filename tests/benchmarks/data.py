@@ -1,9 +1,12 @@
 """Near-duplicate removal side by side with the peers, and the whole data flow: `python tests/benchmarks/data.py`.
 
-Each tool runs as a whole process (imports included), one after the other, on a corpus with known duplicates (`data_corpus.py`).
-Wall times belong to one machine and its load, processor seconds less so: read the ratios of both. The slow peers get a smaller
-corpus of the same make; their time grows linearly. Each peer is installed into a virtual environment of its own below
-the scratch folder. "Removed below" counts removals that have no planted duplicate at the threshold.
+Each tool runs as a whole process, one after the other, on a corpus with known duplicates (`data_corpus.py`): JSON lines in,
+JSON lines of what is kept out. The row of our stage alone reads Parquet and writes annotations, as the pipeline does, and is
+compared with nothing. Every tool runs on a small corpus too: what it takes for each document more is the difference of the
+two runs, so that imports and start-up count for none, and slow peers may get a smaller corpus (their time grows linearly). Wall
+times belong to one machine and its load, processor seconds less so: read the ratios of both, which are those of documents per
+second. Each peer is installed into a virtual environment of its own below the scratch folder. "Removed below" counts
+removals that have no planted duplicate at the threshold.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from pathlib import Path
 
 import psutil
 from data_corpus import BINS, THRESHOLD, Corpus, Score, build, score
+from heading import heading, load
 
 HERE = Path(__file__).parent
 DEFAULT_BUNDLE = Path(os.environ.get("LUGHA_BUNDLE", HERE.parent.parent.parent / "shared" / "data"))
@@ -38,6 +42,8 @@ class Peer:
     documents: int
 
 
+FEW = 1000
+"""Documents of the small corpus."""
 PEERS = {
     "rensa": Peer(("rensa==0.5.0",), 100_000),
     "datasketch": Peer(("datasketch==2.0.0",), 10_000),
@@ -66,26 +72,40 @@ class Row:
     documents: int
     cost: Cost
     score: Score
+    few: int
+    start: Cost
+    """Of a run on `few` documents."""
+
+    @property
+    def wall(self) -> float:
+        """Seconds for each document more."""
+        return (self.cost.wall - self.start.wall) / (self.documents - self.few)
+
+    @property
+    def processor(self) -> float:
+        """Processor seconds for each document more."""
+        return (self.cost.processor - self.start.processor) / (self.documents - self.few)
 
 
 def main() -> None:
     given = _arguments()
     scratch, own = given.scratch, HERE / "data_ours.py"
     scratch.mkdir(parents=True, exist_ok=True)
-    warm, corpus = build(given.bundle, scratch, 300), build(given.bundle, scratch, given.documents)
-    measure([sys.executable, own, "stage", warm.shards], scratch / "runs" / "warm-up")  # compiles the kernels
-    print(f"load before: {' '.join(f'{load:.2f}' for load in os.getloadavg())}", flush=True)
-    rows = [
-        compare("ours, 1 worker", [sys.executable, own, "stage", corpus.shards], corpus, scratch),
-        compare("ours, 2 workers", [sys.executable, own, "--workers=2", "stage", corpus.shards], corpus, scratch),
-        compare("ours, 1 worker, JSONL to JSONL", [sys.executable, own, "jsonl", corpus.jsonl], corpus, scratch),
-    ]
+    warm, few, corpus = (build(given.bundle, scratch, number) for number in (300, FEW, given.documents))
+    measure([sys.executable, own, "jsonl", warm.jsonl], scratch / "runs" / "warm-up")  # compiles the kernels
+    print(f"{heading()}\n", flush=True)
+    rows = []
+    for workers in (1, 2):
+        command = [sys.executable, own, f"--workers={workers}", "jsonl"]
+        rows.append(compare(f"ours, {workers} worker{'s' * (workers > 1)}", command, "jsonl", few, corpus, scratch))
     for name in given.peers:
         python = install(name, scratch / "venvs" / name)
         part = build(given.bundle, scratch, min(given.documents, PEERS[name].documents))
         version = PEERS[name].requirements[0].replace("==", " ")
-        rows.append(compare(version, [python, HERE / f"peer_{name}.py", part.jsonl], part, scratch))
+        rows.append(compare(version, [python, HERE / f"peer_{name}.py"], "jsonl", few, part, scratch))
     print(table(rows), flush=True)
+    command = [sys.executable, own, "stage"]
+    print(f"\n{table([compare('ours, stage alone, 1 worker', command, 'shards', few, corpus, scratch)])}", flush=True)
     for size in given.refresh:
         parts = [build(given.bundle, scratch, given.documents, seed) for seed in range(1, size // given.documents + 1)]
         parts.append(build(given.bundle, scratch, given.documents // 10, 99))
@@ -97,7 +117,7 @@ def main() -> None:
         measure([sys.executable, own, *settings, "flow", warm.jsonl], scratch / "runs" / "flow")
         cost = measure([sys.executable, own, *settings, "flow", corpus.jsonl], scratch / "runs" / "flow")
         print("\n" + _flow(cost, scratch / "runs" / "flow", given.documents))
-    print(f"load after: {' '.join(f'{load:.2f}' for load in os.getloadavg())}")
+    print(f"\nload {load()} after")
 
 
 def install(name: str, folder: Path) -> Path:
@@ -111,12 +131,12 @@ def install(name: str, folder: Path) -> Path:
     return python
 
 
-def compare(tool: str, command: Sequence[str | Path], corpus: Corpus, scratch: Path) -> Row:
-    """Run a tool on a corpus and judge what it removed."""
+def compare(tool: str, command: Sequence[str | Path], form: str, few: Corpus, corpus: Corpus, scratch: Path) -> Row:
+    """Run a tool on a small and on a large corpus in the form that it reads, and judge what it removed of the large one."""
     out = scratch / "runs" / "".join(letter if letter.isalnum() else "-" for letter in tool)
-    cost = measure(command, out)
+    start, cost = (measure([*command, getattr(given, form)], out) for given in (few, corpus))
     removed = {int(line) for line in (out / "removed.txt").read_text().split()}
-    row = Row(tool, corpus.documents, cost, score(corpus.truth(), removed))
+    row = Row(tool, corpus.documents, cost, score(corpus.truth(), removed), few.documents, start)
     print(f"{tool}: {cost.wall:.1f} s", file=sys.stderr, flush=True)
     return row
 
@@ -141,12 +161,13 @@ def measure(command: Sequence[str | Path], out: Path) -> Cost:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Markdown; the ratios are the seconds per document of the row over those of the first row."""
+    """Markdown; the ratios are the seconds for each document more over those of the first row."""
     bins = [f"J {low:.1f}-{min(high, 1):.1f}" for low, high in BINS]
     head = [
         "tool",
         "documents",
         "wall s",
+        f"wall s of {FEW:,}",
         "docs/s",
         "ratio",
         "CPU s",
@@ -159,13 +180,8 @@ def table(rows: Sequence[Row]) -> str:
     base = rows[0]
     lines = [head, ["---"] * len(head)]
     for row in rows:
-        scale = base.documents / row.documents
-        wall = [
-            f"{row.cost.wall:.1f}",
-            f"{row.documents / row.cost.wall:,.0f}",
-            f"{scale * row.cost.wall / base.cost.wall:.1f}",
-        ]
-        processor = [f"{row.cost.processor:.1f}", f"{scale * row.cost.processor / base.cost.processor:.1f}"]
+        wall = [f"{row.cost.wall:.1f}", f"{row.start.wall:.1f}", f"{1 / row.wall:,.0f}", f"{row.wall / base.wall:.1f}"]
+        processor = [f"{row.cost.processor:.1f}", f"{row.processor / base.processor:.1f}"]
         recalls = [f"{share:.3f}" for share in (row.score.exact, *row.score.near)]
         memory = f"{row.cost.memory / 1e6:.0f}"
         lines.append([row.tool, f"{row.documents:,}", *wall, *processor, memory, *recalls, str(row.score.below)])

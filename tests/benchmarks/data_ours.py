@@ -15,13 +15,20 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.json
+
 from lang_configs.schema import Duplicates
 from tasks.annotate.duplicates import DUPLICATES, duplicates
-from tasks.core.documents import Document, ShardWriter
+from tasks.core.documents import SCHEMA, SHARD_BYTES, document_id, write_table
 from tasks.core.engines import make_engine
 from tasks.core.files import sha256
 from tasks.core.manifest import MANIFEST
 from tasks.core.stage import Output, Step, Work, execute
+
+BLOCK_BYTES = 32 << 20
+"""Of JSON that is parsed at once, a long line at least."""
 
 
 def stage(shards: Path, out: Path, workers: int) -> None:
@@ -35,12 +42,20 @@ def jsonl(lines: Path, out: Path, workers: int) -> None:
     import duckdb
 
     (out / "shards").mkdir(parents=True)
-    writer = ShardWriter(out / "shards", "part")
-    with open(lines, encoding="utf-8") as file:
-        for line in file:
-            row = json.loads(line)
-            writer.add(Document(row["text"], "benchmark", row["url"]))
-    writer.close()
+    read = pyarrow.json.read_json(lines, pyarrow.json.ReadOptions(block_size=BLOCK_BYTES)).combine_chunks()
+    texts, urls = read.column("text"), read.column("url")
+    ids = [document_id("benchmark", url, text) for url, text in zip(urls.to_pylist(), texts.to_pylist(), strict=True)]
+    known = {
+        "id": pa.array(ids, pa.binary(16)),
+        "text": texts,
+        "url": urls,
+        "source": pa.array(["benchmark"] * len(ids)),
+        "bytes": pc.binary_length(texts),
+    }
+    table = pa.table({field.name: known.get(field.name, pa.nulls(len(ids), field.type)) for field in SCHEMA}).cast(SCHEMA)
+    size = -(-len(ids) // (workers * -(-lines.stat().st_size // (workers * SHARD_BYTES))))
+    for number, start in enumerate(range(0, len(ids), size)):
+        write_table(table.slice(start, size), out / "shards" / f"part-{number:05d}.parquet")
     annotations = _annotate(out / "shards", out, workers)
     with duckdb.connect() as database:
         database.execute(

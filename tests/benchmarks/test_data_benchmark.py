@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 from data import Cost, Row, table
 from data_corpus import BINS, Corpus, Pair, build, score
-from data_ours import stage
+from data_ours import jsonl, stage
 
 from tests.pipeline import rows
 
@@ -56,8 +57,22 @@ def test_our_stage_finds_all_pairs_at_the_threshold_and_no_other(corpus: Corpus,
     found = score(truth, removed)
     assert all(any(low <= pair.jaccard < high for pair in truth if pair.kind == "near") for low, high in BINS)
     assert (found.exact, found.near, found.below) == (1.0, (0.0, 0.0, 0.0, 1.0, 1.0), 0)
-    line = table([Row("ours", DOCUMENTS, Cost(2.0, 3.0, 5 * 10**6), found)]).splitlines()[-1]
-    assert line == "| ours | 300 | 2.0 | 150 | 1.0 | 3.0 | 1.0 | 5 | 1.000 | 0.000 | 0.000 | 0.000 | 1.000 | 1.000 | 0 |"
+    base = Row("ours", DOCUMENTS, Cost(2.0, 3.0, 5 * 10**6), found, 100, Cost(1.0, 2.0, 10**6))
+    slow = Row("theirs", 200, Cost(5.0, 6.0, 4 * 10**6), found, 100, Cost(3.0, 3.0, 10**6))
+    ours, theirs = table([base, slow]).splitlines()[2:]
+    recalls = "1.000 | 0.000 | 0.000 | 0.000 | 1.000 | 1.000 | 0 |"
+    assert ours == f"| ours | 300 | 2.0 | 1.0 | 200 | 1.0 | 3.0 | 1.0 | 5 | {recalls}"
+    assert theirs == f"| theirs | 200 | 5.0 | 3.0 | 50 | 4.0 | 6.0 | 6.0 | 4 | {recalls}"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_from_json_lines_to_json_lines(corpus: Corpus, tmp_path: Path, workers: int) -> None:
+    jsonl(corpus.jsonl, tmp_path, workers)
+    removed = {int(line) for line in (tmp_path / "removed.txt").read_text().split()}
+    kept = {int(json.loads(line)["url"].rpartition("/")[2]) for line in (tmp_path / "kept.jsonl").read_text().splitlines()}
+    assert kept | removed == set(range(DOCUMENTS))
+    assert not kept & removed
+    assert len(removed) == sum(pair.jaccard >= 0.7 for pair in corpus.truth())
 
 
 def test_the_score_counts_what_is_missed_and_what_should_have_stayed() -> None:

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import zstandard
 from data import DEFAULT_BUNDLE
-from extraction import pages
+from extraction_labels import pages
 from heading import heading
 from quality import texts
 
@@ -87,7 +87,7 @@ def _furniture(bundle: Path) -> Iterator[str]:
     import lxml.html
 
     for page in pages(bundle):
-        tree = lxml.html.fromstring(page["html"].encode())
+        tree = lxml.html.fromstring(page["html"].encode(), parser=lxml.html.HTMLParser(encoding="utf-8"))
         for element in tree.xpath("//script|//style|//noscript|//p|//article"):
             element.drop_tree()
         lines = [line for piece in tree.itertext() if (line := " ".join(piece.split()))]
