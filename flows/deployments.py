@@ -90,7 +90,7 @@ def _deployments(
     made = []
     for language, config in _configs(workspace, languages, preset, overrides).items():
         # runs start in a temporary folder: every path must be absolute
-        file = str(find(language).resolve()) if language.endswith((".yaml", ".yml")) else language
+        file = str(find(language).resolve()) if language.lower().endswith((".yaml", ".yml")) else language
         parameters: dict[str, Any] = {"language": file, "workspace": str(workspace.resolve())}
         parameters |= {"preset": preset} if preset else {}
         parameters |= {"overrides": list(overrides)} if overrides else {}
@@ -135,7 +135,7 @@ def _wait_for_server() -> None:
             "no Prefect server is configured; run `prefect config set PREFECT_API_URL=http://127.0.0.1:4200/api` "
             "and, in a terminal of its own, `prefect server start`"
         )
-    deadline = time.monotonic() + START_SECONDS
+    deadline, said = time.monotonic() + START_SECONDS, False
     while True:
         try:
             httpx.get(f"{url}/health", timeout=5).raise_for_status()
@@ -145,6 +145,9 @@ def _wait_for_server() -> None:
                 raise ConfigError(
                     f"{url}: no Prefect server answers ({error}); run `prefect server start` in a terminal of its own"
                 ) from None
+        if not said:
+            say(f"waiting for the Prefect server at {url} (`prefect server start` in a terminal of its own)")
+            said = True
         time.sleep(0.5)
 
 

@@ -56,7 +56,7 @@ def load(
             return LanguageConfig.model_validate(merged, strict=True)
     except ValidationError as error:
         mistakes = [*error.errors()]
-    raise ConfigError(*(_explain(mistake, path, written, given) for mistake in mistakes))
+    raise ConfigError(*(_explain(one, path, written, given) for one in mistakes if not _is_misspelt(one, mistakes)))
 
 
 def read_yaml(path: Path) -> CommentedMap:
@@ -140,6 +140,15 @@ def _too_large(value: Any, location: tuple[Any, ...]) -> Iterator[dict[str, Any]
         yield {"loc": location, "type": "too_large", "msg": f"should be at most {MOST:,}", "input": value}
     elif isinstance(value, float) and MOST_OF_FRACTIONS < abs(value) < math.inf:
         yield {"loc": location, "type": "too_large", "msg": f"should be at most {MOST_OF_FRACTIONS:g}", "input": value}
+
+
+def _is_misspelt(missing: Any, mistakes: list[Any]) -> bool:
+    """Whether a key is missing only because it is there in another spelling: one mistake is said once."""
+    if missing["type"] != "missing":
+        return False
+    *section, key = missing["loc"]
+    others = [one["loc"] for one in mistakes if one["type"] == "extra_forbidden" and [*one["loc"][:-1]] == section]
+    return any(suggest(str(other[-1]), [str(key)]) for other in others)
 
 
 def _explain(mistake: Any, path: Path, written: CommentedMap, given: Mapping[tuple[str, ...], str]) -> str:

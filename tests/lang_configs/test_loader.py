@@ -24,6 +24,10 @@ MISTAKES = {
     MINIMAL + "crawl:\n  sources:\n    - type: web\n      sites: [a]\n      delai: 2\n": (
         ':8: crawl.sources[0].delai: unknown key, did you mean "delay"?'
     ),
+    MINIMAL + "crawl:\n  sources:\n    - {type: wikipedia, wki: lgwiki}\n": (
+        ':6: crawl.sources[0].wki: unknown key, did you mean "wiki"?'
+    ),
+    "nme: Test\ncode: tst\nscript: Latn\n": ':1: nme: unknown key, did you mean "name"?',
     MINIMAL + "crawl:\n  sources:\n    - type: web\n": ":6: crawl.sources[0].sites: missing",
     MINIMAL + "pretrain:\n  optimizer: mun\n": ":5: pretrain.optimizer: 'mun' is not possible, did you mean \"muon\"?",
     MINIMAL + "quality:\n  min_letters: 3\n": ":5: quality.min_letters: input should be less than or equal to 1, found 3",
