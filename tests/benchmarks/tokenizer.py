@@ -1,17 +1,17 @@
-"""Our tokenizer beside those of `tokenizers` (Hugging Face): `python tests/benchmarks/tokenizer.py`.
+"""Our tokenizer beside those of `tokenizers` (Hugging Face) and tiktoken: `python tests/benchmarks/tokenizer.py`.
 
 All learn from the same 8 MB and are measured on text held out from it (`training_corpus.py`). Each figure is the best of a few
 rounds (unigram training: of one), in which the systems take turns in this process, with two threads where a row says so.
-"cold" is an encoder that has seen no text yet; "stage" is the whole stage `tokens`, from Parquet shards to the published token
-files, with its worker processes already started, as in a build. "new words by sentencepiece" is our encoder with the library
-in place of `merges.py`. tiktoken, with the merges of the byte-level BPE, joins in where it is installed. The last lines count
-texts whose ids differ from SentencePiece's, also after transformers' own conversion of the model.
+"cold" is an encoder that has seen no text yet, "warm" one that has read half of the text and now reads the other; "stage" is
+the whole stage `tokens`, from Parquet shards to the published token files, with its worker processes already started, as in a
+build. "new words by sentencepiece" is our encoder with the library in place of `merges.py`. tiktoken has the merges of the
+byte-level BPE. The last lines count texts whose ids differ from SentencePiece's, also after transformers' own conversion of
+the model.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import itertools
 import os
 import shutil
@@ -26,6 +26,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from data import DEFAULT_BUNDLE
+from heading import heading
+from heading import load as machine_load
 from training_corpus import corpus
 
 from lang_configs.training import Tokenizer as Config
@@ -67,15 +69,15 @@ class Speed:
 def main() -> None:
     given = _arguments()
     texts, _, held_out = corpus(given.bundle)
+    print(f"{heading()}\n")
     print(f"training text {_size(texts) / 1e6:.2f} MB in {len(texts):,} documents, held out {_size(held_out) / 1e6:.2f} MB")
-    print(f"load before: {' '.join(f'{load:.2f}' for load in os.getloadavg())}", flush=True)
     with tempfile.TemporaryDirectory(dir=given.scratch) as scratch:
         learned, speeds, differing = compare(texts, held_out, given.vocab_size, given.rounds, Path(scratch), given.unigram)
         converted = conversions(Path(scratch), held_out)
     print(training_table(learned), speed_table(speeds), sep="\n\n")
     print(f"\ndocuments whose ids differ from SentencePiece's: {differing} of {len(texts):,}")
     print(converted)
-    print(f"load after: {' '.join(f'{load:.2f}' for load in os.getloadavg())}")
+    print(f"load {machine_load()} after")
 
 
 def compare(
@@ -213,16 +215,19 @@ def _speeds(texts: Sequence[str], model: Path, exported: Path, byte_level: Any, 
 
     processor, texts = load(model), list(texts)
     halves = [pa.array(texts[part::THREADS]) for part in range(THREADS)]
-    remembered = [Encoder(model) for _ in range(THREADS)]
-    whole = Encoder(model)
+    seen, fresh = texts[::2], texts[1::2]
+    parts = [pa.array(fresh[part::THREADS]) for part in range(THREADS)]
+    # one for each round and thread: an encoder remembers what it has read
+    warm = iter([_warmed(model, seen) for _ in range(rounds)])
+    pairs = iter([[_warmed(model, seen) for _ in parts] for _ in range(rounds)])
     workers, two = make_engine("processes", THREADS), ThreadPoolExecutor(THREADS)
     export = Tokenizer.from_file(str(exported))
     ways: dict[str, Callable[[], Any]] = {
         "ours, cold, 1 thread": lambda: _encode(Encoder(model), pa.array(texts)),
         "ours, cold, 2 threads": lambda: list(two.map(_encode, [Encoder(model) for _ in halves], halves)),
         "ours, cold, new words by sentencepiece, 1 thread": lambda: _encode(WordsBySentencePiece(model), pa.array(texts)),
-        "ours, warm, 1 thread": lambda: _encode(whole, pa.array(texts)),
-        "ours, warm, 2 threads": lambda: list(two.map(_encode, remembered, halves)),
+        "ours, warm, 1 thread": lambda: _encode(next(warm), pa.array(fresh)),
+        "ours, warm, 2 threads": lambda: list(two.map(_encode, next(pairs), parts)),
         "ours, stage, 1 worker": lambda: _encode_stage(scratch, Work()),
         "ours, stage, 2 workers": lambda: _encode_stage(scratch, Work(workers)),
         "sentencepiece, 1 thread": lambda: processor.encode(texts, return_type="numpy", num_threads=1),
@@ -230,17 +235,16 @@ def _speeds(texts: Sequence[str], model: Path, exported: Path, byte_level: Any, 
         "tokenizers, our export, 2 threads": lambda: export.encode_batch_fast(texts, add_special_tokens=False),
         "tokenizers, byte-level BPE, 2 threads": lambda: byte_level.encode_batch_fast(texts, add_special_tokens=False),
     }
-    if importlib.util.find_spec("tiktoken"):
-        tiktoken = _tiktoken(byte_level)
-        ways["tiktoken, 1 thread"] = lambda: [tiktoken.encode_ordinary(text) for text in texts]
-        ways["tiktoken, 2 threads"] = lambda: tiktoken.encode_ordinary_batch(texts, num_threads=THREADS)
+    tiktoken = _tiktoken(byte_level)
+    ways["tiktoken, 1 thread"] = lambda: [tiktoken.encode_ordinary(text) for text in texts]
+    ways["tiktoken, 2 threads"] = lambda: tiktoken.encode_ordinary_batch(texts, num_threads=THREADS)
     try:
         _encode_stage(scratch, Work(workers))  # starts the workers and compiles
         seconds, _ = _best(ways, rounds)
     finally:
         workers.close()
         two.shutdown()
-    return [Speed(name, _size(texts) / 1e6 / seconds[name]) for name in ways]
+    return [Speed(name, _size(fresh if ", warm, " in name else texts) / 1e6 / seconds[name]) for name in ways]
 
 
 class WordsBySentencePiece(Encoder):
@@ -258,6 +262,12 @@ class WordsBySentencePiece(Encoder):
         places[:, 1] = [len(ids) for ids in parts]
         places[:, 0] = len(self._ids) + np.cumsum(places[:, 1]) - places[:, 1]
         self._ids = np.concatenate([self._ids, *parts])
+
+
+def _warmed(model: Path, texts: Sequence[str]) -> Encoder:
+    encoder = Encoder(model)
+    _encode(encoder, pa.array(texts))
+    return encoder
 
 
 def _encode(encoder: Encoder, texts: pa.Array) -> list[Any]:
