@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import statistics
 import sys
 import tempfile
@@ -23,6 +22,7 @@ from typing import Any
 
 import scipy.stats
 from data import DEFAULT_BUNDLE
+from heading import heading, load
 from pydantic import ValidationError
 from training import UNBOUNDED, configure, refused
 from training_corpus import corpus
@@ -101,14 +101,14 @@ def main() -> None:
     source = prepare(*corpus(given.bundle), given.scratch / "data", Tokenizer(vocab_size=8192))
     budget = {"tokens": given.tokens} if given.tokens else {"seconds": given.seconds}
     chosen = known(given.variants, given.set)
-    print(f"{budget}, seeds 1 to {given.seeds}, base {json.dumps(given.set)}, load before: {_load()}", flush=True)
+    print(f"{heading()}\n\n{budget}, seeds 1 to {given.seeds}, base {json.dumps(given.set)}\n", flush=True)
     results: dict[str, list[Result]] = {name: [] for name in chosen}
     for seed in range(1, given.seeds + 1):
         for name in chosen:
             results[name].append(run(name, source, budget, given.set, seed, given.scratch))
             print(f"{name}, seed {seed}: {results[name][-1].bits:.4f}", file=sys.stderr, flush=True)
     print(table(results), flush=True)
-    print(f"load after: {_load()}")
+    print(f"\nload {load()} after")
 
 
 def run(name: str, source: Path, budget: Mapping[str, float], settings: Mapping[str, Any], seed: int, scratch: Path) -> Result:
@@ -178,10 +178,6 @@ def known(names: Sequence[str], settings: Mapping[str, Any]) -> list[str]:
         except ValidationError as error:
             print(f"left out: {name} (not in this version: {refused(error)})", flush=True)
     return found
-
-
-def _load() -> str:
-    return " ".join(f"{load:.2f}" for load in os.getloadavg())
 
 
 def _setting(text: str) -> tuple[str, Any]:

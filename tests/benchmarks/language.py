@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from pathlib import Path
 import data
 from data import Cost, Peer, install, measure
 from data_corpus import Corpus, build
+from heading import heading, load
 
 from tasks.annotate.language import PACKAGED
 
@@ -36,7 +36,7 @@ def main() -> None:
     measure(
         [*own, "1", build(given.bundle, scratch, 300).shards], scratch / "runs" / "language-warm-up"
     )  # compiles the kernels
-    print(f"load before: {' '.join(f'{load:.2f}' for load in os.getloadavg())}", flush=True)
+    print(f"{heading()}\n", flush=True)
     rows = []
     for workers in (1, 2):
         out = scratch / "runs" / f"language-{workers}"
@@ -46,7 +46,7 @@ def main() -> None:
     rows.append((PEER.requirements[0].replace("==", " "), part, measure(peer, theirs)))
     print(table(rows))
     print(f"same label: {agreement(scratch / 'runs' / 'language-1', corpus, theirs / 'labels.jsonl'):.3%}")
-    print(f"load after: {' '.join(f'{load:.2f}' for load in os.getloadavg())}")
+    print(f"\nload {load()} after")
 
 
 def table(rows: Sequence[tuple[str, Corpus, Cost]]) -> str:

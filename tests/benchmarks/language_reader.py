@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from pathlib import Path
 import data
 import numpy as np
 from data import DEFAULT_BUNDLE, HERE, Peer, install
+from heading import heading, load
 from peer_fasttext import Best, K, take
 from training_corpus import corpus
 
@@ -58,14 +58,14 @@ def main() -> None:
         "fasttext": [sys.executable, library, "all"],
         PREDICT: [install(PREDICT, given.scratch / "venvs" / PREDICT), library, "one"],
     }
-    print(f"load before: {' '.join(f'{load:.2f}' for load in os.getloadavg())}", flush=True)
+    print(f"{heading()}\n", flush=True)
     rows, damaged = [], damage(given.scratch / "damaged")
     for name, (documents, texts) in strings(given.bundle).items():
         file = given.scratch / "strings.json"
         file.write_text(json.dumps(texts))
         rows += [measure(reader, command, name, documents, file) for reader, command in readers.items()]
     print(table(rows, {reader: deaths(command, damaged) for reader, command in readers.items()}))
-    print(f"load after: {' '.join(f'{load:.2f}' for load in os.getloadavg())}")
+    print(f"\nload {load()} after")
 
 
 def strings(bundle: Path) -> dict[str, tuple[int, list[str]]]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 from collections import Counter
@@ -22,6 +21,7 @@ import pyarrow.parquet as pq
 import zstandard
 from data import DEFAULT_BUNDLE, HERE, Cost, install, measure
 from data_corpus import build
+from heading import heading, load
 
 from tasks.clean import clean_text
 from tasks.core.artifacts import Documents
@@ -51,7 +51,7 @@ def main() -> None:
     runs = given.scratch / "runs"
     own = [sys.executable, HERE / "quality_ours.py"]
     measure([*own, real.shards, real.language], runs / "quality-warm-up")  # compiles the kernels
-    print(f"load before: {' '.join(f'{load:.2f}' for load in os.getloadavg())}", flush=True)
+    print(f"{heading()}\n", flush=True)
     one = measure([*own, large.shards, large.language], runs / "quality-ours-1")
     two = measure([*own, "--workers=2", large.shards, large.language], runs / "quality-ours-2")
     peer = measure([python, HERE / "peer_datatrove_quality.py", part.jsonl], runs / "quality-datatrove")
@@ -64,7 +64,7 @@ def main() -> None:
         (real, "quality-warm-up", "quality-datatrove-real"),
     ):
         print("\n" + agreement(texts, runs / ours, runs / theirs), flush=True)
-    print(f"load after: {' '.join(f'{load:.2f}' for load in os.getloadavg())}")
+    print(f"\nload {load()} after")
 
 
 def table(rows: list[tuple[str, int, Cost]]) -> str:
