@@ -50,25 +50,20 @@ def test_it_is_loaded_planned_and_crawled(language: Path, server: FileServer, tm
 
 
 MISTAKES = {
-    "  - {type: letters, adresses: [a]}\n": (':7: crawl.sources[0].adresses: unknown key, did you mean "addresses"?', 2),
-    "  - {type: letters, addresses: []}\n": (":7: crawl.sources[0].addresses: list should have at least 1 item", 1),
-    "  - type: letters\n    addresses: [a]\n    name: Barua\n": (":9: crawl.sources[0].name: 'Barua' does not look right", 1),
-    "  - {type: leters, addresses: [a]}\n": (
-        ":7: crawl.sources[0].type: 'leters' is not possible, did you mean \"letters\"?",
-        1,
-    ),
+    "  - {type: letters, adresses: [a]}\n": ':7: crawl.sources[0].adresses: unknown key, did you mean "addresses"?',
+    "  - {type: letters, addresses: []}\n": ":7: crawl.sources[0].addresses: list should have at least 1 item",
+    "  - type: letters\n    addresses: [a]\n    name: Barua\n": ":9: crawl.sources[0].name: 'Barua' does not look right",
+    "  - {type: leters, addresses: [a]}\n": ":7: crawl.sources[0].type: 'leters' is not possible, did you mean \"letters\"?",
 }
 
 
-@pytest.mark.parametrize(("text", "expected"), MISTAKES.items(), ids=["key", "empty", "name", "type"])
-def test_mistakes_in_its_keys_are_one_line_each(tmp_path: Path, text: str, expected: tuple[str, int]) -> None:
+@pytest.mark.parametrize(("text", "message"), MISTAKES.items(), ids=["key", "empty", "name", "type"])
+def test_mistakes_in_its_keys_are_one_line_each(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "sheng.yaml").write_text(HEAD + text)
     with pytest.raises(lang_configs.ConfigError) as caught:
         lang_configs.load(str(tmp_path / "sheng.yaml"))
-    message, mistakes = expected
-    lines = str(caught.value).splitlines()
-    assert len(lines) == mistakes
-    assert f"sheng.yaml{message}" in str(caught.value)
+    (line,) = str(caught.value).splitlines()
+    assert f"sheng.yaml{message}" in line
 
 
 def test_its_pages_may_stand_in_the_starter_too(language: Path, tmp_path: Path) -> None:
