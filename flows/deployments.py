@@ -22,7 +22,7 @@ from prefect.settings import get_current_settings
 
 from flows.cli.terminal import say
 from flows.run.request import Request
-from lang_configs import ConfigError, LanguageConfig, find, stem
+from lang_configs import ConfigError, LanguageConfig, find, names_a_file, stem
 from lang_configs import languages as packaged_languages
 from tasks.core.paths import child_environment
 
@@ -90,7 +90,7 @@ def _deployments(
     made = []
     for language, config in _configs(workspace, languages, preset, overrides).items():
         # runs start in a temporary folder: every path must be absolute
-        file = str(find(language).resolve()) if language.lower().endswith((".yaml", ".yml")) else language
+        file = str(find(language).resolve()) if names_a_file(language) else language
         parameters: dict[str, Any] = {"language": file, "workspace": str(workspace.resolve())}
         parameters |= {"preset": preset} if preset else {}
         parameters |= {"overrides": list(overrides)} if overrides else {}

@@ -2,13 +2,24 @@
 
 from typing import TYPE_CHECKING, Any
 
-from lang_configs.names import ConfigError, find, languages, presets, stem, suggest
+from lang_configs.names import ConfigError, find, languages, names_a_file, presets, stem, suggest
 
 if TYPE_CHECKING:
     from lang_configs.loader import json_schema, load
     from lang_configs.schema import LanguageConfig
 
-__all__ = ["ConfigError", "LanguageConfig", "find", "json_schema", "languages", "load", "presets", "stem", "suggest"]
+__all__ = [
+    "ConfigError",
+    "LanguageConfig",
+    "find",
+    "json_schema",
+    "languages",
+    "load",
+    "names_a_file",
+    "presets",
+    "stem",
+    "suggest",
+]
 
 
 def __getattr__(name: str) -> Any:

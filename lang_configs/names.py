@@ -32,7 +32,7 @@ def presets() -> list[str]:
 
 def find(language: str) -> Path:
     """The YAML file of LANGUAGE (a packaged name) or of FILE.yaml; raises ConfigError when there is none."""
-    if language.lower().endswith((".yaml", ".yml")):
+    if names_a_file(language):
         if Path(language).is_file():
             return _with_a_name(Path(language))
         raise ConfigError(
@@ -43,6 +43,11 @@ def find(language: str) -> Path:
     raise ConfigError(
         f"{language}: unknown language{suggest(language, languages())}; `lugha languages` lists them, or give a YAML file"
     )
+
+
+def names_a_file(language: str) -> bool:
+    """Whether it is FILE.yaml, and not the name of a packaged language."""
+    return language.lower().endswith((".yaml", ".yml"))
 
 
 def _with_a_name(path: Path) -> Path:

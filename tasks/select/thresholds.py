@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lang_configs.schema import Quality
-from tasks.annotate.quality.reference import RESPECTS, reference, respect_of
+from tasks.annotate.quality.reference import RESPECTS, references, respect_of
 from tasks.annotate.quality.usage import LEAST_SCORE
 from tasks.core.characters import UNSPACED_SCRIPTS
 
@@ -87,13 +87,13 @@ def resolve(database: Any, config: Quality, label: str) -> list[Threshold]:
     stated = config.model_dump()
     signals = _signals(database, label, (stated["min_words"], stated["max_words"]))
     bounds = BOUNDS | (WITHOUT_SPACES if label.rpartition("_")[2] in UNSPACED_SCRIPTS else {})
-    references = {respect: reference(signals, respect) for respect in RESPECTS}
+    chosen = references(signals)
     found = []
     for name, value in stated.items():
         if value is not None:
             found.append(Threshold(name, value, "config"))
             continue
-        values = signals[name[4:]][references[respect_of(name[4:])]]
+        values = signals[name[4:]][chosen[respect_of(name[4:])]]
         found.append(_within(name, bounds[name], values[~np.isnan(values)]))
     return found
 

@@ -20,7 +20,7 @@ from lang_configs.schema import Quality
 from tasks.annotate.annotator import Annotator, Rule, Unless
 from tasks.annotate.quality import kernel
 from tasks.annotate.quality.kernel import SIGNALS
-from tasks.annotate.quality.reference import SHARE, badness
+from tasks.annotate.quality.reference import SHARE, badness, worst_of_others
 from tasks.annotate.quality.usage import FUNCTION_WORDS, LEAST_WORDS, NOTHING, Usage, learn, sample
 from tasks.core.artifacts import Annotations, Documents
 from tasks.core.characters import buffers, classes, lower_case
@@ -79,18 +79,22 @@ def _learned(texts: pa.Array) -> Usage:
     still among it: the half that fits worst is left out, and the rest learned from again, as in the concentration steps
     of the minimum covariance determinant (Rousseeuw and Van Driessen 1999, Technometrics 41:3).
     """
-    texts, learned = _best(texts, measure(texts), SHARE, without="usage"), NOTHING
+    signals = _by_name(measure(texts))
+    texts = _best(texts, worst_of_others(signals)["usage"], signals["words"], SHARE)
     for _ in range(CONCENTRATIONS):
-        learned = learn(texts)
-        texts = _best(texts, measure(texts, learned), 0.5, only="usage")
+        signals = _by_name(measure(texts, learn(texts)))
+        texts = _best(texts, badness(signals, "usage"), signals["words"], 0.5)
     return learn(texts)
 
 
-def _best(texts: pa.Array, signals: np.ndarray, share: float, **respects: str) -> pa.Array:
-    """A share of the texts, or what more it takes to have LEAST_WORDS words."""
-    bad = badness({name: signals[:, i] for i, name in enumerate(SIGNALS)}, **respects)
+def _by_name(signals: np.ndarray) -> dict[str, np.ndarray]:
+    return {name: signals[:, i] for i, name in enumerate(SIGNALS)}
+
+
+def _best(texts: pa.Array, bad: np.ndarray, words: np.ndarray, share: float) -> pa.Array:
+    """The least bad share of the texts, or what more it takes to have LEAST_WORDS words."""
     best = np.argsort(bad, kind="stable")
-    words = np.cumsum(signals[best, SIGNALS.index("words")], dtype=np.float64)
+    words = np.cumsum(words[best], dtype=np.float64)
     chosen = max(math.ceil(share * len(best)), 1 + int(np.searchsorted(words, LEAST_WORDS)))
     return texts.take(pa.array(np.sort(best[:chosen])))
 

@@ -38,20 +38,26 @@ def respect_of(signal: str) -> str:
     return next(respect for respect, signals in RESPECTS.items() if any(name[1:] == signal for name in signals))
 
 
-def badness(signals: Mapping[str, np.ndarray], without: str | None = None, only: str | None = None) -> np.ndarray:
-    """How bad each document is in its worst respect, but for `without`: 0 best, below 1; of columns of equal length.
+def badness(signals: Mapping[str, np.ndarray], respect: str) -> np.ndarray:
+    """How bad each document is in one respect: 0 best, below 1; of columns of equal length.
 
     A signal that was not measured (NaN) speaks for nobody.
     """
-    others = [names for respect, names in RESPECTS.items() if respect != without and only in (None, respect)]
-    by_respect = [_rank(np.max([_signed_rank(signals, name) for name in names], axis=0)) for names in others]
-    worst: np.ndarray = np.max(by_respect, axis=0)
-    return worst
+    return _rank(np.max([_signed_rank(signals, name) for name in RESPECTS[respect]], axis=0))
 
 
-def reference(signals: Mapping[str, np.ndarray], without: str) -> np.ndarray:
-    """Which documents make the reference for a respect: bool, at least SHARE of them."""
-    bad = badness(signals, without)
+def worst_of_others(signals: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """For each respect how bad a document is in the worst of all others: 0 best, below 1."""
+    by_respect = {respect: badness(signals, respect) for respect in RESPECTS}
+    return {respect: np.max([bad for other, bad in by_respect.items() if other != respect], axis=0) for respect in by_respect}
+
+
+def references(signals: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Which documents make the reference for each respect: bool, at least SHARE of them."""
+    return {respect: _least(bad) for respect, bad in worst_of_others(signals).items()}
+
+
+def _least(bad: np.ndarray) -> np.ndarray:
     chosen: np.ndarray = bad <= np.quantile(bad, SHARE) if len(bad) else np.zeros(0, bool)
     return chosen
 
