@@ -13,7 +13,6 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from lang_configs.secrets import within, without_folders
-from tasks.core.database import connect
+from tasks.core.database import connect, interruptible
 from tasks.core.errors import StageError
 from tasks.core.files import replacing
 from tasks.core.manifest import MANIFEST, read_manifest
@@ -112,17 +111,10 @@ def _which(path: Path) -> tuple[int, int]:
 def _query(path: Path, statement: str, parameters: dict[str, Any]) -> tuple[list[str], list[tuple[Any, ...]]]:
     import duckdb
 
-    def answer() -> tuple[list[str], list[tuple[Any, ...]]]:
-        result = database.execute(statement, parameters)
-        return [entry[0] for entry in result.description or []], result.fetchall()
-
-    # in a thread: while DuckDB works, this one answers Ctrl-C and SIGTERM
-    with _read_only(path) as database, ThreadPoolExecutor(1) as thread:
+    with _read_only(path) as database, interruptible(database):
         try:
-            return thread.submit(answer).result()
-        except KeyboardInterrupt:
-            database.interrupt()
-            raise
+            result = database.execute(statement, parameters)
+            return [entry[0] for entry in result.description or []], result.fetchall()
         except duckdb.Error as error:
             damage = (duckdb.IOException, duckdb.InternalException, duckdb.FatalException, duckdb.SerializationException)
             if type(error) is duckdb.Error or isinstance(error, damage):  # all else is what the asker did
