@@ -156,10 +156,10 @@ class Dask:
         return _gather(futures, done, dask_completed)
 
     def _connected(self) -> Any:
-        from distributed import Client, LocalCluster
+        from distributed import Client
 
         if self._client is None:
-            cluster = self.address or LocalCluster(n_workers=self._asked, threads_per_worker=1, dashboard_address=None)
+            cluster = self.address or self._local_cluster()
             try:
                 self._client = Client(cluster)
             except (OSError, ValueError) as error:
@@ -168,6 +168,15 @@ class Dask:
                     " `dask scheduler`, or correct the address (tcp://HOST:PORT)"
                 ) from error
         return self._client
+
+    def _local_cluster(self) -> Any:
+        import dask.config
+        from distributed import LocalCluster
+
+        # Dask tells its workers in *this* process's environment to use one thread, and all that starts here later would obey:
+        # training with one thread, and with other last bits than after any other engine
+        with dask.config.set({"distributed.nanny.pre-spawn-environ": {}}):
+            return LocalCluster(n_workers=self._asked, threads_per_worker=1, dashboard_address=None)
 
     def close(self) -> None:
         if self._client is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -96,8 +97,9 @@ ENGINES = [Inline(), Processes(2), pytest.param(Dask(2), marks=pytest.mark.slow)
 
 @pytest.mark.parametrize("engine", ENGINES, ids=["inline", "processes", "dask"])
 def test_every_engine_writes_the_same_bytes(tmp_path: Path, engine: Engine) -> None:
-    reference = run(tmp_path / "reference", Config(parts=6))[1]
+    reference, environment = run(tmp_path / "reference", Config(parts=6))[1], dict(os.environ)
     manifest = run(tmp_path / "engine", Config(parts=6), Work(engine))[1]
+    assert {name for name in os.environ if name.endswith("_THREADS") and os.environ[name] != environment.get(name)} == set()
     assert hashes(manifest) == hashes(reference)
     assert manifest["metrics"] == reference["metrics"]
 

@@ -19,9 +19,10 @@ import pytest
 import torch
 
 import lang_configs
+from tasks.core.engines import available_cores
 from tasks.core.errors import StageError
 from tasks.core.stage import Work
-from tasks.pretrain import CHECKPOINTS, STOPPED, batches, checkpoint, pretrain, schedule
+from tasks.pretrain import CHECKPOINTS, STOPPED, batches, checkpoint, child, pretrain, schedule
 from tasks.pretrain.loop import save, train
 from tasks.pretrain.machine import memory
 from tasks.pretrain.state import State
@@ -378,6 +379,15 @@ def test_a_run_goes_on_in_more_processes(make_tokens: Callable[..., Path], tmp_p
     assert seen[0] > before.windows * 32
     steps = [row["step"] for row in pq.read_table(out / "metrics.parquet").to_pylist()]
     assert steps == [4, 5, 8, 10, 12, *range(14, 41)]  # a row at each tenth, and every fifth, then every step
+
+
+def test_training_has_every_core_whatever_another_library_told_its_own_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer threads add in another order: the weights would differ in their last bits, and training take twice as long."""
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # what Dask sets for its workers
+        monkeypatch.setenv(name, "1")
+    command = [sys.executable, "-c", "import torch; print(torch.get_num_threads())"]
+    said = subprocess.run(command, env=child.variables(sections({})[0]), capture_output=True, text=True, check=True).stdout
+    assert int(said) == available_cores()
 
 
 def test_the_machine_is_no_part_of_what_a_training_is() -> None:

@@ -22,8 +22,10 @@ def environment(processes: int = 1) -> dict[str, str]:
     keep each other from the cores (measured: twenty times slower). glibc keeps large tensors on its heap; otherwise each
     is mapped and page-faulted again at every step, up to a fifth of the time. Compiled kernels are kept for the next run.
     """
+    threads = str(max(1, available_cores() // processes))
     return {
-        "OMP_NUM_THREADS": str(max(1, available_cores() // processes)),
+        "OMP_NUM_THREADS": threads,
+        "MKL_NUM_THREADS": threads,  # torch takes it for the number of all its threads where it is set
         "OMP_WAIT_POLICY": "PASSIVE",
         "GOMP_SPINCOUNT": "10000",
         "MALLOC_MMAP_THRESHOLD_": "4000000000",
