@@ -14,5 +14,8 @@ class SparseBert(BertForMaskedLM):
         return MaskedLMOutput(loss=F.cross_entropy(scores, labels[places]))
 
 
+SparseBert.__name__ = BertForMaskedLM.__name__  # under which its weights are saved, and read by what scores them
+
+
 if __name__ == "__main__":
     main(SparseBert)
