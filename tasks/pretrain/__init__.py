@@ -91,7 +91,7 @@ def _explain(code: int, message: str) -> str:
 PRETRAIN = Stage(
     "pretrain",
     pretrain,
-    version=7,
+    version=8,
     libraries=["torch"],
     inputs={"tokens": TokenFiles, "tokenizer": Tokenizer},
     artifact=Model,

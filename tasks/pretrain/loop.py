@@ -12,6 +12,7 @@ import torch
 from tasks.pretrain import checkpoint
 from tasks.pretrain.batches import Phase
 from tasks.pretrain.curves import Curves
+from tasks.pretrain.machine.compiling import MOST_DIFFERENCE, difference
 from tasks.pretrain.machine.utilization import step_flops
 from tasks.pretrain.schedule import learning_rate_scale
 from tasks.pretrain.start import Run
@@ -58,13 +59,30 @@ def gradients(run: Run, phase: Phase) -> tuple[float, float]:
     if run.loss.is_new((phase, masked)):
         save(run)  # compiling may take longer than a signal is willing to wait
         try:
-            return _accumulate(run, phase, masked)
+            return _compared(run, phase, masked)
         except torch.OutOfMemoryError:
             raise
         except Exception as error:
             run.loss.give_up_compiling(error)
             run.optimizer.zero_grad()
     return _accumulate(run, phase, masked)
+
+
+def _compared(run: Run, phase: Phase, masked: bool) -> tuple[float, float]:
+    """The same with and without the compiler, for a kind of batch that is new to it: compilers err."""
+    with run.loss.plain():
+        expected = _accumulate(run, phase, masked)
+    kept = {name: parameter.grad for name, parameter in run.model.named_parameters() if parameter.grad is not None}
+    run.optimizer.zero_grad()
+    found = _accumulate(run, phase, masked)
+    parameters = dict(run.model.named_parameters())
+    (apart,) = run.machine.ranks.all_reduce_max(difference(kept, {name: parameters[name].grad for name in kept}))
+    if apart <= MOST_DIFFERENCE:
+        return found
+    run.loss.give_up_compiled(apart)
+    for name, gradient in kept.items():
+        parameters[name].grad = gradient
+    return expected
 
 
 def _accumulate(run: Run, phase: Phase, masked: bool) -> tuple[float, float]:

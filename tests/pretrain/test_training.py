@@ -19,6 +19,7 @@ import pytest
 import torch
 
 import lang_configs
+from lang_configs.training import FAMILIES
 from tasks.core.engines import available_cores
 from tasks.core.errors import StageError
 from tasks.core.stage import Work
@@ -300,6 +301,51 @@ def test_a_model_that_cannot_be_compiled_is_trained_without(
     run = run_here(make_tokens(), tmp_path, {"steps": 2, "compile": True})
     assert (run.state.step, run.loss.compiled) == (2, False)
     assert "No working C++ compiler" in caplog.text
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), 2.0])
+def test_a_model_that_is_compiled_to_something_else_is_trained_without(
+    wrong: float,
+    make_tokens: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def miscompile(function: Callable[..., torch.Tensor], dynamic: bool) -> Callable[..., torch.Tensor]:
+        def loss(*batch: torch.Tensor, **options: object) -> torch.Tensor:
+            right = function(*batch, **options)
+            return right.detach() + wrong * (right - right.detach())  # the loss is right, its gradient is not
+
+        return loss
+
+    tokens = make_tokens()
+    expected = run_here(tokens, tmp_path / "plain", {"steps": 4})
+    monkeypatch.setattr(torch, "compile", miscompile)
+    run = run_here(tokens, tmp_path / "compiled", {"steps": 4, "compile": True})
+    assert (run.state.step, run.loss.compiled) == (4, False)
+    assert "the compiled model has other gradients than the model" in caplog.text
+    for name, weight in expected.optimizer.weights.items():
+        assert torch.equal(weight, run.optimizer.weights[name])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["qwen3", "modernbert"])
+def test_what_is_compiled_here_computes_what_the_model_does(
+    family: str, make_tokens: Callable[..., Path], tmp_path: Path
+) -> None:
+    """With the compiler and the number format of this machine, in windows and heads as large as those of real runs."""
+    masked = FAMILIES[family].masked
+    model = {"family": family, "layers": 1, "width": 192, "heads": 3, "context": 256}
+    changes: dict[str, object] = {"model": model, "steps": 4, "batch_tokens": 2048, "precision": "auto", "compile": True}
+    changes["half_context"] = 0.0
+    config, runtime = sections(changes | ({"masking": 0.15} if masked else {}))
+    (tmp_path / "out").mkdir()
+    command = [*child.command("tasks.pretrain.train", config), "--runtime", runtime.model_dump_json()]
+    command += ["--tokens", str(make_tokens(documents=300)), "--out", str(tmp_path / "out")]
+    done = subprocess.run(command, cwd=REPOSITORY, env=child.variables(config), capture_output=True, text=True)
+    records = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    assert not [record for record in records if "compile" in record.get("warning", "")], done.stderr
+    assert (records[-1]["metrics"]["compiled"], records[-1]["metrics"]["skipped_steps"]) == (True, 0)
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lang_configs.schema import Runtime
 from tasks.core.engines import available_cores
+from tasks.pretrain.machine.compiler import compiler
 
 
 def cache_folder() -> Path:
@@ -20,7 +21,8 @@ def environment(processes: int = 1) -> dict[str, str]:
     One thread for each core this process may use (shared by `processes`), which wait by spinning for a fraction of a
     millisecond (a twentieth faster than sleeping at once), then sleep: on a machine with other work, threads that spin
     keep each other from the cores (measured: twenty times slower). glibc keeps large tensors on its heap; otherwise each
-    is mapped and page-faulted again at every step, up to a fifth of the time. Compiled kernels are kept for the next run.
+    is mapped and page-faulted again at every step, up to a fifth of the time. Compiled kernels are kept for the next run;
+    see `compiler` for what they are compiled by.
     """
     threads = str(max(1, available_cores() // processes))
     return {
@@ -32,6 +34,7 @@ def environment(processes: int = 1) -> dict[str, str]:
         "MALLOC_TRIM_THRESHOLD_": "8000000000",
         "MALLOC_TOP_PAD_": "200000000",
         "TORCHINDUCTOR_CACHE_DIR": str(cache_folder() / "inductor"),
+        **compiler(cache_folder()),
     }
 
 
