@@ -15,7 +15,19 @@ import peer_nanogpt
 import pytest
 import torch
 from ablations import BASE, COMPARED_WITH, VARIANTS, Interval, Result, configured
-from training import QUALITY, SPEED, SYSTEMS, Bench, Row, System, budgeted, configure, scores_table, speeds_table
+from training import (
+    QUALITY,
+    SPEED,
+    SYSTEMS,
+    WARMING_STEPS,
+    Bench,
+    Row,
+    System,
+    budgeted,
+    configure,
+    scores_table,
+    speeds_table,
+)
 from training_peer import Clock, cosine, finish, linear, read_job
 from training_runs import MASK, Run, Score, masked_score, prepare, score, subset, train_ours, with_environment
 
@@ -205,15 +217,24 @@ def test_the_rate_is_chosen_on_validation_from_another_seed(tmp_path: Path, monk
     assert trained == [("nanogpt", 0, rate) for rate in (0.001, 0.002, 0.004)]
 
 
-def test_a_run_by_the_clock_is_not_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("warm_cache", [False, True])
+def test_a_run_by_the_clock_is_not_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warm_cache: bool) -> None:
     (tmp_path / "meta.json").write_text("{}")
     (tmp_path / "runs" / "ours-seconds-5-None-1").mkdir(parents=True)
+    budgets: list[object] = []
     done = iter([a_run(10), a_run(20)])
-    monkeypatch.setattr(Bench, "_train", lambda *arguments: next(done))
-    bench = Bench(tmp_path, tmp_path, True)
+
+    def train(_: Bench, system: object, budget: dict[str, float], *rest: object) -> Run:
+        budgets.append(budget)
+        return next(done) if "seconds" in budget else a_run(1)
+
+    monkeypatch.setattr(Bench, "_train", train)
+    bench = Bench(tmp_path, tmp_path, warm_cache)
     assert bench.run("ours", {"seconds": 5}, 1) == bench.run("ours", {"seconds": 5}, 1) == a_run(10)
     (tmp_path / "meta.json").write_text('{"other": "text"}')
     assert bench.run("ours", {"seconds": 5}, 1) == a_run(20)
+    warming = [{"steps": WARMING_STEPS}] if warm_cache else []  # once a system, not once a run
+    assert budgets == [*warming, {"seconds": 5}, {"seconds": 5}]
 
 
 def test_our_systems_differ_from_the_default_only_in_what_they_say() -> None:
