@@ -18,8 +18,9 @@ from lang_configs.training import Pretrain, Tokenizer, Tokens
 from tasks.annotate.annotator import Annotator, Judged
 from tasks.annotate.contamination import CONTAMINATION, ContaminationConfig
 from tasks.annotate.duplicates import DUPLICATES
-from tasks.annotate.language import LANGUAGE
+from tasks.annotate.language import LANGUAGE, knows
 from tasks.annotate.language.confusion import threshold
+from tasks.annotate.language.own import IDENTIFIER, OwnIdentifier
 from tasks.annotate.quality import QUALITY, QualitySignals
 from tasks.cards import CARDS, CardsConfig
 from tasks.clean import CLEAN
@@ -84,10 +85,14 @@ def build_corpus(
     raw = {source.name: run(_crawl(config, given, source)) for source in config.crawl.sources}
     made = {f"crawl.{name}": result for name, result in raw.items()}
     made["clean"] = run(Step(CLEAN, config.clean, raw))
+    if not knows(identification(config)):
+        own = OwnIdentifier(label=str(identification(config).label), trusted=trusted(config))
+        made["identifier"] = run(Step(IDENTIFIER, own, {"clean": made["clean"]}))
     judged: list[Judged] = []
     for annotator, configure in annotators:
         name, settings = annotator.stage.name, configure(config, given)
-        made[name] = run(Step(annotator.stage, settings, {role: made[role] for role in annotator.stage.inputs}))
+        roles = [*annotator.stage.inputs, *(role for role in annotator.stage.optional if role in made)]
+        made[name] = run(Step(annotator.stage, settings, {role: made[role] for role in roles}))
         judged.append(annotator.judged(getattr(settings, "values", dict)()))
     annotations = {one.name: made[one.name] for one in judged}
     selection = _selection(config, given, tuple(judged))
@@ -122,7 +127,7 @@ def write_cards(config: LanguageConfig, given: Given, run: Run, made: Made) -> R
 
 
 STAGES = (
-    *(CRAWL, CLEAN, *(annotator.stage for annotator, _ in ANNOTATORS), SELECT, CORPUS),
+    *(CRAWL, CLEAN, IDENTIFIER, *(annotator.stage for annotator, _ in ANNOTATORS), SELECT, CORPUS),
     *(TOKENIZER, TOKENS, PRETRAIN, EVALUATE, CARDS, RELEASE),
 )
 """Every stage in the order of the DAG."""
@@ -157,9 +162,13 @@ def complete(dag: Dag, config: LanguageConfig, given: Given, run: Run) -> Made:
 
 
 def _crawl(config: LanguageConfig, given: Given, source: Source) -> Step:
-    """A source of pages in many languages gives those in the language of the config, unless it names others."""
+    """A source of pages in many languages gives those in the language of the config, unless it names others.
+
+    Pages in a language that is not known yet would all be taken for others.
+    """
     unsaid = getattr(source, "languages", []) is None
-    settings = source.model_copy(update={"languages": [config.label]}) if unsaid else source
+    wanted = [config.label, *config.language.accept] if knows(identification(config)) else []
+    settings = source.model_copy(update={"languages": wanted}) if unsaid else source
     return Step(CRAWL, settings, {}, identity(source, given.snapshot), f"crawl.{source.name}")
 
 
@@ -179,6 +188,11 @@ def _selection(config: LanguageConfig, given: Given, annotations: tuple[Judged, 
 def identification(config: LanguageConfig) -> LanguageId:
     """The section `language` with the label that it stands for where it names none."""
     return config.language.model_copy(update={"label": config.language.label or config.label})
+
+
+def trusted(config: LanguageConfig) -> tuple[str, ...]:
+    """The sources that the user vouches for."""
+    return tuple(source.name for source in config.crawl.sources if source.trusted)
 
 
 def _evaluation_data(config: LanguageConfig, given: Given) -> EvaluationData:

@@ -25,7 +25,7 @@ def load(
 ) -> LanguageConfig:
     """Defaults, then the preset, the file and the overrides (`key.sub=value`): the later one wins.
 
-    `documents`: paths of files that are read in place of all sources.
+    `documents`: paths of files that are read in place of all sources; who gives them vouches for them.
 
     Raises ConfigError with one line for each mistake.
     """
@@ -47,7 +47,7 @@ def load(
     merged = _without_empty(merged, LanguageConfig)
     sources = merged.get("starter") if preset == "starter" and ("crawl", "sources") not in given else None
     if documents:
-        sources = [{"type": "files", "name": "documents", "paths": list(documents)}]
+        sources = [{"type": "files", "name": "documents", "paths": list(documents), "trusted": True}]
     if sources and isinstance(crawl := merged.get("crawl", {}), dict):
         merged["crawl"] = {**crawl, "sources": sources}
     mistakes: list[Any] = list(_too_large(merged, ()))

@@ -46,6 +46,11 @@ class LanguageId(Strict):
     )
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="Checksum of the model; required for an address")
     label: str | None = Field(None, description="What the model calls the language; default: code and script, e.g. swh_Latn")
+    accept: tuple[str, ...] = Field(
+        (),
+        exclude_if=lambda labels: not labels,
+        description="Labels of close relatives that count as the language, where text cannot tell them, e.g. [run_Latn]",
+    )
 
 
 Weight = Annotated[float, Field(ge=0, le=1000)]

@@ -53,6 +53,11 @@ class SourceConfig(Strict):
 
     type: str
     name: Name
+    trusted: bool = Field(
+        False,
+        exclude=True,
+        description="You vouch that most of it, two thirds at least, is good text in the language; others are judged by it",
+    )
 
 
 class FilesSource(SourceConfig):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shlex
 from dataclasses import dataclass, field
@@ -11,18 +12,20 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from flows.dag import STAGES, Given, identification
+from flows.dag import STAGES, Given, identification, trusted
 from lang_configs import ConfigError, LanguageConfig, load, stem, suggest
 from lang_configs.loader import parse_override
 from lang_configs.schema import Runtime
 from lang_configs.secrets import within, without_folders, without_secrets
 from lang_configs.sources import Crawl
-from tasks.annotate.language import missing_label
+from tasks.annotate.language import accepted_in_vain, knows, near_labels
 from tasks.core.errors import StageError
 from tasks.crawl.sources import make_source
 from tasks.crawl.sources.files import ENDINGS
 from tasks.crawl.sources.local_files import find
 from tasks.select.forgotten import FORGOTTEN, read
+
+log = logging.getLogger("lugha")
 
 BEFORE_LANGUAGE = ("crawl", "clean")
 """Stages that ask no document for its language."""
@@ -71,11 +74,29 @@ class Request:
             raise ConfigError(
                 f"--until {self.until}: there is no such stage{suggest(self.until, names)}; choose from {', '.join(names)}"
             )
-        if self.until not in BEFORE_LANGUAGE and (missing := missing_label(identification(config))):
-            raise ConfigError(f"{self.language}: {missing}")
+        if self.until not in BEFORE_LANGUAGE:
+            self._check_labels(config)
         snapshot = self.snapshot or config.crawl.snapshot or datetime.now(UTC).strftime("%Y-%m")
         blocked = read(self.workspace / self.name / FORGOTTEN)
         return config, Given(snapshot, self._command(config, snapshot), self._evaluation_folder(), blocked, self.until)
+
+    def _check_labels(self, config: LanguageConfig) -> None:
+        """Say what is done about a language that the identifier does not know; ConfigError where nothing can be done."""
+        settings = identification(config)
+        for label in accepted_in_vain(settings):
+            near = ", ".join(near_labels(settings, label)) or "none"
+            raise ConfigError(f"{self.language}: language.accept: the identifier does not know {label}; labels near it: {near}")
+        if knows(settings):
+            return
+        near = ", ".join(near_labels(settings, str(settings.label))) or "none"
+        said = f"{self.language}: the identifier does not know {settings.label} (labels near it: {near})"
+        if not (sources := trusted(config)):
+            raise ConfigError(
+                f"{said}, and every document would be dropped; write `trusted: true` below a source that is mostly in"
+                " the language, or give such text with --documents PATH, and one that does is made from it; or name one of its"
+                " labels as language.label"
+            )
+        log.warning("%s; one that does is made for this run from the text that you vouch for: %s", said, ", ".join(sources))
 
     def _document_paths(self) -> list[str]:
         """What `--documents` names; raises ConfigError for what holds nothing to read."""

@@ -66,13 +66,19 @@ FROM decisions WHERE fingerprint = labelled('select') GROUP BY language ORDER BY
 -- row labels_found
 SELECT count(DISTINCT language) AS labels FROM decisions WHERE fingerprint = labelled('select');
 
+-- rows accepted
+SELECT m.key AS label, m.value::BIGINT AS documents
+FROM stages, json_each(metrics, '$.accepted') m WHERE fingerprint = labelled('language') ORDER BY documents DESC, label;
+
 -- row identification
 SELECT metrics->'$.identification'->>'label' AS label, (metrics->'$.identification'->>'known')::BOOLEAN AS known,
        (metrics->'$.identification'->>'lines')::BIGINT AS lines, (metrics->'$.identification'->>'others')::BIGINT AS others,
        (metrics->'$.identification'->>'threshold')::DOUBLE AS threshold,
        (metrics->'$.identification'->>'separable')::BOOLEAN AS separable,
        100 * (metrics->'$.identification'->>'recall')::DOUBLE AS recall_percent,
-       100 * (metrics->'$.identification'->>'false_positives')::DOUBLE AS false_positives_percent
+       100 * (metrics->'$.identification'->>'false_positives')::DOUBLE AS false_positives_percent,
+       (metrics->'$.identification'->>'documents')::BIGINT AS vouched, (metrics->'$.identification'->>'taken')::BIGINT AS taken,
+       metrics->'$.identification'->>'sources' AS sources
 FROM stages WHERE fingerprint = labelled('language');
 
 -- rows look_alikes

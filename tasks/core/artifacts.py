@@ -33,6 +33,20 @@ class Annotations(Documents):
     """Columns keyed by the `id` of the documents; a shard has the name of the documents' shard that it annotates."""
 
 
+class Identifier(Artifact):
+    """What tells one language from all others."""
+
+    @property
+    def model(self) -> Path:
+        """A fastText model with the label of the language, and another for the rest."""
+        return self.folder / "identifier.bin"
+
+    @property
+    def facts(self) -> Path:
+        """What was measured of it, as JSON."""
+        return self.folder / "facts.json"
+
+
 class Decisions(Artifact):
     """One decision for each document, with the signals that it rests on."""
 

@@ -125,6 +125,8 @@ class Stage:
     """Distributions whose version changes the bytes written; they are part of the fingerprint."""
     inputs: Mapping[str, type[Artifact]] = field(default_factory=lambda: {ANY: Artifact})
     """Role -> type of what is read; under `ANY` the type of all that stands under another name."""
+    optional: Mapping[str, type[Artifact]] = field(default_factory=dict)
+    """The same of what is read where the run holds it."""
     artifact: type[Artifact] = Artifact
     """What is published."""
     outside: Callable[[Any], str] = lambda config: ""
@@ -193,9 +195,9 @@ class Step:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "label", self.label or self.stage.name)
-        declared = self.stage.inputs
-        if missing := [role for role in declared if role != ANY and role not in self.inputs]:
-            raise TypeError(f"{self.label}: {self.stage.name} reads {', '.join(declared)}; there is no {missing[0]}")
+        declared = {**self.stage.inputs, **self.stage.optional}
+        if missing := [role for role in self.stage.inputs if role != ANY and role not in self.inputs]:
+            raise TypeError(f"{self.label}: {self.stage.name} reads {', '.join(self.stage.inputs)}; there is no {missing[0]}")
         for role, given in self.inputs.items():
             wanted = declared.get(role, declared.get(ANY))
             if wanted is None or (isinstance(given, Result) and not issubclass(given.artifact, wanted)):

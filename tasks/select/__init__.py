@@ -23,6 +23,8 @@ from tasks.select.forgotten import BlockList
 from tasks.select.rules import faults, in_words
 from tasks.select.thresholds import Threshold, resolve
 
+LEAST_SHARE = 0.01
+"""Of the documents, to be kept: less is no language's text but a mistake in the config, and the model would be none."""
 LEAST_HELD_OUT_BYTES = 20_000
 """A held-out set smaller than this says little; a small corpus gives up to `MOST_OF_LITTLE` of its text for each of the two."""
 MOST_OF_LITTLE = 0.1
@@ -68,11 +70,8 @@ def select(inputs: Mapping[str, Path], config: SelectConfig, out: Path, work: Wo
         "thresholds": [threshold._asdict() for threshold in thresholds],
         "rules": in_words(config.annotations, config.values(thresholds)),
     }
-    if not metrics["kept"]:
-        worst = ", ".join(f"{row['decision']} {row['documents']}" for row in metrics["decisions"][:3])
-        raise StageError(
-            f"select: all {metrics['documents']} documents were dropped ({worst}); check language, script and thresholds"
-        )
+    if metrics["kept"] < LEAST_SHARE * metrics["documents"]:
+        raise StageError(_nearly_nothing(metrics, table, config.label))
     if lacking := [split for split in SPLITS if not metrics["splits"].get(split)]:
         raise StageError(
             f"select: {metrics['kept']} documents were kept, too few for a train, a validation and a test set"
@@ -166,6 +165,25 @@ def _summary(table: pa.Table) -> Metrics:
         "decisions": [{"decision": row[0], "documents": row[1], "bytes": row[2]} for row in rows],
         "splits": {row[0]: {"documents": row[1], "bytes": row[2]} for row in splits},
     }
+
+
+def _nearly_nothing(metrics: Metrics, table: pa.Table, label: str) -> str:
+    """Why a corpus would hold nearly nothing, and what to do about the main reason."""
+    reasons = [row for row in metrics["decisions"] if row["decision"] != "keep"]
+    worst = ", ".join(f"{row['decision']} {row['documents']:,}" for row in reasons[:3])
+    counts = table.column("language").value_counts().to_pylist()
+    labels = sorted(((entry["counts"], str(entry["values"])) for entry in counts), reverse=True)[:3]
+    found = ", ".join(f"{other} {number:,}" for number, other in labels)
+    cure = "correct what the sections select, quality and contamination ask, or the sources"
+    if reasons[0]["decision"].startswith("language"):
+        cure = (
+            f"if one of these is what the identifier calls {label}, name it as language.label; if it mistakes {label} for them,"
+            " write `trusted: true` below a source that is for the most part in it; else correct code, script or the sources"
+        )
+    kept = (
+        f"all {metrics['documents']:,}" if not metrics["kept"] else f"all but {metrics['kept']:,} of {metrics['documents']:,}"
+    )
+    return f"select: {kept} documents were dropped ({worst}; labels found: {found}); {cure}"
 
 
 SELECT = Stage(

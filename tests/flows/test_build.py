@@ -104,7 +104,7 @@ def test_a_stage_that_fails_is_recorded_with_its_sentence(tmp_path: Path) -> Non
     )
     result = lugha(tmp_path / "w", "build", "swahili", *TINY, "--documents", str(text), check=False)
     assert result.returncode == 1
-    assert "select: all 50 documents were dropped (language 50); check language, script and thresholds" in result.stderr
+    assert "select: all 50 documents were dropped (language 50; labels found: eng_Latn 50); if one of these" in result.stderr
     (run,) = query(tmp_path / "w", "SELECT status, message FROM runs")
     assert run["status"] == "failed"
     assert run["message"] in result.stderr

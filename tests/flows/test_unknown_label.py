@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from flows.run.plan import Plan
 from flows.run.request import Request
 from lang_configs import ConfigError
 
 
-def request(folder: Path, code: str, script: str, more: str = "", until: str | None = None) -> Request:
+def request(folder: Path, code: str, script: str, more: str = "", until: str | None = None, trusted: bool = False) -> Request:
     (folder / "a.txt").write_text("Habari za leo")
-    (folder / "lugha.yaml").write_text(f"name: X\ncode: {code}\nscript: {script}\n{more}")
-    return Request(str(folder / "lugha.yaml"), documents=[str(folder / "a.txt")], workspace=folder / "w", until=until)
+    source = f"{{type: files, name: shelf, paths: ['{folder / 'a.txt'}'], trusted: {str(trusted).lower()}}}"
+    (folder / "lugha.yaml").write_text(f"name: X\ncode: {code}\nscript: {script}\ncrawl: {{sources: [{source}]}}\n{more}")
+    return Request(str(folder / "lugha.yaml"), workspace=folder / "w", until=until)
 
 
 @pytest.mark.parametrize(
@@ -27,10 +30,23 @@ def request(folder: Path, code: str, script: str, more: str = "", until: str | N
     ],
 )
 def test_an_unknown_label(code: str, script: str, near: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=f"the model has no label {code}_{script}, so that every document would be") as error:
+    with pytest.raises(ConfigError, match=f"the identifier does not know {code}_{script} .*every document would be") as error:
         request(tmp_path, code, script).resolve()
-    for words in (f"near it: {near}" if near != "swh_Latn" else near, "language.label", "lugha train-lid", "lugha.yaml"):
+    for words in (f"near it: {near}" if near != "swh_Latn" else near, "language.label", "`trusted: true`", "--documents"):
         assert words in str(error.value)
+    assert "lugha.yaml" in str(error.value)
+
+
+def test_an_unknown_label_with_text_that_is_vouched_for(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    asked = request(tmp_path, "sww", "Latn", trusted=True)
+    assert "identifier" in [step.label for step in Plan(asked).all()]
+    (said,) = {record.getMessage() for record in caplog.records}
+    assert "does not know sww_Latn (labels near it: " in said
+    assert "made for this run from the text that you vouch for: shelf" in said
+    given = replace(request(tmp_path, "sww", "Latn"), documents=[str(tmp_path / "a.txt")])
+    steps = Plan(given).all()
+    assert [step.label for step in steps][:4] == ["crawl.documents", "clean", "identifier", "contamination"]
+    assert "identifier" not in [step.label for step in Plan(request(tmp_path, "swh", "Latn", trusted=True)).all()]
 
 
 @pytest.mark.parametrize(

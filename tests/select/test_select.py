@@ -83,7 +83,9 @@ def test_weights_of_sources(tmp_path: Path) -> None:
     kept = decisions(tmp_path / "a", [{}], Select(sources={"test": 2.5}))
     assert {row["weight"] for row in kept if row["split"] == "train"} == {2.5}
     assert {row["weight"] for row in kept if row["split"] == "validation"} == {1.0}
-    with pytest.raises(StageError, match=r"all 201 documents were dropped \(source 201\)"):
+    with pytest.raises(
+        StageError, match=r"all 201 documents were dropped \(source 201; labels found: swh_Latn 201\); correct what"
+    ):
         decisions(tmp_path / "b", [{}], Select(sources={"test": 0.0}))
 
 
@@ -174,3 +176,13 @@ def test_repeated_paragraphs_are_kept_once(tmp_path: Path, workers: int) -> None
 
 
 DECISIONS = pa.schema([("id", pa.binary(16)), ("decision", pa.string()), ("split", pa.string()), ("weight", pa.float64())])
+
+
+def test_a_corpus_of_nearly_nothing_is_a_mistake(tmp_path: Path) -> None:
+    notes = [{"label": "sna_Latn" if number < 300 else "nya_Latn"} for number in range(310)]
+    with pytest.raises(StageError) as error:
+        run(select, tmp_path / "out", config(), world(tmp_path, [*notes, {}]))
+    said = str(error.value)
+    assert said.startswith("select: all but 1 of 311 documents were dropped (language 310; ")
+    assert "labels found: sna_Latn 300, " in said
+    assert "`trusted: true`" in said

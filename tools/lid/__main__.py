@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from tasks.annotate.language.own.reference import frequencies_beside, write_frequencies
 from tasks.annotate.language.train import train
 from tasks.annotate.language.words import derive_lists, lists_beside, write_lists
 from tools.lid.bundle import FACTORS, collect
@@ -27,6 +28,7 @@ def main() -> None:
     if model.stat().st_size > MOST_BYTES:
         raise SystemExit(f"{model}: {model.stat().st_size:,} bytes, more than {MOST_BYTES:,}; lower the cutoff")
     write_lists(lists_beside(model), derive_lists(collection.train))
+    write_frequencies(frequencies_beside(model), collection.train)
     write_card(collection, given.raw, given.out)
 
 

@@ -7,6 +7,7 @@ are in different languages gets a low score instead of a confident guess; a few 
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,15 +18,27 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import regex
 
 from lang_configs.schema import LanguageId
 from tasks.annotate.annotator import Annotator, Rule, Unless
 from tasks.annotate.language.confusion import PACKAGED, beside, facts
-from tasks.annotate.language.model import Classifier, classifier
-from tasks.annotate.language.pieces import WINDOW, Pieces, as_column, normalise, pieces, script_name, script_of, windows
+from tasks.annotate.language.known import Knowing, known
+from tasks.annotate.language.model import classifier
+from tasks.annotate.language.pieces import (
+    WINDOW,
+    Pieces,
+    as_column,
+    normalise,
+    pieces,
+    script_name,
+    script_of,
+    scripts_of,
+    windows,
+)
 from tasks.annotate.language.words import affinity, lists_beside
-from tasks.core.artifacts import Annotations, Documents
+from tasks.core.artifacts import Annotations, Documents, Identifier
 from tasks.core.documents import batches, write_table
 from tasks.core.errors import StageError
 from tasks.core.files import sha256
@@ -48,9 +61,6 @@ __all__ = [
 CANDIDATES = 8
 """Labels that are looked at in each window."""
 MAX_MODEL_BYTES = 2 << 30
-
-JOINED_SCRIPTS = {"Hans": "Hani", "Hant": "Hani", "Jpan": "Hani Hira Kana", "Kore": "Hang Hani"}
-"""Codes of writing systems that Unicode knows only by their parts."""
 
 SCHEMA = pa.schema(
     [
@@ -86,19 +96,26 @@ def language(inputs: Mapping[str, Path], config: LanguageId, out: Path, work: Wo
     `line_share` is the share of up to six sampled lines (four words or more, their first 90 characters) whose best label is
     that of the document; of its windows if it has fewer than three such lines; null if it has no letters. `affinity` is the
     share of the words of its windows that are in the list of its label (`words`); null where there is none.
-    The metrics tell what the model is known to confuse with `config.label`. Raises StageError if the model cannot be had or is
-    no fastText classifier, or if its checksum is another one.
+    The identifier in `inputs["identifier"]`, where the run made one, knows one label more. Documents in the close relatives
+    `config.accept` get `config.label`, with the sum of the probabilities; the metrics tell how many of them would by themselves
+    have got which, and what is known to be confused with `config.label`. Raises StageError if the model cannot be had or is no
+    fastText classifier, or if its checksum is another one.
     """
     model = _model_file(config)
-    classifier(str(model))  # a model that cannot be used is one error, not one for each shard
-    found = work.units(
-        partial(_annotate, str(model)), {shard.stem: str(shard) for shard in Documents(inputs["clean"]).shards()}, out
-    )
-    labels: Counter[str] = Counter()
-    for unit in found.values():
-        labels.update(unit["labels"])
+    own = Identifier(inputs["identifier"]) if "identifier" in inputs else None
+    means = (str(model), str(own.model) if own else None, config.label or "", config.accept)
+    known(*means)  # a model that cannot be used is one error, not one for each shard
+    annotate = partial(_annotate, means)
+    found = work.units(annotate, {shard.stem: str(shard) for shard in Documents(inputs["clean"]).shards()}, out)
+    labels, accepted = (sum((Counter(unit[name]) for unit in found.values()), Counter()) for name in ("labels", "accepted"))
     most = sorted(labels.items(), key=lambda entry: (-entry[1], entry[0]))[:20]
-    return {"documents": labels.total(), "labels": dict(most), "identification": facts(model, config.label)}
+    counts = {"documents": labels.total(), "labels": dict(most)}
+    relatives = {"accepted": {label: accepted[label] for label in config.accept}} if config.accept else {}
+    return {**counts, **relatives, "identification": _facts(model, own, config.label)}
+
+
+def _facts(model: Path, own: Identifier | None, label: str | None) -> Metrics:
+    return dict(json.loads(own.facts.read_text("utf-8"))) if own else facts(model, label)
 
 
 def model_digest(config: LanguageId) -> str:
@@ -112,36 +129,40 @@ def model_digest(config: LanguageId) -> str:
     return "-".join(sha256(path) for path in (model, beside(model), lists_beside(model)) if path.is_file())
 
 
-def missing_label(config: LanguageId) -> str:
-    """What is to be said before anything is fetched where no document could get `config.label`; empty if the model has it.
+def knows(config: LanguageId) -> bool:
+    """Whether some document could get `config.label`; nothing is downloaded to find out, and a model at an address may know it.
 
-    Nothing is downloaded for it: of a model that is an address nothing is said. Raises StageError as `language` does.
+    Raises StageError as `language` does.
     """
-    if _is_address(config.model) or config.label is None:
-        return ""
+    return config.label is None or _is_address(config.model) or config.label in classifier(str(_model_file(config))).labels
+
+
+def accepted_in_vain(config: LanguageId) -> list[str]:
+    """Labels of `config.accept` that the model does not have; of a model at an address nothing is said."""
+    if _is_address(config.model) or not config.accept:
+        return []
+    return sorted(set(config.accept).difference(classifier(str(_model_file(config))).labels))
+
+
+def near_labels(config: LanguageId, label: str) -> list[str]:
+    """Labels of the model that a label which it does not have may have been meant for."""
     labels = classifier(str(_model_file(config))).labels
-    if config.label in labels:
-        return ""
-    code = config.label.partition("_")[0]
-    same = [label for label in labels if label.partition("_")[0] == code]
-    near = ", ".join(same) or ", ".join(get_close_matches(config.label, labels, 3, 0.7)) or "none"
-    return (
-        f"the model has no label {config.label}, so that every document would be dropped; labels near it: {near}; name one of"
-        " its labels as language.label, or train a model that knows the language with `lugha train-lid`"
-    )
+    same = [one for one in labels if one.partition("_")[0] == label.partition("_")[0]]
+    return same or get_close_matches(label, labels, 3, 0.7)
 
 
 def identify(texts: Sequence[str], model: str | Path = PACKAGED) -> list[Identification]:
     """The language of each text; empty text is und_Zzzz with score 0. Never raises on any text."""
-    known = classifier(str(model))
-    columns = _identified(known, pieces(as_column(texts), lines=False), len(texts))[0]
+    columns = _identified(classifier(str(model)), pieces(as_column(texts), lines=False), len(texts))[0]
     return list(map(Identification._make, zip(*columns, strict=True)))
 
 
-def identify_column(texts: pa.Array, model: str | Path = PACKAGED) -> pa.Table:
-    """The columns of `SCHEMA` without the id for each text (NFC)."""
-    known, parts = classifier(str(model)), pieces(texts)
-    columns, best_of_part, best = _identified(known, parts, len(texts))
+def identify_column(
+    texts: pa.Array, model: str | Path = PACKAGED, own: str | None = None, label: str = "", accept: tuple[str, ...] = ()
+) -> pa.Table:
+    """The columns of `SCHEMA` without the id for each text (NFC), by what `known` makes of the arguments."""
+    parts = pieces(texts)
+    columns, best_of_part, best = _identified(known(str(model), own, label, accept), parts, len(texts))
     shares = _line_shares(parts, best_of_part, best)
     affinities = affinity(parts, columns[0], Path(model))
     arrays = [pa.array(column, SCHEMA.field(name).type) for column, name in zip(columns, Identification._fields, strict=True)]
@@ -149,7 +170,7 @@ def identify_column(texts: pa.Array, model: str | Path = PACKAGED) -> pa.Table:
     return pa.table([*arrays, *optional], SCHEMA.remove(0))
 
 
-def _identified(known: Classifier, parts: Pieces, documents: int) -> tuple[list[list[Any]], np.ndarray, np.ndarray]:
+def _identified(known: Knowing, parts: Pieces, documents: int) -> tuple[list[list[Any]], np.ndarray, np.ndarray]:
     """The columns of `Identification`; the best label of each piece, and of each document (its place, -1 for none)."""
     places, scores = known.predict(parts.data, parts.ends, CANDIDATES)
     best, best_scores = _averaged(parts, places, scores, documents, len(known.labels))
@@ -170,16 +191,19 @@ def _identified(known: Classifier, parts: Pieces, documents: int) -> tuple[list[
     return columns, places[:, 0], np.where(undetermined, -1, best[:, 0])
 
 
-def _annotate(model: str, shard: str, out: Path) -> Metrics:
-    path = Path(shard)
-    tables = []
+def _annotate(means: tuple[str, str | None, str, tuple[str, ...]], shard: str, out: Path) -> Metrics:
+    path, (model, own, label, accept) = Path(shard), means
+    tables, accepted = [], Counter[str]()
     for batch in batches(path, ["id", "text"]):
-        found = identify_column(batch.column("text"), model)
+        found = identify_column(batch.column("text"), model, own, label, accept)
         tables.append(found.add_column(0, SCHEMA.field("id"), batch.column("id").cast(pa.binary(16))))
+        if accept:
+            taken = batch.column("text").filter(pc.equal(found.column("label"), label))
+            accepted.update(identify_column(taken, model, own).column("label").to_pylist())
     table = pa.concat_tables(tables) if tables else SCHEMA.empty_table()
     write_table(table.combine_chunks(), out / path.name)
     counts = table.column("label").value_counts().to_pylist()
-    return {"labels": {entry["values"]: entry["counts"] for entry in counts}}
+    return {"labels": {entry["values"]: entry["counts"] for entry in counts}, "accepted": dict(accepted)}
 
 
 def _averaged(
@@ -220,13 +244,13 @@ def _line_shares(parts: Pieces, labels: np.ndarray, of_document: np.ndarray) -> 
 
 
 @lru_cache(maxsize=2)
-def _scripts(model: Classifier) -> frozenset[str] | None:
+def _scripts(model: Knowing) -> frozenset[str] | None:
     """Scripts of the labels; None if the labels do not name any."""
     named = [regex.search(r"_([A-Z][a-z]{3})$", label) for label in model.labels]
     if not all(named):
         return None
     codes = [match.group(1) for match in named if match]
-    return frozenset(script for code in codes for script in JOINED_SCRIPTS.get(code, code).split())
+    return frozenset(script for code in codes for script in scripts_of(code))
 
 
 def _model_file(config: LanguageId) -> Path:
@@ -263,6 +287,7 @@ LANGUAGE = Annotator(
         language,
         version=2,
         inputs={"clean": Documents},
+        optional={"identifier": Identifier},
         artifact=Annotations,
         outside=model_digest,
         headline=lambda metrics: f"{metrics['documents']:,} documents labelled",

@@ -175,12 +175,12 @@ def _hash32(data: Any, start: int, end: int) -> Any:
     """FNV-1a, 32 bits, of the bytes as signed characters: the hash of fastText."""
     value = np.uint64(BASIS_32)
     for at in range(start, end):
-        value = _step32(value, data[at])
+        value = step32(value, data[at])
     return value
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
-def _step32(value: Any, byte: Any) -> Any:
+def step32(value: Any, byte: Any) -> Any:
     """One byte of FNV-1a, 32 bits, kept in 64: numba would widen the product anyway."""
     signed = np.uint64(byte) if byte < 128 else np.uint64(byte) | np.uint64(0xFFFFFF00)
     return ((value ^ signed) * np.uint64(PRIME_32)) & np.uint64(0xFFFFFFFF)
@@ -196,7 +196,7 @@ def _add_ngrams(word: Any, length: int, minn: int, maxn: int, buckets: Any, word
         value, at, characters = np.uint64(BASIS_32), start, 0
         while at < length and characters < maxn:
             while True:
-                value = _step32(value, word[at])
+                value = step32(value, word[at])
                 at += 1
                 if at == length or (word[at] & 0xC0) != 0x80:
                     break

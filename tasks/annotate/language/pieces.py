@@ -38,6 +38,8 @@ SCRIPTS = (
 ).split()
 """ISO 15924 codes that are told apart, the frequent ones first; letters of any other script count as Zzzz."""
 
+JOINED_SCRIPTS = {"Hans": "Hani", "Hant": "Hani", "Jpan": "Hani Hira Kana", "Kore": "Hang Hani"}
+"""Codes of writing systems that Unicode knows only by their parts."""
 IDEOGRAPHS_END = 0x32400
 """From `TABLE_SIZE` to here there are ideographs; beyond it no letter of a living script."""
 
@@ -96,6 +98,11 @@ def script_of(text: str) -> str:
     data, offsets = buffers(as_column([text]))
     (place,) = _normalised(data, np.array([[0, offsets[0], offsets[1], 0]]), 1).script
     return script_name(place)
+
+
+def scripts_of(code: str) -> list[str]:
+    """The scripts, as `script_of` names them, in which text of the writing system `code` (ISO 15924) may be."""
+    return JOINED_SCRIPTS.get(code, code).split()
 
 
 def script_name(place: int) -> str:

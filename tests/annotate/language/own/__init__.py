@@ -1,0 +1,1 @@
+"""Tests of identifiers made for one run."""

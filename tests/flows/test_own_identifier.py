@@ -1,0 +1,91 @@
+"""A language that no identifier knows, from three lines of YAML and text of which a third is something else."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from flows.dag import Made
+from flows.run.build import Build
+from flows.run.progress import watch
+from flows.run.request import Request
+from tasks.core.errors import StageError
+from tests.annotate.language.own.invented import Language
+
+ENGLISH = (
+    "The committee said on Monday that the new road would be opened before the rains, and that the old bridge stays closed."
+)
+
+
+def documents(folder: Path) -> dict[str, str]:
+    """File -> kind of the document; a sentence of each is a line."""
+    chance, language = random.Random(1), Language(1)
+    kin = Language(2, language, 0.5)
+    kinds = {}
+    folder.mkdir()
+    for number in range(200):
+        kind = ("own", "own", "kin", "own", "own", "english", "own")[number % 7]
+        text = {"own": language, "kin": kin}[kind].document(chance) if kind != "english" else ""
+        words = text.split() or chance.sample(ENGLISH.split() * 3, 60)
+        lines = [" ".join(words[at : at + 12]).capitalize() + "." for at in range(0, len(words), 12)]
+        (folder / f"{number:03d}.txt").write_text("\n".join(lines), "utf-8")
+        kinds[f"{number:03d}.txt"] = kind
+    return kinds
+
+
+def request(folder: Path) -> Request:
+    (folder / "jaribio.yaml").write_text("name: Jaribio\ncode: qaa\nscript: Latn\n")
+    return Request(
+        str(folder / "jaribio.yaml"),
+        "starter",
+        documents=[str(folder / "texts")],
+        overrides=["runtime.engine=inline"],
+        workspace=folder / "w",
+        until="corpus",
+    )
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Made, dict[str, str]]:
+    folder = tmp_path_factory.mktemp("own")
+    kinds = documents(folder / "texts")
+    return Build(request(folder), watch).all(), kinds
+
+
+def test_the_language_is_kept_and_the_rest_is_not(built: tuple[Made, dict[str, str]]) -> None:
+    made, kinds = built
+    rows = [row for path in made["corpus"].folder.glob("*.parquet") for row in pq.read_table(path, columns=["url"]).to_pylist()]
+    kept = Counter(kinds[row["url"].rpartition("/")[2]] for row in rows)
+    assert kept["own"] >= 0.95 * list(kinds.values()).count("own")
+    assert kept["own"] >= 0.98 * kept.total(), kept
+
+
+def test_the_card_says_what_the_identifier_was_made_from(built: tuple[Made, dict[str, str]]) -> None:
+    card = (built[0]["cards"].folder / "data_card.md").read_text("utf-8")
+    assert "The packaged identifier does not know qaa\\_Latn, so one was made for this run from " in card.replace(
+        "qaa_", "qaa\\_"
+    )
+    assert built[0]["identifier"].headline.endswith(" vouched documents in qaa_Latn")
+
+
+def test_too_little_text_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "texts").mkdir()
+    for number in range(9):
+        (tmp_path / "texts" / f"{number}.txt").write_text(Language(1).document(random.Random(number)), "utf-8")
+    with pytest.raises(
+        StageError, match=r"identifier: qaa_Latn is to be learned .* only 9 different documents of 5 words or more"
+    ):
+        Build(request(tmp_path), watch).all()
+
+
+def test_text_in_another_script_is_not_the_language_s(tmp_path: Path) -> None:
+    documents(tmp_path / "texts")
+    asked = request(tmp_path)
+    (tmp_path / "jaribio.yaml").write_text("name: Jaribio\ncode: qaa\nscript: Arab\n")
+    with pytest.raises(StageError, match=r"only 0 different documents .* in the script Arab"):
+        Build(replace(asked, workspace=tmp_path / "w2"), watch).all()
