@@ -6,9 +6,8 @@ import os
 import shlex
 import shutil
 import sys
+import tempfile
 from pathlib import Path
-
-from tasks.core.files import write_atomically
 
 WITHOUT = "-fno-tree-slp-vectorize"
 """GCC 12 vectorises straight-line code across the tiles in which torch's kernels transpose bf16 (AVX-512) and reads them
@@ -30,8 +29,10 @@ def compiler(cache: Path) -> dict[str, str]:
     try:
         if not script.is_file() or script.read_bytes() != text:
             script.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(script, text)
-        script.chmod(0o755)
+            with tempfile.NamedTemporaryFile(dir=script.parent, delete=False) as handle:
+                handle.write(text)
+            os.chmod(handle.name, 0o755)  # before it has its name: another training may look for it at this moment
+            os.replace(handle.name, script)
     except OSError:  # a home that cannot be written to: what comes of g++ is compared before it is used
         return {}
     return {"CXX": str(script)}
