@@ -123,8 +123,11 @@ def _configs(
             refused[language] = error
     if refused and (languages or not found):
         raise next(iter(refused.values()))
-    for reason in refused.values():
-        say(f"left out: {reason}")
+    reasons: dict[str, list[str]] = {}
+    for language, error in refused.items():
+        reasons.setdefault(str(error).removeprefix(f"{language}: "), []).append(language)
+    for reason, left_out in reasons.items():
+        say(f"left out: {', '.join(left_out)}: {reason}")
     return found
 
 
