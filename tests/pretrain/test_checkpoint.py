@@ -103,4 +103,4 @@ def test_a_kill_while_saving_leaves_the_last_checkpoint(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_many_kills_while_saving(tmp_path: Path) -> None:
-    kill_while_saving(tmp_path, 20)
+    kill_while_saving(tmp_path, 12)

@@ -68,8 +68,8 @@ def test_a_killed_and_resumed_run_ends_bit_for_bit_like_a_straight_one(
 
 
 @pytest.mark.slow
-def test_ten_kills(make_tokens: Callable[..., Path], tmp_path: Path) -> None:
-    kill_and_compare(make_tokens(documents=100), tmp_path, kills=10, steps=400)
+def test_six_kills(make_tokens: Callable[..., Path], tmp_path: Path) -> None:
+    kill_and_compare(make_tokens(documents=100), tmp_path, kills=6, steps=240)
 
 
 @pytest.mark.slow
@@ -78,7 +78,7 @@ def test_a_run_with_the_defaults_goes_on_from_its_last_checkpoint(make_tokens: C
     neither lost nor done again, and the time and energy of all parts add up to the budget.
     """
     model = {"layers": 2, "width": 64, "heads": 2, "context": 64}
-    config = {"model": model, "minutes": 1.5, "epochs": 1e9, "precision": "auto", "compile": True, "checkpoint_steps": 10}
+    config = {"model": model, "minutes": 1, "epochs": 1e9, "precision": "auto", "compile": True, "checkpoint_steps": 10}
     tokens, kept = make_tokens(documents=400), [{"step": 0, "seconds": 0.0, "joules": 0.0, "rows": []}]
     # the first process on a machine compiles for longer than the budget; what follows finds its kernels in the cache
     finish(start(tokens, tmp_path / "first", {**config, "minutes": None, "steps": 2}, threads=2))
@@ -102,7 +102,7 @@ def test_a_run_with_the_defaults_goes_on_from_its_last_checkpoint(make_tokens: C
         assert before["joules"] < after["joules"]
         assert rows[: len(before["rows"])] == before["rows"]
     longest = max(after["elapsed_seconds"] - before["elapsed_seconds"] for before, after in itertools.pairwise(rows))
-    assert 90 <= metrics["seconds"] <= 90 + longest
+    assert 60 <= metrics["seconds"] <= 60 + longest
     assert [row["step"] for row in rows] == sorted({row["step"] for row in rows})
     assert [row["elapsed_seconds"] for row in rows] == sorted(row["elapsed_seconds"] for row in rows)
     assert rows[-1]["loss"] < rows[0]["loss"] - 2
