@@ -36,7 +36,7 @@ def find(language: str) -> Path:
         if Path(language).is_file():
             return _with_a_name(Path(language))
         raise ConfigError(
-            f"{language}: there is no such file; give a packaged language ({', '.join(languages())}) or a YAML file"
+            f"{language}: there is no such file; give a packaged language (`lugha languages` lists them) or a YAML file"
         )
     if language in languages():
         return FOLDER / f"{language}.yaml"
