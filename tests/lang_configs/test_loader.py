@@ -100,8 +100,7 @@ def test_unknown_names_suggest_known_ones(language: str, preset: str | None, exp
 @pytest.mark.parametrize("preset", [None, *lang_configs.presets()])
 def test_packaged_languages_are_valid_with_every_preset(language: str, preset: str | None) -> None:
     config = lang_configs.load(language, preset)
-    assert {source.type for source in lang_configs.load(language).crawl.sources} == {"wikipedia", "hub", "common_crawl", "web"}
-    assert config.evaluation
+    assert config.crawl.sources and config.evaluation
 
 
 def test_a_file_needs_no_more_than_name_code_and_script(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ ARGUMENTS = [  # exit code 2
     (["build"], "Missing argument 'LANGUAGE|FILE.yaml'"),
     (["build", "", *HERE], "it is empty; give it a value"),
     (["build", "swahilli", *HERE], 'swahilli: unknown language, did you mean "swahili"?'),
-    (["build", "klingon", *HERE], "klingon: unknown language; `lugha languages` lists them"),
+    (["build", "dothraki", *HERE], "dothraki: unknown language; `lugha languages` lists them"),
     (["build", "{nowhere}.yaml", *HERE], "nowhere.yaml: there is no such file"),
     (["build", "{folder}.yaml", *HERE], "folder.yaml: there is no such file"),
     (["build", "{dots}", *HERE], "/...yaml: the file's name is that of the language's folder in the workspace"),
