@@ -31,8 +31,8 @@ def compiler(cache: Path) -> dict[str, str]:
             script.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile(dir=script.parent, delete=False) as handle:
                 handle.write(text)
-            os.chmod(handle.name, 0o755)  # before it has its name: another training may look for it at this moment
-            os.replace(handle.name, script)
+            Path(handle.name).chmod(0o755)  # before it has its name: another training may look for it at this moment
+            Path(handle.name).replace(script)
     except OSError:  # a home that cannot be written to: what comes of g++ is compared before it is used
         return {}
     return {"CXX": str(script)}
