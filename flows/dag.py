@@ -181,6 +181,7 @@ def _selection(config: LanguageConfig, given: Given, annotations: tuple[Judged, 
         annotations=annotations,
         quality=config.quality,
         rule=rule,
+        trusted=vouched if len(vouched := trusted(config)) < len(config.crawl.sources) else (),
         forgotten=given.forgotten,
     )
 

@@ -31,7 +31,8 @@ MOST_OF_LITTLE = 0.1
 
 
 class SelectConfig(BaseModel):
-    """The language, what was annotated and the rules on it, the thresholds on quality, the split, and the block list.
+    """The language, what was annotated and the rules on it, the thresholds on quality, the split, the block list, and the
+    sources that the user vouches for (empty where that is all of them).
 
     The block list counts as input from outside: the stage's `outside` is its digest.
     """
@@ -41,6 +42,7 @@ class SelectConfig(BaseModel):
     annotations: tuple[Judged, ...]
     quality: Quality
     rule: Select
+    trusted: tuple[str, ...] = Field((), exclude_if=lambda sources: not sources)
     forgotten: BlockList = Field(BlockList(), exclude=True)
 
     def values(self, thresholds: list[Threshold]) -> dict[str, Any]:
@@ -99,7 +101,7 @@ def decide(inputs: Mapping[str, Path], config: SelectConfig) -> tuple[pa.Table, 
                 database.execute(f"INSERT INTO {table} VALUES (?, ?)", [key, value])
         database.register("blocked", _blocked(database, config.forgotten))
         database.execute("CREATE TEMP TABLE forgotten AS SELECT id FROM blocked")
-        thresholds = resolve(database, config.quality, config.label)
+        thresholds = resolve(database, config.quality, config.label, config.trusted)
         statement = _statement(config)
         named = set(re.findall(r"\$(\w+)", statement))
         values = {name: value for name, value in config.values(thresholds).items() if name in named}

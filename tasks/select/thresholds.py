@@ -8,6 +8,7 @@ is not cut off. `docs/benchmarks.md` says what that does to real text with up to
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +20,8 @@ from tasks.core.characters import UNSPACED_SCRIPTS
 
 TAIL = 0.005
 """Share of the reference documents on the bad side of each measured threshold."""
+LEAST_TRUSTED = 400
+"""From so many documents of the sources that the user vouches for on, nothing else is measured."""
 LEAST_DOCUMENTS = 100
 """From so many reference documents on a quantile is used; with fewer the loose bound holds."""
 MOST_DOCUMENTS = 100_000
@@ -79,13 +82,17 @@ class Threshold(NamedTuple):
     tight: float | None = None
 
 
-def resolve(database: Any, config: Quality, label: str) -> list[Threshold]:
-    """All thresholds in the order of the config; `database` has the annotations `language`, `quality` and `duplicates`.
+def resolve(database: Any, config: Quality, label: str, trusted: Sequence[str] = ()) -> list[Threshold]:
+    """All thresholds in the order of the config; `database` has documents, `language`, `quality` and `duplicates`.
 
-    Measured on documents with this label and a score of at least LEAST_SCORE, long enough, and no exact copies.
+    Measured on documents with this label and a score of at least LEAST_SCORE, long enough, and no exact copies: on those of
+    the sources `trusted` if there are enough of them.
     """
     stated = config.model_dump()
-    signals = _signals(database, label, (stated["min_words"], stated["max_words"]))
+    words = (stated["min_words"], stated["max_words"])
+    signals = _signals(database, label, words, trusted or None)
+    if trusted and len(signals["words"]) < LEAST_TRUSTED:
+        signals = _signals(database, label, words)
     bounds = BOUNDS | (WITHOUT_SPACES if label.rpartition("_")[2] in UNSPACED_SCRIPTS else {})
     chosen = references(signals)
     found = []
@@ -98,14 +105,20 @@ def resolve(database: Any, config: Quality, label: str) -> list[Threshold]:
     return found
 
 
-def _signals(database: Any, label: str, words: tuple[float, float]) -> dict[str, np.ndarray]:
+def _signals(
+    database: Any, label: str, words: tuple[float, float], sources: Sequence[str] | None = None
+) -> dict[str, np.ndarray]:
     """The signals of what is surely in the language, by name: float[documents], NaN where one was not measured."""
-    names = list(dict.fromkeys(name[1:] for signals in RESPECTS.values() for name in signals))
+    names = ["words", *dict.fromkeys(name[1:] for signals in RESPECTS.values() for name in signals)]
+    values: dict[str, Any] = {"label": label, "score": LEAST_SCORE, "least": words[0], "most": words[1]}
+    values |= {"documents": MOST_DOCUMENTS} | ({} if sources is None else {"sources": list(sources)})
     columns = database.execute(
         f"SELECT {', '.join(names)} FROM quality JOIN language l USING (id) JOIN duplicates u USING (id)"
-        " WHERE l.label = $label AND l.score >= $score AND words BETWEEN $least AND $most AND u.kind IS DISTINCT FROM 'exact'"
-        " ORDER BY id LIMIT $documents",
-        {"label": label, "score": LEAST_SCORE, "least": words[0], "most": words[1], "documents": MOST_DOCUMENTS},
+        + ("" if sources is None else " JOIN documents d USING (id)")
+        + " WHERE l.label = $label AND l.score >= $score AND words BETWEEN $least AND $most AND u.kind IS DISTINCT FROM 'exact'"
+        + ("" if sources is None else " AND list_contains($sources, d.source)")
+        + " ORDER BY id LIMIT $documents",
+        values,
     ).fetchnumpy()
     return {name: np.ma.filled(columns[name].astype(np.float64), np.nan) for name in names}
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from lang_configs.schema import Quality
 from tasks.select import select
-from tasks.select.thresholds import BOUNDS, LEAST_DOCUMENTS, TAIL, resolve
+from tasks.select.thresholds import BOUNDS, LEAST_DOCUMENTS, LEAST_TRUSTED, TAIL, resolve
 from tests.pipeline import rows, run
 from tests.select.judged import config, world
 
@@ -70,8 +71,6 @@ def test_text_without_measured_usage_is_judged_by_the_rest(tmp_path: Path) -> No
 
 @pytest.mark.parametrize(("label", "loose"), [("lao_Laoo", 1000), ("tha_Thai", 1000), ("khm_Khmr", 1000), ("swh_Latn", 20)])
 def test_where_no_spaces_are_a_long_word_is_no_fault(label: str, loose: float) -> None:
-    import duckdb
-
     with duckdb.connect() as database:
         columns = ", ".join(f"0.5 AS {name[4:]}" for name in BOUNDS)
         database.execute(f"CREATE TABLE quality AS SELECT 'a'::BLOB AS id, 100 AS words, {columns}")
@@ -79,3 +78,24 @@ def test_where_no_spaces_are_a_long_word_is_no_fault(label: str, loose: float) -
         database.execute("CREATE TABLE duplicates AS SELECT 'a'::BLOB AS id, NULL AS kind")
         found = {threshold.name: threshold.value for threshold in resolve(database, Quality(), label)}
     assert found["max_mean_word_length"] == loose
+
+
+@pytest.mark.parametrize(("vouched", "source"), [(LEAST_TRUSTED, "shelf"), (LEAST_TRUSTED - 1, "web")])
+def test_sources_that_are_vouched_for_are_measured_alone_if_they_are_enough(vouched: int, source: str) -> None:
+    shares = {"shelf": 0.2, "web": 0.25}
+    with duckdb.connect() as database:
+        database.execute(
+            "CREATE TABLE documents AS SELECT i::VARCHAR::BLOB AS id, if(i < $vouched, 'shelf', 'web') AS source"
+            " FROM range(5000) r(i)",
+            {"vouched": vouched},
+        )
+        columns = ", ".join(f"0.5 AS {name[4:]}" for name in BOUNDS if name != "max_duplicate_5_grams")
+        database.execute(
+            f"CREATE TABLE quality AS SELECT id, 100 AS words, {columns},"
+            f" if(source = 'shelf', {shares['shelf']}, {shares['web']}) AS duplicate_5_grams FROM documents"
+        )
+        database.execute("CREATE TABLE language AS SELECT id, 'swh_Latn' AS label, 1.0 AS score FROM documents")
+        database.execute("CREATE TABLE duplicates AS SELECT id, NULL AS kind FROM documents")
+        found = {one.name: one for one in resolve(database, Quality(), "swh_Latn", ["shelf"])}["max_duplicate_5_grams"]
+    assert found.measured == pytest.approx(shares[source])
+    assert (found.documents == vouched) == (source == "shelf")
