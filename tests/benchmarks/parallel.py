@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from heading import heading
 from torch import Tensor, distributed, nn
 
 from lang_configs.schema import Runtime
@@ -214,6 +215,7 @@ def main() -> None:
     if given.system:
         work(given)
         return
+    print(f"{heading()}\n", flush=True)
     print("| optimizer | precision | system | s per step | processor s | peak MB per process | resumed | from the other |")
     print("|---|---|---|---:|---:|---:|---|---|")
     for optimizer in ("adamw", "muon"):
