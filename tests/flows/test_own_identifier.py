@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -14,8 +15,10 @@ from flows.dag import Made
 from flows.run.build import Build
 from flows.run.progress import watch
 from flows.run.request import Request
+from tasks.annotate.language import PACKAGED
+from tasks.annotate.language.own.reference import drawn, frequencies_beside
 from tasks.core.errors import StageError
-from tests.annotate.language.own.invented import Language
+from tests.annotate.language.own.invented import RELATIVE, Language
 
 ENGLISH = (
     "The committee said on Monday that the new road would be opened before the rains, and that the old bridge stays closed."
@@ -23,18 +26,18 @@ ENGLISH = (
 
 
 def documents(folder: Path) -> dict[str, str]:
-    """File -> kind of the document; a sentence of each is a line."""
+    """First line -> kind of the document."""
     chance, language = random.Random(1), Language(1)
-    kin = Language(2, language, 0.5)
+    relative = drawn(frequencies_beside(PACKAGED), RELATIVE, 200, np.random.default_rng(1), (40, 200))
     kinds = {}
     folder.mkdir()
     for number in range(200):
-        kind = ("own", "own", "kin", "own", "own", "english", "own")[number % 7]
-        text = {"own": language, "kin": kin}[kind].document(chance) if kind != "english" else ""
-        words = text.split() or chance.sample(ENGLISH.split() * 3, 60)
+        kind = ("own", "own", "relative", "own", "own", "english", "own")[number % 7]
+        others = {"relative": relative[number], "english": chance.sample(ENGLISH.split() * 3, 60)}
+        words = others.get(kind) or language.document(chance).split()
         lines = [" ".join(words[at : at + 12]).capitalize() + "." for at in range(0, len(words), 12)]
         (folder / f"{number:03d}.txt").write_text("\n".join(lines), "utf-8")
-        kinds[f"{number:03d}.txt"] = kind
+        kinds[lines[0]] = kind
     return kinds
 
 
@@ -59,8 +62,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Made, dict[str, str
 
 def test_the_language_is_kept_and_the_rest_is_not(built: tuple[Made, dict[str, str]]) -> None:
     made, kinds = built
-    rows = [row for path in made["corpus"].folder.glob("*.parquet") for row in pq.read_table(path, columns=["url"]).to_pylist()]
-    kept = Counter(kinds[row["url"].rpartition("/")[2]] for row in rows)
+    texts = [text for path in made["corpus"].folder.glob("*.parquet") for text in pq.read_table(path)["text"].to_pylist()]
+    kept = Counter(kinds[text.partition("\n")[0]] for text in texts)
     assert kept["own"] >= 0.95 * list(kinds.values()).count("own")
     assert kept["own"] >= 0.98 * kept.total(), kept
 

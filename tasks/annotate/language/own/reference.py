@@ -19,7 +19,7 @@ from tasks.annotate.language.pieces import normalise_all
 from tasks.core.errors import StageError
 from tasks.core.files import write_atomically
 
-MOST = 1500
+MOST = 8000
 """Words of a label."""
 
 
