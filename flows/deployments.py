@@ -124,8 +124,8 @@ def _configs(
     if refused and (languages or not found):
         raise next(iter(refused.values()))
     reasons: dict[str, list[str]] = {}
-    for language, error in refused.items():
-        reasons.setdefault(str(error).removeprefix(f"{language}: "), []).append(language)
+    for language, why in refused.items():
+        reasons.setdefault(str(why).removeprefix(f"{language}: "), []).append(language)
     for reason, left_out in reasons.items():
         say(f"left out: {', '.join(left_out)}: {reason}")
     return found

@@ -107,7 +107,10 @@ def language(inputs: Mapping[str, Path], config: LanguageId, out: Path, work: Wo
     known(*means)  # a model that cannot be used is one error, not one for each shard
     annotate = partial(_annotate, means)
     found = work.units(annotate, {shard.stem: str(shard) for shard in Documents(inputs["clean"]).shards()}, out)
-    labels, accepted = (sum((Counter(unit[name]) for unit in found.values()), Counter()) for name in ("labels", "accepted"))
+    labels, accepted = Counter[str](), Counter[str]()
+    for unit in found.values():
+        labels.update(unit["labels"])
+        accepted.update(unit.get("accepted", {}))
     most = sorted(labels.items(), key=lambda entry: (-entry[1], entry[0]))[:20]
     counts = {"documents": labels.total(), "labels": dict(most)}
     relatives = {"accepted": {label: accepted[label] for label in config.accept}} if config.accept else {}
@@ -175,7 +178,7 @@ def _identified(known: Knowing, parts: Pieces, documents: int) -> tuple[list[lis
     places, scores = known.predict(parts.data, parts.ends, CANDIDATES)
     best, best_scores = _averaged(parts, places, scores, documents, len(known.labels))
     scripts = [script_name(place) for place in parts.script.tolist()]
-    allowed = _scripts(known)
+    allowed = _scripts(tuple(known.labels))
     names = [*known.labels, ""]
     undetermined = [
         script == "Zzzz" or (allowed is not None and script not in allowed) or place < 0
@@ -244,9 +247,9 @@ def _line_shares(parts: Pieces, labels: np.ndarray, of_document: np.ndarray) -> 
 
 
 @lru_cache(maxsize=2)
-def _scripts(model: Knowing) -> frozenset[str] | None:
+def _scripts(labels: tuple[str, ...]) -> frozenset[str] | None:
     """Scripts of the labels; None if the labels do not name any."""
-    named = [regex.search(r"_([A-Z][a-z]{3})$", label) for label in model.labels]
+    named = [regex.search(r"_([A-Z][a-z]{3})$", label) for label in labels]
     if not all(named):
         return None
     codes = [match.group(1) for match in named if match]
