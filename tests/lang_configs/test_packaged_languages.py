@@ -6,6 +6,7 @@ The tables that no library at hand has are in `tables`, each with its source in 
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,8 +17,9 @@ import lang_configs
 from flows.dag import CRAWL
 from flows.run.plan import Plan
 from flows.run.request import Request
-from lang_configs.schema import LanguageConfig
+from lang_configs.schema import LanguageConfig, Runtime
 from lang_configs.sources import CommonCrawlSource, HubSource, SourceConfig, WebSource, WikipediaSource
+from tasks.net import rules
 from tests.flows.cli.running import document
 
 BEYOND_CLDR = {"swahili": {"RW"}, "wolof": {"GM"}}
@@ -120,8 +122,15 @@ def test_evaluation_sets_are_those_that_there_are(language: str) -> None:
     assert "classification" in {entry.task for entry in config.evaluation}
 
 
+@pytest.fixture
+def line() -> Iterator[None]:
+    """The rules of the line hold in a process until others come."""
+    yield
+    rules.use(Runtime())
+
+
 @every_language
-def test_a_build_can_be_planned_without_a_network(language: str, tmp_path: Path) -> None:
+def test_a_build_can_be_planned_without_a_network(language: str, tmp_path: Path, line: None) -> None:
     request = Request(language, workspace=tmp_path, offline=True)
     steps = Plan(request).all()
     crawled = [step for step in steps if step.label.startswith(CRAWL.name)]
