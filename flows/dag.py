@@ -18,7 +18,7 @@ from lang_configs.training import Pretrain, Tokenizer, Tokens
 from tasks.annotate.annotator import Annotator, Judged
 from tasks.annotate.contamination import CONTAMINATION, ContaminationConfig
 from tasks.annotate.duplicates import DUPLICATES
-from tasks.annotate.language import LANGUAGE, knows
+from tasks.annotate.language import LANGUAGE, knows, knows_well
 from tasks.annotate.language.confusion import threshold
 from tasks.annotate.language.own import IDENTIFIER, OwnIdentifier
 from tasks.annotate.quality import QUALITY, QualitySignals
@@ -85,7 +85,7 @@ def build_corpus(
     raw = {source.name: run(_crawl(config, given, source)) for source in config.crawl.sources}
     made = {f"crawl.{name}": result for name, result in raw.items()}
     made["clean"] = run(Step(CLEAN, config.clean, raw))
-    if not knows(identification(config)):
+    if learns_language(config):
         own = OwnIdentifier(label=str(identification(config).label), trusted=trusted(config))
         made["identifier"] = run(Step(IDENTIFIER, own, {"clean": made["clean"]}))
     judged: list[Judged] = []
@@ -167,7 +167,7 @@ def _crawl(config: LanguageConfig, given: Given, source: Source) -> Step:
     Pages in a language that is not known yet would all be taken for others.
     """
     unsaid = getattr(source, "languages", []) is None
-    wanted = [config.label, *config.language.accept] if knows(identification(config)) else []
+    wanted = [] if learns_language(config) else [config.label, *config.language.accept]
     settings = source.model_copy(update={"languages": wanted}) if unsaid else source
     return Step(CRAWL, settings, {}, identity(source, given.snapshot), f"crawl.{source.name}")
 
@@ -189,6 +189,14 @@ def _selection(config: LanguageConfig, given: Given, annotations: tuple[Judged, 
 def identification(config: LanguageConfig) -> LanguageId:
     """The section `language` with the label that it stands for where it names none."""
     return config.language.model_copy(update={"label": config.language.label or config.label})
+
+
+def learns_language(config: LanguageConfig) -> bool:
+    """Whether a run makes an identifier of its own: the packaged one does not know the language, or hardly, and there is text
+    that the user vouches for.
+    """
+    settings = identification(config)
+    return not knows(settings) or (bool(trusted(config)) and not knows_well(settings))
 
 
 def trusted(config: LanguageConfig) -> tuple[str, ...]:

@@ -22,6 +22,8 @@ from flows.cli.options import (
 )
 from flows.cli.terminal import say
 
+ALIKE = 0.02
+"""Share of the lines of one label that get another, from which on the two are called look-alikes."""
 RUNS = 20
 """Runs that `lugha status` shows."""
 
@@ -158,11 +160,17 @@ def explain(
         print_story(story)
 
 
-def languages(as_json: AsJson = False) -> None:
+def languages(
+    as_json: AsJson = False,
+    identifier: Annotated[bool, typer.Option("--identifier", help="What the packaged identifier knows, and how well.")] = False,
+) -> None:
     """List the languages that come with the package."""
     import lang_configs
     from flows.cli.tables import print_json, table
 
+    if identifier:
+        _identifier(as_json)
+        return
     found = [(name, lang_configs.load(name)) for name in lang_configs.languages()]
     if as_json:
         keys = ("file", "name", "autonym", "label", "sources")
@@ -171,6 +179,28 @@ def languages(as_json: AsJson = False) -> None:
         return
     lines = [(name, c.name, c.autonym, c.label, ", ".join(s.name for s in c.crawl.sources)) for name, c in found]
     table(["language", "name", "autonym", "code", "sources"], lines)
+
+
+def _identifier(as_json: bool) -> None:
+    """What was measured of each label of the packaged identifier, on lines that it was not trained on."""
+    from flows.cli.tables import print_json, table
+    from tasks.annotate.language.confusion import labels_known
+
+    found = labels_known()
+    if as_json:
+        print_json(found)
+        return
+    rows = []
+    for one in found:
+        pairs = [*one.get("taken_for", []), *one.get("mistaken", [])]
+        measured = [f"{one[name]:.3f}" if name in one else "" for name in ("recall", "precision")]
+        alike = sorted({other for other, _, share in pairs if share >= ALIKE})
+        rows.append((one["label"], one.get("lines", 0), *measured, one["threshold"], " ".join(alike)))
+    table(["label", "lines", "recall", "precision", "least score", "look-alikes"], rows)
+    say(
+        "Recall at the least score, on held-out lines; precision as if each language had as many. Labels with fewer than 20"
+        " such lines were not measured. Look-alikes: 2 % of the lines or more, one way or the other."
+    )
 
 
 def _answer(workspace: Path, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from flows.dag import STAGES, Given, identification, trusted
+from flows.dag import STAGES, Given, identification, learns_language, trusted
 from lang_configs import ConfigError, LanguageConfig, load, stem, suggest
 from lang_configs.loader import parse_override
 from lang_configs.schema import Runtime
@@ -86,17 +86,21 @@ class Request:
         for label in accepted_in_vain(settings):
             near = ", ".join(near_labels(settings, label)) or "none"
             raise ConfigError(f"{self.language}: language.accept: the identifier does not know {label}; labels near it: {near}")
-        if knows(settings):
+        if not learns_language(config):
             return
         near = ", ".join(near_labels(settings, str(settings.label))) or "none"
         said = f"{self.language}: the identifier does not know {settings.label} (labels near it: {near})"
+        if knows(settings):
+            said = f"{self.language}: the identifier knows {settings.label} from little text"
         if not (sources := trusted(config)):
             raise ConfigError(
                 f"{said}, and every document would be dropped; write `trusted: true` below a source that is mostly in"
                 " the language, or give such text with --documents PATH, and one that does is made from it; or name one of its"
                 " labels as language.label"
             )
-        log.warning("%s; one that does is made for this run from the text that you vouch for: %s", said, ", ".join(sources))
+        log.warning(
+            "%s; one that knows it well is made for this run from the text that you vouch for: %s", said, ", ".join(sources)
+        )
 
     def _document_paths(self) -> list[str]:
         """What `--documents` names; raises ConfigError for what holds nothing to read."""

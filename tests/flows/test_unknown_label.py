@@ -10,6 +10,8 @@ import pytest
 from flows.run.plan import Plan
 from flows.run.request import Request
 from lang_configs import ConfigError
+from tasks.annotate.language import PACKAGED
+from tasks.annotate.language.confusion import facts
 
 
 def request(folder: Path, code: str, script: str, more: str = "", until: str | None = None, trusted: bool = False) -> Request:
@@ -47,6 +49,15 @@ def test_an_unknown_label_with_text_that_is_vouched_for(tmp_path: Path, caplog: 
     steps = Plan(given).all()
     assert [step.label for step in steps][:4] == ["crawl.documents", "clean", "identifier", "contamination"]
     assert "identifier" not in [step.label for step in Plan(request(tmp_path, "swh", "Latn", trusted=True)).all()]
+
+
+def test_a_label_that_is_known_from_little_text(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert not facts(PACKAGED, "vai_Vaii")["known"]
+    assert "identifier" not in [step.label for step in Plan(request(tmp_path, "vai", "Vaii")).all()]
+    assert not caplog.records
+    assert "identifier" in [step.label for step in Plan(request(tmp_path, "vai", "Vaii", trusted=True)).all()]
+    (said,) = {record.getMessage() for record in caplog.records}
+    assert "knows vai_Vaii from little text; one that knows it well is made for this run" in said
 
 
 @pytest.mark.parametrize(

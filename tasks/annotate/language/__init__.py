@@ -140,6 +140,11 @@ def knows(config: LanguageId) -> bool:
     return config.label is None or _is_address(config.model) or config.label in classifier(str(_model_file(config))).labels
 
 
+def knows_well(config: LanguageId) -> bool:
+    """Whether the model knows `config.label` from enough text to have been measured; true of a model of the user's."""
+    return knows(config) and (config.model is not None or facts(PACKAGED, config.label)["known"])
+
+
 def accepted_in_vain(config: LanguageId) -> list[str]:
     """Labels of `config.accept` that the model does not have; of a model at an address nothing is said."""
     if _is_address(config.model) or not config.accept:

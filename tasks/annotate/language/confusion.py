@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from lang_configs.schema import LanguageId
+from tasks.annotate.language.model import classifier
 from tasks.core.errors import StageError
 from tasks.core.files import sha256
 
@@ -68,6 +69,18 @@ def facts(model: Path, label: str | None) -> dict[str, Any]:
         "taken_for": row["taken_for"],
         "mistaken": row["mistaken"],
     }
+
+
+def labels_known(model: Path = PACKAGED) -> list[dict[str, Any]]:
+    """The `facts` of each label of a model, with its precision where it was measured: the share of lines with this label that
+    have it rightly, if each of the languages had as many lines.
+    """
+    found = [facts(model, label) for label in sorted(classifier(str(model)).labels)]
+    for row in found:
+        if row["known"]:
+            wrong = row["false_positives"] * row["others"]
+            row["precision"] = round(row["recall"] / max(1e-9, row["recall"] + wrong), 4)
+    return found
 
 
 def measured(lines: Mapping[str, Sequence[tuple[str, float]]]) -> dict[str, Any]:

@@ -23,19 +23,24 @@ class Knowing(Protocol):
 
 
 class Beside:
-    """Knows one label more than a classifier: that gets its own probability, and all others what is left of theirs."""
+    """Knows one label more, or better, than a classifier: that gets its own probability, all others what is left of theirs."""
 
     def __init__(self, known: Knowing, own: Knowing) -> None:
         self._known, self._own = known, own
-        self.labels = [*known.labels, own.labels[0]]
+        self.labels = list(dict.fromkeys([*known.labels, own.labels[0]]))
+        self._place = self.labels.index(own.labels[0])
 
     def predict(self, data: np.ndarray, ends: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """As `Knowing` has it."""
         places, scores = self._known.predict(data, ends, k)
         found, sure = self._own.predict(data, ends, 2)
         own = np.where(found == 0, sure, 0).sum(axis=1, dtype=np.float32)
-        scores = np.column_stack([scores * (1 - own)[:, None], own])
-        places = np.column_stack([places, np.full(len(ends), len(self.labels) - 1, np.int32)])
+        others = np.where(places == self._place, 0, scores)
+        others *= ((1 - own) / np.maximum(1e-9, others.sum(axis=1)) * scores.sum(axis=1))[:, None]
+        scores = np.column_stack([others, own])
+        places = np.column_stack([np.where(places == self._place, -1, places), np.full(len(ends), self._place)]).astype(
+            np.int32
+        )
         return _best(places, scores, k)
 
 

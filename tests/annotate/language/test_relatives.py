@@ -12,7 +12,7 @@ import pytest
 
 from lang_configs.schema import LanguageId
 from tasks.annotate.language import PACKAGED, identify, identify_column, language
-from tasks.annotate.language.known import Merged
+from tasks.annotate.language.known import Beside, Merged
 from tasks.annotate.language.own.reference import drawn, frequencies_beside
 from tasks.core.artifacts import Annotations
 from tasks.core.documents import Document, to_table, write_table
@@ -47,15 +47,39 @@ def test_a_set_has_the_sum_of_its_probabilities(texts: list[str]) -> None:
             assert (row["label"], row["score"]) == (one.label, pytest.approx(one.score, abs=1e-6))
 
 
+class Fixed:
+    """Says the same of every three texts."""
+
+    def __init__(self, labels: str, places: list[list[int]], scores: list[list[float]]) -> None:
+        self.labels = tuple(labels)
+        self._said = np.array(places, np.int32), np.array(scores, np.float32)
+
+    def predict(self, data: np.ndarray, ends: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        return self._said
+
+
+FOUR = Fixed("abcd", [[2, 0, 1, 3], [3, -1, -1, -1], [1, 3, 2, 0]], [[0.4, 0.3, 0.2, 0.1], [1, 0, 0, 0], [0.7, 0.2, 0.1, 0]])
+
+
+@pytest.mark.parametrize("label", ["b", "e"])
+def test_a_language_of_the_run_s_own_leaves_the_others_the_rest(label: str) -> None:
+    own = Fixed(label + "x", [[0, 1], [1, 0], [1, 0]], [[0.9, 0.1], [1, 0], [0.5, 0.5]])
+    found = Beside(FOUR, own)
+    assert found.labels == ["a", "b", "c", "d"] if label == "b" else ["a", "b", "c", "d", "e"]
+    places, scores = found.predict(np.zeros(0), np.zeros(3), 5)
+    place = found.labels.index(label)
+    for row, sure in zip(range(3), (0.9, 0, 0.5), strict=True):
+        assert scores[row][places[row] == place].sum() == pytest.approx(sure)
+        assert scores[row].sum() == pytest.approx(1)
+        assert (places[row] == place).sum() == 1
+    assert places[0, 0] == place
+    assert places[1, 0] == 3
+    ratio = dict(zip(places[0].tolist(), scores[0].tolist(), strict=True))
+    assert ratio[2] / ratio[0] == pytest.approx(0.4 / 0.3, rel=1e-4)
+
+
 def test_a_set_that_is_best_only_together_comes_first() -> None:
-    class Fixed:
-        labels = ("a", "b", "c", "d")
-
-        def predict(self, data: np.ndarray, ends: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-            places = np.array([[2, 0, 1, 3], [3, -1, -1, -1], [1, 3, 2, 0]], np.int32)
-            return places, np.array([[0.4, 0.3, 0.2, 0.1], [1, 0, 0, 0], [0.7, 0.2, 0.1, 0]], np.float32)
-
-    places, scores = Merged(Fixed(), "a", ["b"]).predict(np.zeros(0), np.zeros(3), 4)
+    places, scores = Merged(FOUR, "a", ["b"]).predict(np.zeros(0), np.zeros(3), 4)
     assert places[:, 0].tolist() == [0, 3, 0]
     assert scores[:, 0] == pytest.approx([0.5, 1, 0.7])
     assert places[:, 1].tolist() == [2, -1, 3]

@@ -1,4 +1,4 @@
-"""An identifier for a language that the packaged one does not know, from text that the user vouches for.
+"""An identifier for a language that the packaged one does not know, or hardly, from text that the user vouches for.
 
 1. The documents of the trusted sources that are alike are the language's (`core`): up to a third may be anything else.
 2. They are told from the packaged languages, of which the words and their counts are known (`reference`), from letters in no
@@ -37,6 +37,8 @@ MOST_CHARACTERS = 10_000_000
 """Of vouched text that is learned from."""
 LONGEST = 20_000
 """Characters of a document that are read."""
+CANDIDATES = 8
+"""Packaged labels that are looked at in each window."""
 LEAST_WORDS = 5
 """Words of a document that says anything."""
 
@@ -91,12 +93,15 @@ def _texts(documents: Documents, trusted: tuple[str, ...], script: str) -> Itera
 
 
 def _guesses(texts: list[str], label: str) -> list[tuple[str, float]]:
-    """The best packaged label of each text and its probability."""
+    """The best packaged label of each text but for `label`, and its probability among the others."""
     parts, known = pieces(as_column(texts), lines=False), classifier(str(PACKAGED))
-    places, scores = known.predict(parts.data, parts.ends, 1)
+    places, scores = known.predict(parts.data, parts.ends, CANDIDATES)
+    others = np.where(places == (known.labels.index(label) if label in known.labels else -2), 0, scores)
+    others = others / np.maximum(1e-9, others.sum(axis=1, keepdims=True))
     sums: dict[tuple[int, int], float] = defaultdict(float)
-    for document, place, score in zip(parts.document.tolist(), places[:, 0].tolist(), scores[:, 0].tolist(), strict=True):
-        sums[document, place] += score
+    for window, document in enumerate(parts.document.tolist()):
+        for place, score in zip(places[window].tolist(), others[window].tolist(), strict=True):
+            sums[document, place] += score
     windows = np.bincount(parts.document, minlength=len(texts))
     best: dict[int, tuple[str, float]] = {}
     for (document, place), total in sums.items():
