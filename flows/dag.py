@@ -19,7 +19,7 @@ from tasks.annotate.annotator import Annotator, Judged
 from tasks.annotate.contamination import CONTAMINATION, ContaminationConfig
 from tasks.annotate.duplicates import DUPLICATES
 from tasks.annotate.language import LANGUAGE, knows, knows_well
-from tasks.annotate.language.confusion import threshold
+from tasks.annotate.language.confusion import UNMEASURED_SCORE, threshold
 from tasks.annotate.language.own import IDENTIFIER, OwnIdentifier
 from tasks.annotate.quality import QUALITY, QualitySignals
 from tasks.cards import CARDS, CardsConfig
@@ -175,7 +175,8 @@ def _crawl(config: LanguageConfig, given: Given, source: Source) -> Step:
 def _selection(config: LanguageConfig, given: Given, annotations: tuple[Judged, ...]) -> SelectConfig:
     rule = config.select
     if rule.min_language_score is None:
-        rule = rule.model_copy(update={"min_language_score": threshold(config.language, config.label)})
+        least = UNMEASURED_SCORE if learns_language(config) else threshold(config.language, config.label)
+        rule = rule.model_copy(update={"min_language_score": least})
     return SelectConfig(
         label=identification(config).label,
         annotations=annotations,
@@ -192,7 +193,7 @@ def identification(config: LanguageConfig) -> LanguageId:
 
 
 def learns_language(config: LanguageConfig) -> bool:
-    """Whether a run makes an identifier of its own: the packaged one does not know the language, or hardly, and there is text
+    """Whether a run makes an identifier of its own: the packaged one does not know the language, or not well, and there is text
     that the user vouches for.
     """
     settings = identification(config)

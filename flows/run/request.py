@@ -91,7 +91,7 @@ class Request:
         near = ", ".join(near_labels(settings, str(settings.label))) or "none"
         said = f"{self.language}: the identifier does not know {settings.label} (labels near it: {near})"
         if knows(settings):
-            said = f"{self.language}: the identifier knows {settings.label} from little text"
+            said = f"{self.language}: the identifier does not know {settings.label} well"
         if not (sources := trusted(config)):
             raise ConfigError(
                 f"{said}, and every document would be dropped; write `trusted: true` below a source that is mostly in"

@@ -15,9 +15,14 @@ from flows.dag import Made
 from flows.run.build import Build
 from flows.run.progress import watch
 from flows.run.request import Request
-from tasks.annotate.language import PACKAGED
+from lang_configs.schema import LanguageId
+from tasks.annotate.language import PACKAGED, language, own
+from tasks.annotate.language.confusion import facts
+from tasks.annotate.language.own import IDENTIFIER, OwnIdentifier, identifier
 from tasks.annotate.language.own.reference import drawn, frequencies_beside
+from tasks.core.documents import Document, to_table, write_table
 from tasks.core.errors import StageError
+from tasks.core.stage import Work
 from tests.annotate.language.own.invented import RELATIVE, Language
 
 ENGLISH = (
@@ -92,3 +97,23 @@ def test_text_in_another_script_is_not_the_language_s(tmp_path: Path) -> None:
     (tmp_path / "jaribio.yaml").write_text("name: Jaribio\ncode: qaa\nscript: Arab\n")
     with pytest.raises(StageError, match=r"only 0 different documents .* in the script Arab"):
         Build(replace(asked, workspace=tmp_path / "w2"), watch).all()
+
+
+def test_too_little_text_of_a_label_that_is_known_is_left_to_the_packaged_identifier(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chance = np.random.default_rng(1)
+    texts = [" ".join(words) for words in drawn(frequencies_beside(PACKAGED), "zul_Latn", 9, chance, (40, 200))]
+    for name in ("clean", "identifier", "language"):
+        (tmp_path / name).mkdir()
+    write_table(to_table(Document(text, "shelf") for text in texts), tmp_path / "clean" / "a.parquet")
+    inputs = {"clean": tmp_path / "clean"}
+    found = identifier(inputs, OwnIdentifier(label="zul_Latn", trusted=("shelf",)), tmp_path / "identifier", Work())
+    assert IDENTIFIER.headline(found) == "9 vouched documents are too few to learn zul_Latn from"
+    inputs["identifier"] = tmp_path / "identifier"
+    metrics = language(inputs, LanguageId(label="zul_Latn"), tmp_path / "language", Work())
+    assert metrics["labels"]["zul_Latn"] >= 8
+    assert metrics["identification"] == facts(PACKAGED, "zul_Latn")
+
+    monkeypatch.setattr(own, "MOST_BYTES", sum(map(len, texts)) // 3 + 1)  # of much text every so many documents are read
+    assert identifier(inputs, OwnIdentifier(label="zul_Latn", trusted=("shelf",)), tmp_path, Work())["documents"] == 3

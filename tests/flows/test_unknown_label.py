@@ -10,7 +10,8 @@ import pytest
 from flows.run.plan import Plan
 from flows.run.request import Request
 from lang_configs import ConfigError
-from tasks.annotate.language import PACKAGED
+from lang_configs.schema import LanguageId
+from tasks.annotate.language import PACKAGED, knows_well
 from tasks.annotate.language.confusion import facts
 
 
@@ -51,13 +52,28 @@ def test_an_unknown_label_with_text_that_is_vouched_for(tmp_path: Path, caplog: 
     assert "identifier" not in [step.label for step in Plan(request(tmp_path, "swh", "Latn", trusted=True)).all()]
 
 
-def test_a_label_that_is_known_from_little_text(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_label_that_is_hardly_known(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert not facts(PACKAGED, "vai_Vaii")["known"]
     assert "identifier" not in [step.label for step in Plan(request(tmp_path, "vai", "Vaii")).all()]
     assert not caplog.records
     assert "identifier" in [step.label for step in Plan(request(tmp_path, "vai", "Vaii", trusted=True)).all()]
     (said,) = {record.getMessage() for record in caplog.records}
-    assert "knows vai_Vaii from little text; one that knows it well is made for this run" in said
+    assert "does not know vai_Vaii well; one that knows it well is made for this run" in said
+
+
+@pytest.mark.parametrize(
+    ("label", "well"),
+    [
+        ("swh_Latn", True),
+        ("amh_Ethi", True),
+        ("zul_Latn", False),
+        ("xho_Latn", False),
+        ("vai_Vaii", False),
+        ("qqq_Latn", False),
+    ],
+)
+def test_a_label_is_known_well_if_it_is_found_and_told_from_its_neighbours(label: str, well: bool) -> None:
+    assert knows_well(LanguageId(label=label)) is well
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,8 @@ __all__ = [
     "windows",
 ]
 
+LEAST_RECALL = 0.8
+"""Share of the held-out lines of a label that a classifier must find to be said to know it well."""
 CANDIDATES = 8
 """Labels that are looked at in each window."""
 MAX_MODEL_BYTES = 2 << 30
@@ -103,6 +105,7 @@ def language(inputs: Mapping[str, Path], config: LanguageId, out: Path, work: Wo
     """
     model = _model_file(config)
     own = Identifier(inputs["identifier"]) if "identifier" in inputs else None
+    own = own if own and own.model.is_file() else None
     means = (str(model), str(own.model) if own else None, config.label or "", config.accept)
     known(*means)  # a model that cannot be used is one error, not one for each shard
     annotate = partial(_annotate, means)
@@ -141,8 +144,13 @@ def knows(config: LanguageId) -> bool:
 
 
 def knows_well(config: LanguageId) -> bool:
-    """Whether the model knows `config.label` from enough text to have been measured; true of a model of the user's."""
-    return knows(config) and (config.model is not None or facts(PACKAGED, config.label)["known"])
+    """Whether the model tells `config.label` from its neighbours, as far as that was measured; of a model of the user's it is
+    taken for granted.
+    """
+    if config.model is not None or not knows(config):
+        return knows(config)
+    found = facts(PACKAGED, config.label)
+    return bool(found["known"] and found["separable"] and found["recall"] >= LEAST_RECALL)
 
 
 def accepted_in_vain(config: LanguageId) -> list[str]:

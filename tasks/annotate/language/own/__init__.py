@@ -33,10 +33,10 @@ from tasks.core.errors import StageError
 from tasks.core.files import write_atomically
 from tasks.core.stage import Metrics, Stage, Work
 
-MOST_CHARACTERS = 10_000_000
+MOST_BYTES = 10_000_000
 """Of vouched text that is learned from."""
 LONGEST = 20_000
-"""Characters of a document that are read."""
+"""Characters of a document that are read, and bytes of one that count."""
 CANDIDATES = 8
 """Packaged labels that are looked at in each window."""
 LEAST_WORDS = 5
@@ -55,11 +55,16 @@ def identifier(inputs: Mapping[str, Path], config: OwnIdentifier, out: Path, wor
     """Learn to tell `config.label` from all else, from the documents of the trusted sources in `inputs["clean"]`.
 
     Writes `identifier.bin`, a fastText model with the labels `config.label` and `other`, and `facts.json`, what was measured.
-    Raises StageError where there is too little text.
+    Where there is too little text for a label that the packaged classifier has, there is no model, and that is asked alone; for
+    another label StageError is raised.
     """
     script = config.label.rpartition("_")[2]
     texts = list(_texts(Documents(inputs["clean"]), config.trusted, script))
     words = [normalised.split() for normalised, _ in texts]
+    if len(words) < LEAST_DOCUMENTS and config.label in classifier(str(PACKAGED)).labels:
+        few = {"label": config.label, "documents": len(words), "taken": 0}
+        write_atomically(Identifier(out).facts, json.dumps(few).encode() + b"\n")
+        return few
     if len(words) < LEAST_DOCUMENTS:
         raise StageError(
             f"identifier: {config.label} is to be learned from the text that you vouch for, but {', '.join(config.trusted)} has"
@@ -80,14 +85,21 @@ def identifier(inputs: Mapping[str, Path], config: OwnIdentifier, out: Path, wor
 def _texts(documents: Documents, trusted: tuple[str, ...], script: str) -> Iterator[tuple[str, str]]:
     """Normalised, and as it is, each different document that is vouched for; of much text every so many documents."""
     found: dict[str, str] = {}
+    vouched = pa.array(trusted)
+    read = 0
+    for shard in documents.shards():
+        for batch in batches(shard, ["bytes", "source"]):
+            sizes = batch.filter(pc.is_in(batch.column("source"), vouched)).column("bytes")
+            read += pc.sum(pc.min_element_wise(sizes, LONGEST)).as_py() or 0
+    step, place = max(1, -(-read // MOST_BYTES)), 0
     for shard in documents.shards():
         for batch in batches(shard, ["text", "source"]):
-            texts = batch.filter(pc.is_in(batch.column("source"), pa.array(trusted))).column("text")
+            texts = batch.filter(pc.is_in(batch.column("source"), vouched)).column("text")
+            texts, place = texts.take(pa.array(range(-place % step, len(texts), step), pa.int64())), place + len(texts)
             scripts = [script_name(place) for place in pieces(texts, lines=False).script.tolist()]
             chosen = [text[:LONGEST] for text, one in zip(texts.to_pylist(), scripts, strict=True) if one in scripts_of(script)]
             found |= dict(zip(normalise_all(chosen), chosen, strict=True))
-    step = max(1, -(-sum(map(len, found)) // MOST_CHARACTERS))
-    for normalised, text in list(found.items())[::step]:
+    for normalised, text in found.items():
         if normalised.count(" ") + 1 >= LEAST_WORDS:
             yield normalised, text
 
@@ -131,5 +143,9 @@ IDENTIFIER = Stage(
     identifier,
     inputs={"clean": Documents},
     artifact=Identifier,
-    headline=lambda metrics: f"{metrics['taken']:,} of {metrics['documents']:,} vouched documents in {metrics['label']}",
+    headline=lambda metrics: (
+        f"{metrics['taken']:,} of {metrics['documents']:,} vouched documents in {metrics['label']}"
+        if metrics["taken"]
+        else f"{metrics['documents']:,} vouched documents are too few to learn {metrics['label']} from"
+    ),
 )
