@@ -97,7 +97,8 @@ def language(inputs: Mapping[str, Path], config: LanguageId, out: Path, work: Wo
 
     `line_share` is the share of up to six sampled lines (four words or more, their first 90 characters) whose best label is
     that of the document; of its windows if it has fewer than three such lines; null if it has no letters. `affinity` is the
-    share of the words of its windows that are in the list of its label (`words`); null where there is none.
+    share of the words of its windows that are in the list of its label (`words`); null where there is none, and for
+    the label of an identifier of the run's own.
     The identifier in `inputs["identifier"]`, where the run made one, knows one label more. Documents in the close relatives
     `config.accept` get `config.label`, with the sum of the probabilities; the metrics tell how many of them would by themselves
     have got which, and what is known to be confused with `config.label`. Raises StageError if the model cannot be had or is no
@@ -181,6 +182,8 @@ def identify_column(
     columns, best_of_part, best = _identified(known(str(model), own, label, accept), parts, len(texts))
     shares = _line_shares(parts, best_of_part, best)
     affinities = affinity(parts, columns[0], Path(model))
+    if own:  # the packaged list of this label, if there is one, is from the little text that did not do
+        affinities[np.array(columns[0]) == classifier(own).labels[0]] = np.nan
     arrays = [pa.array(column, SCHEMA.field(name).type) for column, name in zip(columns, Identification._fields, strict=True)]
     optional = [pa.array(values, pa.float32(), from_pandas=True) for values in (shares, affinities)]
     return pa.table([*arrays, *optional], SCHEMA.remove(0))
