@@ -88,10 +88,11 @@ class Request:
             raise ConfigError(f"{self.language}: language.accept: the identifier does not know {label}; labels near it: {near}")
         if not learns_language(config):
             return
-        near = ", ".join(near_labels(settings, str(settings.label))) or "none"
-        said = f"{self.language}: the identifier does not know {settings.label} (labels near it: {near})"
+        said = f"{self.language}: the identifier does not know {settings.label}"
         if knows(settings):
-            said = f"{self.language}: the identifier does not know {settings.label} well"
+            said += " well"
+        else:
+            said += f" (labels near it: {', '.join(near_labels(settings, str(settings.label))) or 'none'})"
         if not (sources := trusted(config)):
             raise ConfigError(
                 f"{said}, and every document would be dropped; write `trusted: true` below a source that is mostly in"

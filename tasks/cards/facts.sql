@@ -78,7 +78,7 @@ SELECT metrics->'$.identification'->>'label' AS label, (metrics->'$.identificati
        100 * (metrics->'$.identification'->>'recall')::DOUBLE AS recall_percent,
        100 * (metrics->'$.identification'->>'false_positives')::DOUBLE AS false_positives_percent,
        (metrics->'$.identification'->>'documents')::BIGINT AS vouched, (metrics->'$.identification'->>'taken')::BIGINT AS taken,
-       metrics->'$.identification'->>'sources' AS sources
+       metrics->'$.identification'->>'sources' AS sources, (metrics->'$.identification'->>'packaged')::BOOLEAN AS packaged
 FROM stages WHERE fingerprint = labelled('language');
 
 -- rows look_alikes

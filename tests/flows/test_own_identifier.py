@@ -129,7 +129,9 @@ def test_a_label_that_was_learned_is_not_held_against_the_packaged_words(tmp_pat
     write_table(to_table(Document(text, "shelf") for text in texts), tmp_path / "clean" / "a.parquet")
     (tmp_path / "out").mkdir()
     config = OwnIdentifier(label="xho_Latn", trusted=("shelf",))
-    assert identifier({"clean": tmp_path / "clean"}, config, tmp_path / "out", Work())["taken"] >= 55
+    found = identifier({"clean": tmp_path / "clean"}, config, tmp_path / "out", Work())
+    assert found["taken"] >= 55
+    assert found["packaged"]
     learned = identify_column(pa.array(texts), own=str(Identifier(tmp_path / "out").model))
     packaged = identify_column(pa.array(texts))
     for table, listed in ((learned, False), (packaged, True)):

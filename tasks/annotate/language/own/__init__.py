@@ -61,7 +61,8 @@ def identifier(inputs: Mapping[str, Path], config: OwnIdentifier, out: Path, wor
     script = config.label.rpartition("_")[2]
     texts = list(_texts(Documents(inputs["clean"]), config.trusted, script))
     words = [normalised.split() for normalised, _ in texts]
-    if len(words) < LEAST_DOCUMENTS and config.label in classifier(str(PACKAGED)).labels:
+    packaged = config.label in classifier(str(PACKAGED)).labels
+    if len(words) < LEAST_DOCUMENTS and packaged:
         few = {"label": config.label, "documents": len(words), "taken": 0}
         write_atomically(Identifier(out).facts, json.dumps(few).encode() + b"\n")
         return few
@@ -77,7 +78,7 @@ def identifier(inputs: Mapping[str, Path], config: OwnIdentifier, out: Path, wor
     )
     published = Identifier(out)
     learned.model.write(published.model, config.label)
-    facts = {"label": config.label, "known": True, "sources": ", ".join(config.trusted), **_facts(learned)}
+    facts = {"label": config.label, "known": True, "packaged": packaged, "sources": ", ".join(config.trusted)} | _facts(learned)
     write_atomically(published.facts, json.dumps(facts, ensure_ascii=False).encode() + b"\n")
     return facts
 
