@@ -11,7 +11,9 @@ import logging
 import platform
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from textwrap import fill
 from types import FrameType
@@ -103,18 +105,30 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 @contextlib.contextmanager
 def _termination_as_interrupt() -> Iterator[list[int]]:
-    """SIGTERM ends a command as Ctrl-C does; gives the list of those that came."""
+    """SIGTERM ends a command as Ctrl-C does; gives the list of those that came.
+
+    Python swallows what is raised in a finalizer, where a signal may find it as well as anywhere: it is raised once more.
+    """
     received: list[int] = []
 
     def interrupt(number: int, _frame: FrameType | None) -> None:
         received.append(number)
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    def swallowed(ignored: sys.UnraisableHookArgs) -> None:
+        if issubclass(ignored.exc_type, KeyboardInterrupt):
+            again = partial(signal.pthread_kill, threading.main_thread().ident or 0, signal.SIGINT)
+            threading.Timer(0.01, again).start()  # in this thread it would be answered, and swallowed, here
+        else:
+            sys.__unraisablehook__(ignored)
+
+    before, hook = signal.signal(signal.SIGTERM, interrupt), sys.unraisablehook
+    sys.unraisablehook = swallowed
     try:
         yield received
     finally:
         signal.signal(signal.SIGTERM, before)
+        sys.unraisablehook = hook
 
 
 def _usage(error: Any) -> str:

@@ -70,10 +70,10 @@ class Processes:
     def map(self, function: Callable[[Any], Any], items: Sequence[Any], done: Done) -> list[Any]:
         if self.workers == 1 or len(items) < 2:
             return Inline().map(function, items, done)
-        pool = self._started(min(self.workers, len(items)))
-        with _interrupts_kept_from_workers():
-            futures = {pool.submit(function, item): index for index, item in enumerate(items)}
         try:
+            with _signals_heard_afterwards():
+                pool = self._started(min(self.workers, len(items)))
+                futures = {pool.submit(function, item): index for index, item in enumerate(items)}
             return _gather(futures, done)
         except BrokenProcessPool as error:
             self.close()
@@ -104,14 +104,28 @@ class Processes:
 
 
 @contextlib.contextmanager
-def _interrupts_kept_from_workers() -> Iterator[None]:
-    """Ctrl-C reaches every process of a terminal: those started here leave it to this one, which ends them, without a word."""
-    resource_tracker.ensure_running()  # its start would allow the signal again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+def _signals_heard_afterwards() -> Iterator[None]:
+    """Start workers as one act: a SIGINT or SIGTERM in its midst is answered at its end.
+
+    An exception between two lines of `multiprocessing` leaves semaphores that nobody frees and objects without the attributes
+    that their own finalizers read. And Ctrl-C reaches every process of a terminal: those started here leave it to this one,
+    which ends them, without a word.
+    """
+    received: list[int] = []
+    handled = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.signal(number, lambda number, _frame: received.append(number)) for number in handled}
     try:
-        yield
+        resource_tracker.ensure_running()  # its start would allow the signal again
+        allowed = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, allowed)
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if received:
+            signal.raise_signal(received[0])
 
 
 def _end_with_parent() -> None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from tasks.core import engines
 from tasks.core.engines import Processes, make_engine
 from tasks.core.errors import StageError
+from tests import REPOSITORY
 
 
 def leaves_interrupts_alone(_: int) -> bool:
@@ -29,6 +33,44 @@ def test_workers_leave_ctrl_c_to_the_process_that_started_them() -> None:
         assert not leaves_interrupts_alone(0)
     finally:
         engine.close()
+
+
+STOPPED_WHILE_STARTING = """
+import multiprocessing.util, os, signal, sys
+from flows.cli import _termination_as_interrupt
+from tasks.core.engines import Processes
+
+made, init = [], multiprocessing.util.Finalize.__init__
+def signalled(self, *arguments, **options):
+    made.append(self)
+    if len(made) == int(sys.argv[2]):
+        os.kill(os.getpid(), int(sys.argv[1]))
+    init(self, *arguments, **options)
+multiprocessing.util.Finalize.__init__ = signalled
+if __name__ == "__main__":
+    try:
+        with _termination_as_interrupt():
+            Processes(2).map(abs, [-1, -2, -3], lambda _: None)
+    except KeyboardInterrupt:
+        print("stopped")
+    print(len(made))
+"""
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_workers_start_leaves_nothing_half_made(sent: signal.Signals, tmp_path: Path) -> None:
+    """At each object of `multiprocessing` that the pool is made of; the last line says how many there are."""
+    script = tmp_path / "start.py"
+    script.write_text(STOPPED_WHILE_STARTING)
+    objects, number = 1, 1
+    while number <= objects:
+        command = [sys.executable, str(script), str(int(sent)), str(number)]
+        variables = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+        ended = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60)
+        stopped, made = ended.stdout.split()
+        assert (ended.returncode, stopped, ended.stderr) == (0, "stopped", "")
+        objects, number = int(made), number + 1
+    assert objects > 3
 
 
 def test_a_worker_that_is_killed_is_one_sentence_and_the_next_map_has_others() -> None:

@@ -114,3 +114,25 @@ def test_while_the_first_modules_are_read(command: list[str], number: int, code:
     process = subprocess.Popen(program, cwd=REPOSITORY, start_new_session=True, **pipes)  # type: ignore[call-overload]
     ended, said = stopped(process, number, mark.exists)
     assert (ended, said.strip()) == (code, "stopped; nothing was begun: give the same command again")
+
+
+IN_A_FINALIZER = """
+import os, time
+from flows.cli import app
+
+class Thrown:
+    def __del__(self):
+        os.kill(os.getpid(), NUMBER)
+
+@app.command()
+def throw() -> None:
+    Thrown()
+    time.sleep(100)
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_that_comes_in_a_finalizer_is_not_lost(number: int, code: int) -> None:
+    process = started("throw", code=IN_A_FINALIZER.replace("NUMBER", str(int(number))))
+    _, said = process.communicate(timeout=SECONDS)
+    assert (process.returncode, said) == (code, "\nstopped; nothing is left half done: give the same command again\n")
