@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from tasks.core.characters import UNSPACED_SCRIPTS, WORD_LETTERS
 from tasks.evaluate.metrics import verdict
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -30,7 +31,7 @@ def render(template: str, **context: Any) -> str:
         keep_trailing_newline=True,
         finalize=lambda value: DASH if value is None else value,
     )
-    filters = (count, size, percent, decimal, duration, cell, block, quoted)
+    filters = (count, size, percent, decimal, duration, cell, block, quoted, unit)
     environment.filters |= {function.__name__: function for function in filters}
     facts = context["facts"]
     family = facts["training"]["family"]  # None where no model was trained
@@ -102,6 +103,19 @@ def block(text: str) -> str:
 def quoted(text: str) -> str:
     """A text from outside as a literal of Python inside a code block, whose fence it cannot close."""
     return json.dumps(" ".join(text.split()), ensure_ascii=False)
+
+
+def unit(script: str) -> str:
+    """What the cards call a word in a script (ISO 15924) that sets off no words by spaces; empty for all others."""
+    if script in UNSPACED_SCRIPTS:
+        return (
+            "The script sets off no words by spaces, and no dictionary was used: what is called a word here is a stretch of"
+            f" {WORD_LETTERS} letters with their marks on average, cut by a fixed rule. Numbers of words and tokens per word"
+            " cannot be compared with those of languages that write spaces."
+        )
+    if script == "Tibt":
+        return "What is called a word here is a syllable, as the tsheg sets it off."
+    return ""
 
 
 def score_table(scores: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -156,7 +156,7 @@ def _headline(metrics: Metrics) -> str:
 EVALUATE = Stage(
     "evaluate",
     evaluate,
-    version=5,
+    version=6,
     libraries=["transformers", "scikit-learn"],
     inputs={"pretrain": Model, "tokenizer": Tokenizer, "tokens": TokenFiles, "corpus": Corpus},
     artifact=Scores,

@@ -22,8 +22,8 @@ def bits_per_byte(model: Any, documents: TokenizedDocuments, words: int, resampl
 
     BOS is given and not scored; EOS is not scored, because no byte of text belongs to it. A document longer than the
     model's context is read in windows that do not overlap, the last token of one being the first of the next (the
-    rolling log-likelihood of lm-evaluation-harness). Perplexities are per scored token and per word (`words`, parted by
-    white space). Raises StageError when the documents hold no text or are not of the model's vocabulary.
+    rolling log-likelihood of lm-evaluation-harness). Perplexities are per scored token and per word (`words`, those of
+    `count_words`). Raises StageError when the documents hold no text or are not of the model's vocabulary.
     """
     scored = scored_tokens(model, documents)
     nats = negative_log_likelihoods(model, documents, progress)

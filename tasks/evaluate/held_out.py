@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from tasks.core.artifacts import Corpus, TokenFiles
+from tasks.core.characters import count_words
 from tasks.core.documents import batches
 from tasks.core.errors import StageError
 
@@ -48,11 +50,11 @@ def read_texts(corpus: Path) -> Iterator[str]:
 
 
 def read_held_out(tokens: Path, corpus: Path) -> tuple[TokenizedDocuments, int]:
-    """The held-out documents, and their number of words parted by white space; raises StageError if the folders disagree."""
+    """The held-out documents, and their number of words (`count_words`); raises StageError if the folders disagree."""
     documents, sizes, words = read_documents(tokens), [], 0
     for text in read_texts(corpus):
         sizes.append(len(text.encode()))
-        words += len(text.split())
+        words += int(count_words(pa.array([text], pa.string()))[0])
     if sizes != documents.bytes.tolist():
         raise StageError(f"{tokens}: its {HELD_OUT_SPLIT} documents are not those of {corpus}; run the stage tokens again")
     return documents, words

@@ -16,7 +16,7 @@ import numpy as np
 from lang_configs.schema import Quality
 from tasks.annotate.quality.reference import RESPECTS, references, respect_of
 from tasks.annotate.quality.usage import LEAST_SCORE
-from tasks.core.characters import UNSPACED_SCRIPTS
+from tasks.core.characters import SOUTHEAST_SCRIPTS, UNSPACED_SCRIPTS
 
 TAIL = 0.005
 """Share of the reference documents on the bad side of each measured threshold."""
@@ -63,8 +63,11 @@ BOUNDS: dict[str, tuple[float, float]] = {
 """Threshold -> (loose, tight). The tight ones are those of Gopher (Rae et al. 2021, A1.1) where good text passes them; the
 others were set by reading what they drop of Swahili, Hausa, Yoruba and Amharic news, stories, verse, speeches and tweets."""
 
-WITHOUT_SPACES = {"max_mean_word_length": (1000.0, 200.0)}
-"""The same for scripts that set off no words by spaces: what stands between two spaces there is a clause or a paragraph."""
+UNSPACED_BOUNDS = {"min_mean_word_length": (1.0, 1.5)}
+"""The same for scripts that set off no words by spaces: how long a word is was decided where it was cut."""
+SOUTHEAST_BOUNDS = {"min_word_order": (0.2, 0.3)}
+"""The same for those of South-East Asia: where letters are cut into words, letters of one word stand in two, and tell of each
+other. Set on Khmer and Thai, with what was learned from other paragraphs: text has .66 and more, shuffled words .10 (95 %)."""
 
 
 class Threshold(NamedTuple):
@@ -93,8 +96,7 @@ def resolve(database: Any, config: Quality, label: str, trusted: Sequence[str] =
     signals = _signals(database, label, words, trusted or None)
     if trusted and len(signals["words"]) < LEAST_TRUSTED:
         signals = _signals(database, label, words)
-    bounds = BOUNDS | (WITHOUT_SPACES if label.rpartition("_")[2] in UNSPACED_SCRIPTS else {})
-    chosen = references(signals)
+    bounds, chosen = _bounds(label.rpartition("_")[2]), references(signals)
     found = []
     for name, value in stated.items():
         if value is not None:
@@ -103,6 +105,12 @@ def resolve(database: Any, config: Quality, label: str, trusted: Sequence[str] =
         values = signals[name[4:]][chosen[respect_of(name[4:])]]
         found.append(_within(name, bounds[name], values[~np.isnan(values)]))
     return found
+
+
+def _bounds(script: str) -> dict[str, tuple[float, float]]:
+    """Threshold -> (loose, tight) for a script (ISO 15924)."""
+    found = BOUNDS | (UNSPACED_BOUNDS if script in UNSPACED_SCRIPTS else {})
+    return found | (SOUTHEAST_BOUNDS if script in SOUTHEAST_SCRIPTS else {})
 
 
 def _signals(

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.core import artifacts
 from tasks.core.artifacts import SPLITS
+from tasks.core.characters import count_words
 from tasks.core.documents import batches
 from tasks.core.errors import StageError
 from tasks.core.files import replacing, write_atomically
@@ -62,7 +63,7 @@ def tokenizer(inputs: Mapping[str, Path], config: Tokenizer, out: Path, work: Wo
 
     The corpus has shards of train (columns id, text, weight, bytes), validation and test (text, source). The same corpus and
     config give the same bytes. Metrics, all on the test text: `fertility` (tokens per word, words being
-    separated by white space), `bytes_per_token` (UTF-8), `byte_fallback` (share of tokens that are a byte), the same by
+    those of `count_words`), `bytes_per_token` (UTF-8), `byte_fallback` (share of tokens that are a byte), the same by
     source, and `exactness`, the comparison of the export with SentencePiece.
 
     Where the config has several sizes, it is a `TokenizerForModel`; `sizes.json` and the metric `sizes` have a row for each
@@ -282,11 +283,13 @@ def _measure(processor: SentencePieceProcessor, held_out: Sequence[Path]) -> Met
     first, last = processor.piece_to_id("<0x00>"), processor.piece_to_id("<0xFF>")
     totals: dict[str, Counter[str]] = {}
     for texts, sources in _rows(held_out, ["text", "source"]):
+        words = count_words(texts).tolist()
         texts = texts.to_pylist()
-        for text, source, ids in zip(texts, sources.to_pylist(), processor.encode(texts, return_type="numpy"), strict=True):
+        encoded = processor.encode(texts, return_type="numpy")
+        for text, number, source, ids in zip(texts, words, sources.to_pylist(), encoded, strict=True):
             counts = {
                 "documents": 1,
-                "words": len(text.split()),
+                "words": number,
                 "bytes": len(text.encode()),
                 "tokens": len(ids),
                 "byte_tokens": int(np.count_nonzero((ids >= first) & (ids <= last))),
@@ -332,7 +335,7 @@ def _check(model_file: Path, hf_folder: Path, test: Sequence[Path]) -> dict[str,
 TOKENIZER = Stage(
     "tokenizer",
     tokenizer,
-    version=4,
+    version=5,
     libraries=["sentencepiece", "tokenizers"],
     inputs={"corpus": artifacts.Corpus},
     artifact=artifacts.Tokenizer,

@@ -25,6 +25,10 @@ ITEM = "Serikali imetangaza kuwa shule zote zitafunguliwa tena wiki ijayo baada 
 OTHER = "Timu ya taifa ilishinda mechi yake ya mwisho kwa mabao mawili kwa moja jijini Dodoma"
 
 
+CHINESE = "教育部宣布所有学校将在洪水退去之后的下个星期重新开放"
+"""As much text as in `ITEM`, in a third of the letters."""
+
+
 def data(folder: Path, tests: list[str], trains: list[str] = []) -> EvaluationData:  # noqa: B006
     folder.mkdir(exist_ok=True)
     for split, items in (("test", tests), ("train", trains)):
@@ -196,3 +200,12 @@ def test_real_articles_are_found_and_others_are_not(bundle: Path) -> None:
         shares = containment(" ".join(changed).upper(), [item, *items[300:310]], 20)
         assert shares[0] > 0.8
         assert (shares[1:] < 0.3).all()
+
+
+@pytest.mark.parametrize(
+    "planted", [CHINESE, " ".join(CHINESE), f"昨天晚上。{CHINESE}！新闻结束了。", CHINESE.replace("星期", "月初")]
+)
+def test_an_item_in_few_letters_that_are_words_is_found(tmp_path: Path, planted: str) -> None:
+    other = "渔民们昨天早上从湖上回来的时候只带回了很少的鱼，下个星期他们还要再去"
+    result = found(tmp_path, [planted, other], data(tmp_path / "eval", [CHINESE]))
+    assert [item for item, _ in result] == ["news/test/0", None]

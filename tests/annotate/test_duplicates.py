@@ -241,3 +241,11 @@ def test_a_changed_letter_in_three_hundred_leaves_a_near_duplicate_in_every_scri
     near, far = similarities(hashed.shingles.copy(), starts, np.array([0, 0]), np.array([1, 2]))
     assert 0.75 < near < 0.97
     assert far < 0.1
+
+
+@pytest.mark.parametrize(
+    ("with_joiners", "without"),
+    [("ខ្ញុំ\u200bទៅ\u200bសាលា\u200bរៀន", "ខ្ញុំទៅសាលារៀន"), ("می\u200cخواهم بروم", "میخواهم بروم"), ("ශ්\u200dරී ලංකා", "ශ්රී ලංකා")],
+)
+def test_texts_that_differ_in_joiners_alone_are_the_same(tmp_path: Path, with_joiners: str, without: str) -> None:
+    assert [row["kind"] for row in decided(tmp_path, with_joiners, without)] == [None, "exact"]

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tasks.annotate.quality import SIGNALS, QualitySignals, measure, quality
 from tasks.annotate.quality.usage import learn
-from tasks.core.characters import DIGIT, LETTER, SPACE, STOP, SYMBOL, TABLE_SIZE, classes, lower_case
+from tasks.core.characters import DIGIT, LETTER, SPACE, STOP, SYMBOL, TABLE_SIZE, TSHEGS, classes, lower_case, parts, unspaced
 from tasks.core.documents import write_table
 from tasks.core.engines import make_engine
 from tasks.core.stage import Work
@@ -28,6 +28,7 @@ NEWS = (
     "Mkutano uliisha saa kumi!\nMkutano uliisha saa kumi!"
 )
 ETHIOPIC = "ሰላም ለዓለም ሁሉ። እንዴት ነህ?"
+JOINERS = "\u200b\u200c\u200d"
 
 
 def kind(character: str) -> int:
@@ -38,46 +39,60 @@ def small(character: str) -> str:
     return chr(lower_case()[ord(character)]) if ord(character) < TABLE_SIZE else character
 
 
-def words_of(text: str) -> list[str]:
-    """As written; two of them are the same word if they are so in lower case."""
-    found, word = [], ""
+def spans(text: str) -> list[tuple[int, int]]:
+    """Where the words of a text begin and end."""
+    found, start, last, before = [], -1, " ", SPACE  # `before`: class of the character before; a joiner has that of its word
     for position, character in enumerate(text + " "):
-        around = (text[position - 1 : position], text[position + 1 : position + 2])
-        joined = all(around) and (
-            (character in "'’ʼʻ" and [kind(c) for c in around] == [LETTER] * 2)
-            or (character in ",." and [kind(c) for c in around] == [DIGIT] * 2)
+        after = [kind(c) for c in text[position + 1 : position + 2]]
+        joined = start >= 0 and (
+            character in JOINERS
+            or (character in "'’ʼʻ" and before == LETTER and after == [LETTER])
+            or (character in ",." and before == DIGIT and after == [DIGIT])
         )
-        if kind(character) in (LETTER, DIGIT) or (word and joined):
-            word += character
-        elif word:
-            found.append(word)
-            word = ""
+        letter = kind(character) in (LETTER, DIGIT)
+        if joined:
+            continue
+        if start >= 0 and (not letter or parts(ord(last), ord(character), unspaced())):
+            found.append((start, position))
+            start = -1
+        if letter and start < 0:
+            start = position
+        last, before = character, kind(character)
     return found
+
+
+def words_of(text: str) -> list[str]:
+    """As written; two of them are the same word if they are so in lower case and without joiners."""
+    return [text[start:end] for start, end in spans(text)]
 
 
 def single_letters(text: str) -> int:
     """Letters that are no capitals, with a blank or an end on both sides."""
     padded = f" {text} "
-    return sum(
-        kind(c) == LETTER and small(c) == c and kind(padded[at]) == SPACE == kind(padded[at + 2]) for at, c in enumerate(text)
-    )
+
+    def blank(character: str) -> bool:
+        return kind(character) == SPACE and character not in TSHEGS
+
+    return sum(kind(c) == LETTER and small(c) == c and blank(padded[at]) and blank(padded[at + 2]) for at, c in enumerate(text))
 
 
 def reference(text: str) -> dict[str, float]:
     """The signals as their docstring words them, character by character; those of the language's usage left out."""
     written = words_of(text)
     words = ["".join(map(small, word)) for word in written]
+    compared = [re.sub(f"[{JOINERS}]", "", word) for word in words]
     alpha = [word for word in written if any(kind(c) == LETTER for c in word)]
     visible = [c for c in text if kind(c) != SPACE]
     outside = [c for c in visible if kind(c) not in (LETTER, DIGIT)]
-    joiners = sum(c in "'’ʼʻ,." for word in written for c in word)
-    # a mark that follows itself is counted once; joiners inside of words never follow themselves
+    inside = {position for start, end in spans(text) for position in range(start, end)}
+    # a mark that follows itself is counted once
     marks = sum(
-        kind(c) not in (LETTER, DIGIT, SPACE) and (position == 0 or text[position - 1] != c) for position, c in enumerate(text)
+        kind(c) not in (LETTER, DIGIT, SPACE) and position not in inside and (position == 0 or text[position - 1] != c)
+        for position, c in enumerate(text)
     )
     lines = [line for line in (strip(line) for line in text.split("\n")) if line]
     paragraphs = [strip(part) for part in split_paragraphs(text)]
-    window, number = words[:1000], max(1, len(words))
+    window, number = compared[:1000], max(1, len(words))
     sizes = {"letters": LETTER, "digits": DIGIT, "symbols": SYMBOL}
     found = {
         "words": len(words),
@@ -86,7 +101,7 @@ def reference(text: str) -> dict[str, float]:
         "alpha_words": len(alpha) / number,
         "capital_words": sum(small(word[0]) != word[0] for word in alpha) / max(1, len(alpha)),
         "single_letter_words": single_letters(text) / number if words else 0,
-        "punctuation": (marks - joiners) / number if words else 0,
+        "punctuation": marks / number if words else 0,
         "hash_words": outside.count("#") / number if words else 0,
         "ellipsis_words": (len(re.findall(r"\.\.\.", text)) + text.count("…")) / number if words else 0,
         "unique_words": len(set(window)) / max(1, len(window)),
@@ -99,17 +114,18 @@ def reference(text: str) -> dict[str, float]:
         "short_lines": sum(len(line) <= 30 for line in lines) / max(1, len(lines)),
     }
     characters = max(1, len(text.replace("\n", "")))
-    for name, parts in (("line", lines), ("paragraph", paragraphs)):
-        again = [(part, size) for part, size in zip(keys(parts), map(inner, parts), strict=True)]
+    for name, lengths in (("line", lines), ("paragraph", paragraphs)):
+        again = [(part, size) for part, size in zip(keys(lengths), map(inner, lengths), strict=True)]
         copies = [size for at, (part, size) in enumerate(again) if part in [other for other, _ in again[:at]]]
-        found[f"duplicate_{name}s"] = len(copies) / max(1, len(parts))
+        found[f"duplicate_{name}s"] = len(copies) / max(1, len(lengths))
         found[f"duplicate_{name}_characters"] = sum(copies) / characters
     for n in (2, 3, 4):
-        grams = [" ".join(words[i : i + n]) for i in range(len(words) - n + 1)]
+        grams = [tuple(compared[i : i + n]) for i in range(len(words) - n + 1)]
         top = Counter(grams).most_common(1)
-        found[f"top_{n}_grams"] = len(top[0][0]) * top[0][1] / len(text) if top else 0
+        size = sum(map(len, words[(first := grams.index(top[0][0])) : first + n])) + n - 1 if top else 0
+        found[f"top_{n}_grams"] = size * top[0][1] / len(text) if top else 0
     for n in range(5, 11):
-        found[f"duplicate_{n}_grams"] = duplicated(words, n) / max(1, len(text))
+        found[f"duplicate_{n}_grams"] = duplicated(words, compared, n) / max(1, len(text))
     return found
 
 
@@ -117,10 +133,13 @@ def seen(text: str) -> Counter[int]:
     """Classes of the characters; a joiner inside of a word is of the class of its neighbours."""
     counts = Counter(map(kind, text))
     for word in words_of(text):
-        for position, character in enumerate(word):
+        before = kind(word[0])
+        for character in word:
             if kind(character) not in (LETTER, DIGIT):
                 counts[kind(character)] -= 1
-                counts[kind(word[position - 1])] += 1
+                counts[before] += 1
+            else:
+                before = kind(character)
     return counts
 
 
@@ -152,12 +171,12 @@ def keys(parts: list[str]) -> list[str]:
     return ["".join(c for c in part if kind(c) != SPACE) for part in parts]
 
 
-def duplicated(words: list[str], n: int) -> int:
+def duplicated(words: list[str], compared: list[str], n: int) -> int:
     known, total, i = set(), 0, 0
     while i + n <= len(words):
-        gram = tuple(words[i : i + n])
+        gram = tuple(compared[i : i + n])
         if gram in known:
-            total += sum(map(len, gram))
+            total += sum(map(len, words[i : i + n]))
             i += n
         else:
             known.add(gram)
@@ -182,6 +201,8 @@ def signals(*items: str) -> list[dict[str, Any]]:
         "Aya\n\nAya ya pili\n\nAya\n\n\nAya", "....... ......", "a…\nb...\n# c", f"{NEWS}\n{NEWS}",
         "moja mbili tatu nne tano sita " * 5,
         "x y " * 30 + "z", "𐐀 𐐨 😀😀 ሀ'ሀ",
+        "ขอบคุณมากครับ ขอบคุณ5คน", "ខ្ញុំ\u200bទៅ\u200bសាលា ខ្ញុំទៅសាលា", "می\u200cخواهم می\u200cخواهم", "我喜欢学习。我喜欢学习。",
+        "བོད་ལ་མི་མང་པོ་ཡོད།", "👩\u200d🚀 ab\u200d\u200d",
     ],
 )  # fmt: skip
 def test_signals_of_known_texts(text: str) -> None:
@@ -190,10 +211,11 @@ def test_signals_of_known_texts(text: str) -> None:
 
 ANY = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=120)
 REPEATING = st.text(alphabet="aAb1 .,'#-…\n", max_size=200)
+UNSPACED = st.text(alphabet="กขคำิ៉កខ្我们a5 '་ད\n\u200b\u200d", max_size=120)
 WORDS = st.lists(st.sampled_from(["na", "wa", "ya", "Na", "kwa.", "7,5", "\n", "\n\n"]), max_size=80).map(" ".join)
 
 
-@given(st.lists(st.one_of(ANY, REPEATING, WORDS), min_size=1, max_size=5))
+@given(st.lists(st.one_of(ANY, REPEATING, UNSPACED, WORDS), min_size=1, max_size=5))
 @settings(max_examples=300)
 def test_signals_of_any_texts(items: list[str]) -> None:
     for text, found in zip(items, signals(*items), strict=True):

@@ -202,6 +202,25 @@ def test_a_licence_is_lower_case_for_the_hub(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("card", ["data_card.md", "model_card.md"])
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("Khmr", "a stretch of 3 letters"),
+        ("Jpan", "a stretch of 3 letters"),
+        ("Tibt", "a syllable"),
+        ("Ethi", ""),
+        ("Latn", ""),
+    ],
+)
+def test_the_cards_say_what_they_call_a_word(run: Run, tmp_path: Path, card: str, script: str, said: str) -> None:
+    language = CONFIG.language.model_copy(update={"script": script})
+    cards(run.folders, CONFIG.model_copy(update={"language": language}), tmp_path, Work())
+    text = (tmp_path / card).read_text()
+    assert ("called a word here" in text) == bool(said)
+    assert said in text
+
+
+@pytest.mark.parametrize("card", ["data_card.md", "model_card.md"])
 def test_nothing_is_left_open(written: Path, card: str) -> None:
     text = (written / card).read_text()
     assert "More Information Needed" not in text

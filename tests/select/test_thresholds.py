@@ -69,15 +69,18 @@ def test_text_without_measured_usage_is_judged_by_the_rest(tmp_path: Path) -> No
     assert {row["decision"] for row in rows(tmp_path / "out")} == {"keep"}
 
 
-@pytest.mark.parametrize(("label", "loose"), [("lao_Laoo", 1000), ("tha_Thai", 1000), ("khm_Khmr", 1000), ("swh_Latn", 20)])
-def test_where_no_spaces_are_a_long_word_is_no_fault(label: str, loose: float) -> None:
+@pytest.mark.parametrize(
+    ("label", "length", "order"),
+    [("lao_Laoo", 1.0, 0.2), ("mya_Mymr", 1.0, 0.2), ("jpn_Jpan", 1.0, -0.05), ("swh_Latn", 1.5, -0.05)],
+)
+def test_bounds_are_those_of_the_words_that_the_script_has(label: str, length: float, order: float) -> None:
     with duckdb.connect() as database:
         columns = ", ".join(f"0.5 AS {name[4:]}" for name in BOUNDS)
         database.execute(f"CREATE TABLE quality AS SELECT 'a'::BLOB AS id, 100 AS words, {columns}")
         database.execute(f"CREATE TABLE language AS SELECT 'a'::BLOB AS id, '{label}' AS label, 1.0 AS score")
         database.execute("CREATE TABLE duplicates AS SELECT 'a'::BLOB AS id, NULL AS kind")
         found = {threshold.name: threshold.value for threshold in resolve(database, Quality(), label)}
-    assert found["max_mean_word_length"] == loose
+    assert (found["min_mean_word_length"], found["min_word_order"]) == (length, order)
 
 
 @pytest.mark.parametrize(("vouched", "source"), [(LEAST_TRUSTED, "shelf"), (LEAST_TRUSTED - 1, "web")])

@@ -22,7 +22,7 @@ from lang_configs.schema import Contamination
 from tasks.annotate.annotator import Annotator, Rule
 from tasks.annotate.contamination.kernel import judge, letter_grams, match
 from tasks.core.artifacts import Annotations, Documents
-from tasks.core.characters import buffers, classes, lower_case
+from tasks.core.characters import buffers, classes, lower_case, worth
 from tasks.core.documents import batches, save_array, write_table
 from tasks.core.errors import StageError
 from tasks.core.files import replacing
@@ -116,7 +116,7 @@ def _summary(name: str, table: pa.Table) -> dict[str, Any]:
 def _grams(text: str, characters: int) -> np.ndarray:
     data, offsets = buffers(pa.array([text], pa.string()))
     out = np.empty(len(data) + 1, np.uint64)
-    found = letter_grams(data, offsets[0], offsets[1], classes(), lower_case(), characters, out)
+    found = letter_grams(data, offsets[0], offsets[1], classes(), lower_case(), worth(), characters, out)
     return np.unique(out[:found])
 
 
@@ -152,6 +152,7 @@ def _match(unit: tuple[str, dict[str, Any], str], out: Path) -> Metrics:
                     offsets,
                     classes(),
                     lower_case(),
+                    worth(),
                     rule.characters,
                     keys,
                     bitmap,
@@ -215,7 +216,7 @@ CONTAMINATION = Annotator(
     Stage(
         "contamination",
         contamination,
-        version=4,
+        version=5,
         inputs={"clean": Documents},
         artifact=Annotations,
         outside=lambda config: config.data.digest(),

@@ -20,8 +20,11 @@ With fewer, phrases such as "with full military honours" are taken for items."""
 
 
 @numba.njit(cache=True, nogil=True)
-def letter_grams(data: Any, start: int, end: int, table: Any, lower: Any, characters: int, out: Any) -> int:
-    """Hashes of all runs of `characters` letters of a text; returns how many (a rolling polynomial hash)."""
+def letter_grams(data: Any, start: int, end: int, table: Any, lower: Any, worth: Any, characters: int, out: Any) -> int:
+    """Hashes of all runs of `characters` letters of a text; returns how many (a rolling polynomial hash).
+
+    A letter stands as often in its place as the table `worth` says, so that a run of Chinese says as much as one of English.
+    """
     ring = np.zeros(characters, np.uint64)
     power = np.uint64(1)
     for _ in range(characters):
@@ -35,23 +38,24 @@ def letter_grams(data: Any, start: int, end: int, table: Any, lower: Any, charac
         if code < TABLE_SIZE:
             if table[code] != LETTER:
                 continue
-            letter = np.uint64(lower[code])
+            letter, times = np.uint64(lower[code]), worth[code]
         else:
-            letter = np.uint64(code)
-        slot = seen % characters
-        value = value * BASE + letter - power * ring[slot]
-        ring[slot] = letter
-        seen += 1
-        if seen >= characters:
-            out[found] = mix(value)
-            found += 1
+            letter, times = np.uint64(code), np.uint8(3)
+        for _ in range(times):
+            slot = seen % characters
+            value = value * BASE + letter - power * ring[slot]
+            ring[slot] = letter
+            seen += 1
+            if seen >= characters:
+                out[found] = mix(value)
+                found += 1
     return found
 
 
 @numba.njit(cache=True, nogil=True)
 def match(
-    data: Any, offsets: Any, table: Any, lower: Any, characters: int, keys: Any, bitmap: Any, directory: Any, last: Any,
-    first: int, found: Any, counts: Any,
+    data: Any, offsets: Any, table: Any, lower: Any, worth: Any, characters: int, keys: Any, bitmap: Any, directory: Any,
+    last: Any, first: int, found: Any, counts: Any,
 ) -> int:  # fmt: skip
     """Fill `found` with the places in `keys` of the n-grams of each text, without repetition, and `counts` with their number.
 
@@ -66,7 +70,7 @@ def match(
     top = np.uint64(64 - round(np.log2(directory.shape[0] - 1)))
     used = 0
     for text in range(offsets.shape[0] - 1):
-        number = letter_grams(data, offsets[text], offsets[text + 1], table, lower, characters, grams)
+        number = letter_grams(data, offsets[text], offsets[text + 1], table, lower, worth, characters, grams)
         before = used
         for i in range(number):
             gram = grams[i]

@@ -280,7 +280,7 @@ DUPLICATES = Annotator(
     Stage(
         "duplicates",
         duplicates,
-        version=3,
+        version=4,
         inputs={"clean": Documents},
         artifact=Annotations,
         headline=lambda metrics: f"{metrics['near']:,} near duplicates",

@@ -21,7 +21,7 @@ from lang_configs.schema import Duplicates
 from tasks.core.database import interruptible
 from tasks.core.documents import column
 
-VERSION = 2
+VERSION = 3
 """Raise when the files, the keys or the decisions change their meaning."""
 MEMORY_LIMIT = "100MB"
 

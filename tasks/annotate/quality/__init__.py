@@ -23,7 +23,7 @@ from tasks.annotate.quality.kernel import SIGNALS
 from tasks.annotate.quality.reference import SHARE, badness, worst_of_others
 from tasks.annotate.quality.usage import FUNCTION_WORDS, LEAST_WORDS, NOTHING, Usage, learn, sample
 from tasks.core.artifacts import Annotations, Documents
-from tasks.core.characters import buffers, classes, lower_case
+from tasks.core.characters import buffers, classes, lower_case, unspaced
 from tasks.core.documents import batches, write_table
 from tasks.core.stage import Metrics, Stage, Work
 
@@ -116,7 +116,7 @@ def measure(texts: pa.Array, usage: Usage = NOTHING) -> np.ndarray:
     data, offsets = buffers(texts)
     out = np.empty((len(offsets) - 1, len(SIGNALS)), np.float32)
     table, lower = classes(), lower_case()
-    kernel.measure(data, offsets, table, lower, usage.keys, usage.classes, FUNCTION_WORDS, usage.order, out)
+    kernel.measure(data, offsets, table, lower, unspaced(), usage.keys, usage.classes, FUNCTION_WORDS, usage.order, out)
     return out
 
 
@@ -144,7 +144,7 @@ QUALITY = Annotator(
     Stage(
         "quality",
         quality,
-        version=4,
+        version=5,
         inputs={"clean": Documents, "language": Annotations},
         artifact=Annotations,
         headline=lambda metrics: f"{metrics['documents']:,} documents measured",

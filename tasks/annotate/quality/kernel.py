@@ -85,7 +85,7 @@ class Slots(NamedTuple):
 
 @numba.njit(cache=True, nogil=True)
 def measure(
-    data: Any, offsets: Any, kinds: Any, lower: Any, keys: Any, classes: Any, frequent: int, order: Any, out: Any
+    data: Any, offsets: Any, kinds: Any, lower: Any, letters: Any, keys: Any, classes: Any, frequent: int, order: Any, out: Any
 ) -> None:
     """Fill `out` (float32[texts, SIGNALS]) from UTF-8 bytes and offsets.
 
@@ -101,7 +101,7 @@ def measure(
     slots, stamp = _slots(1 << 12), 0
     for document in range(offsets.shape[0] - 1):
         row = out[document]
-        scan(data, offsets[document], offsets[document + 1], kinds, lower, words, lines, paragraphs, counted)
+        scan(data, offsets[document], offsets[document + 1], kinds, lower, letters, words, lines, paragraphs, counted)
         count, line_count = counted[WORDS], counted[LINES]
         needed = slots.values.shape[0]
         while needed < 2 * max(count, line_count):

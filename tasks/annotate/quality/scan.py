@@ -1,7 +1,8 @@
 """One pass over the bytes of a text: its words, lines and paragraphs as hashes, and counts of what need only be counted.
 
-Words are runs of letters, marks and digits; an apostrophe between letters (ng'ombe) and a comma or dot between digits (2,500)
-are part of the word. They are compared in lower case, as hashes of 64 bits (FNV-1a over code points, mixed).
+Words are runs of letters, marks and digits, cut where `tasks.core.characters.parts` says; an apostrophe between letters
+(ng'ombe) and a comma or dot between digits (2,500) are part of the word, and so are zero-width joiners. They are compared in
+lower case and without joiners, as hashes of 64 bits (FNV-1a over code points, mixed).
 """
 
 from __future__ import annotations
@@ -11,7 +12,19 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
-from tasks.core.characters import DIGIT, LETTER, OTHER, SPACE, STOP, TABLE_SIZE, code_point, mix
+from tasks.core.characters import (
+    DIGIT,
+    FIRST_JOINER,
+    LAST_JOINER,
+    LETTER,
+    OTHER,
+    SPACE,
+    STOP,
+    TABLE_SIZE,
+    code_point,
+    mix,
+    parts,
+)
 
 SHORT_LINE = 30
 """Characters of a line that FineWeb counts as short."""
@@ -59,6 +72,8 @@ class _Word(NamedTuple):
     letter: bool
     capital: bool
     set_off: bool
+    last: Any
+    """Its last letter or digit: int64."""
 
 
 class _Line(NamedTuple):
@@ -80,11 +95,12 @@ class _Paragraph(NamedTuple):
 
 @numba.njit(cache=True, nogil=True)
 def scan(
-    data: Any, position: int, end: int, kinds: Any, lower: Any, words: Words, lines: Lines, paragraphs: Lines, counted: Any
-) -> None:
+    data: Any, position: int, end: int, kinds: Any, lower: Any, letters: Any, words: Words, lines: Lines, paragraphs: Lines,
+    counted: Any,
+) -> None:  # fmt: skip
     """Read the text from `position` to `end` (UTF-8), and fill `words`, `lines`, `paragraphs` and `counted` (int64[COUNTERS]).
 
-    `kinds` and `lower` are the tables of `tasks.core.characters`.
+    `kinds`, `lower` and `letters` are the tables `classes`, `lower_case` and `unspaced` of `tasks.core.characters`.
     """
     counted[:] = 0
     word, line, paragraph = _no_word(), _no_line(), _no_paragraph()
@@ -94,19 +110,27 @@ def scan(
         code, length = code_point(data, position) if position < end else (_LINE_BREAK, 1)
         kind = _kind(code, kinds)
         position += length
-        if word.size and position < end and _joins(code, previous_kind):
+        joined = False
+        if word.size and FIRST_JOINER <= code <= LAST_JOINER:
+            joined, kind = True, previous_kind
+        elif word.size and position < end and _joins(code, previous_kind):
             following, _ = code_point(data, position)
             if _kind(following, kinds) == previous_kind:
-                kind = previous_kind
+                joined, kind = True, previous_kind
         counted[kind] += 1
         if kind == LETTER or kind == DIGIT:
             small = lower[code] if code < TABLE_SIZE else code
+            if word.size and not joined and parts(word.last, code, letters):
+                _end_word(word, False, words, counted)
+                word = _no_word()
             if word.size == 0:
                 words.begins[counted[WORDS]] = position - length
-                word = _Word(np.uint64(0), np.uint64(0), 0, False, small != code, previous_kind == SPACE)
-            word = _with_letter(word, small, kind)
+                word = _Word(
+                    np.uint64(0), np.uint64(0), 0, False, small != code, _is_blank(previous, previous_kind), np.int64(0)
+                )
+            word = _with_letter(word, small, kind, code, joined)
         elif word.size:
-            _end_word(word, kind, words, counted)
+            _end_word(word, _is_blank(code, kind), words, counted)
             word = _no_word()
         if code == _LINE_BREAK:
             counted[LINE_BREAKS] += position <= end
@@ -143,6 +167,12 @@ def _kind(code: Any, kinds: Any) -> int:
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
+def _is_blank(code: Any, kind: int) -> bool:
+    """White space, and not what sets off the syllables of Tibetan, many of which are one letter."""
+    return kind == SPACE and code != 0x0F0B and code != 0x0F0C
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
 def _joins(code: Any, previous: int) -> bool:
     """Whether a character may stand inside of a word: an apostrophe after a letter, a comma or dot after a digit."""
     if previous == LETTER:
@@ -152,19 +182,22 @@ def _joins(code: Any, previous: int) -> bool:
 
 @numba.njit(cache=True, nogil=True)
 def _no_word() -> _Word:
-    return _Word(np.uint64(0), np.uint64(0), 0, False, False, False)
+    return _Word(np.uint64(0), np.uint64(0), 0, False, False, False, np.int64(0))
 
 
 @numba.njit(cache=True, nogil=True)
-def _with_letter(word: _Word, small: Any, kind: int) -> _Word:
+def _with_letter(word: _Word, small: Any, kind: int, code: Any, joined: bool) -> _Word:
+    if FIRST_JOINER <= code <= LAST_JOINER:
+        return _Word(word.hash, word.head, word.size + 1, word.letter, word.capital, word.set_off, word.last)
     value = (word.hash ^ np.uint64(small)) * _PRIME
     head = value if word.size < 2 else word.head
-    return _Word(value, head, word.size + 1, word.letter or kind == LETTER, word.capital, word.set_off)
+    last = word.last if joined else np.int64(code)
+    return _Word(value, head, word.size + 1, word.letter or kind == LETTER, word.capital, word.set_off, last)
 
 
 @numba.njit(cache=True, nogil=True)
-def _end_word(word: _Word, kind: int, words: Words, counted: Any) -> None:
-    """Store and count a word that a character of class `kind` ends."""
+def _end_word(word: _Word, blank: bool, words: Words, counted: Any) -> None:
+    """Store and count a word that a `blank` or something else ends."""
     place = counted[WORDS]
     words.hashes[place] = mix(word.hash)
     words.heads[place] = 1 + np.int64(mix(word.head) % np.uint64(HEADS - 1)) if word.letter else 0
@@ -173,7 +206,7 @@ def _end_word(word: _Word, kind: int, words: Words, counted: Any) -> None:
     counted[WORDS] = place + 1
     counted[ALPHA_WORDS] += word.letter
     counted[CAPITAL_WORDS] += word.letter and word.capital
-    counted[SINGLE_LETTERS] += word.size == 1 and word.letter and not word.capital and word.set_off and kind == SPACE
+    counted[SINGLE_LETTERS] += word.size == 1 and word.letter and not word.capital and word.set_off and blank
 
 
 @numba.njit(cache=True, nogil=True)

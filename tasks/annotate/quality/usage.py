@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from tasks.annotate.quality.kernel import word_class
 from tasks.annotate.quality.scan import COUNTERS, HEADS, WORDS, Words, room_for_lines, scan
 from tasks.core.artifacts import Documents
-from tasks.core.characters import buffers, classes, lower_case
+from tasks.core.characters import buffers, classes, lower_case, unspaced
 from tasks.core.documents import batches
 
 SAMPLE_BYTES = 12 << 20
@@ -90,7 +90,7 @@ def _beginning(documents: Path, language: Path, label: str, size: int) -> Iterat
 def learn(texts: pa.Array) -> Usage:
     """The frequent words and the word order of a sample; NOTHING if it has fewer than LEAST_WORDS words."""
     data, offsets = buffers(texts)
-    words, heads, begins, sizes, starts = _words(data, offsets, classes(), lower_case())
+    words, heads, begins, sizes, starts = _words(data, offsets, classes(), lower_case(), unspaced())
     if len(words) < LEAST_WORDS:
         return NOTHING
     chosen, where = _most_frequent(words)
@@ -119,7 +119,7 @@ def _most_frequent(words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 @numba.njit(cache=True, nogil=True)
-def _words(data: Any, offsets: Any, kinds: Any, lower: Any) -> Any:
+def _words(data: Any, offsets: Any, kinds: Any, lower: Any, letters: Any) -> Any:
     """All words: hash, class by first characters, place in `data`, characters; and the index of each text's first word."""
     texts = offsets.shape[0] - 1
     longest = 0
@@ -134,7 +134,7 @@ def _words(data: Any, offsets: Any, kinds: Any, lower: Any) -> Any:
     for text in range(texts):
         first = starts[text]
         room = Words(words[first:], heads[first:], begins[first:], ends)
-        scan(data, offsets[text], offsets[text + 1], kinds, lower, room, lines, lines, counted)
+        scan(data, offsets[text], offsets[text + 1], kinds, lower, letters, room, lines, lines, counted)
         for i in range(counted[WORDS]):
             sizes[first + i] = ends[i + 1] - ends[i]
         starts[text + 1] = first + counted[WORDS]
