@@ -182,7 +182,7 @@ def _total(parts: Mapping[str, Metrics]) -> Metrics:
 CLEAN = Stage(
     "clean",
     clean,
-    version=3,
+    version=4,
     libraries=["ftfy"],
     inputs={ANY: Documents},
     artifact=Documents,

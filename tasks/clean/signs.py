@@ -29,10 +29,12 @@ ODD_SPACES = "\t\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000\u2581"
 """Tabs, no-break spaces and their like; and U+2581, which SentencePiece would read as a space."""
 LINE_ENDS = "\r\v\f\u0085\u2028\u2029"
 INVISIBLE = (
-    "\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff"
+    "\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff"
     "\ufff9-\ufffd\ud800-\udfff"
 )
-"""Controls, soft hyphens, zero-width and direction marks, replacement characters; not the joiners that scripts need."""
+"""Controls, soft hyphens, direction marks, replacement characters; not the joiners that scripts need."""
+ZERO_WIDTH_SPACE = "\u200b"
+"""Khmer, Thai, Lao and Burmese may set off words by it; anywhere else it is a hint for the layout."""
 PRESENTATION = "\ufb00-\ufb06\ufb50-\ufdcf\ufe70-\ufefc"
 """Ligatures and positional forms that PDF files leave behind (ﬁ, ﺑ); not the honorifics from U+FDF0 on, which are words."""
 SCRIPT_MARKS = "\u0640\u1361"
@@ -54,7 +56,7 @@ def _table() -> np.ndarray:
     """int64[TABLE_SIZE]: the signs that a character gives by itself."""
     table = np.zeros(TABLE_SIZE, np.int64)
     for characters, sign in (
-        (ODD_SPACES + LINE_ENDS + INVISIBLE, LAYOUT),
+        (ODD_SPACES + LINE_ENDS + INVISIBLE + ZERO_WIDTH_SPACE, LAYOUT),
         ("\x80-\x9f", SUSPECT),
         ("&", ENTITY),
         (PRESENTATION + SCRIPT_MARKS, SCRIPT),

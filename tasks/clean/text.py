@@ -20,7 +20,9 @@ from tasks.clean.signs import (
     PRESENTATION,
     SCRIPT,
     SUSPECT,
+    ZERO_WIDTH_SPACE,
 )
+from tasks.core.characters import southeast
 
 _OTHER_SCRIPTS = "\u0370-\u1fff\u2c00-\uffff"
 _SUSPECT = re.compile(f"[\u00c2-\u00f4][{CONTINUATIONS}]|(?<![{_OTHER_SCRIPTS}])[\u0080-\u009f](?![{_OTHER_SCRIPTS}])")
@@ -33,6 +35,8 @@ _ODD_SPACES = re.compile(f"[{ODD_SPACES}]+")
 _RUNS = re.compile(r" {2,}")
 _BREAKS = re.compile(r" ?\n ?(?:\n ?)+")
 _INVISIBLE = re.compile(f"[{INVISIBLE}]")
+_ZERO_WIDTH = re.compile(f"(?<=[{southeast()}])({ZERO_WIDTH_SPACE}){ZERO_WIDTH_SPACE}*(?=[{southeast()}])|{ZERO_WIDTH_SPACE}+")
+"""One that sets off words (the group), or any other."""
 
 _CODE = r"(?P<code>```[\s\S]*?(?:```|\Z)|`[^`\n]{1,500}`)"
 
@@ -75,11 +79,11 @@ def tidy(text: str, signs: int = ALL) -> tuple[str, bool, int]:
         text = repair(text)
         repaired = text != before
     if signs & LAYOUT or text != before:
-        text = _INVISIBLE.sub("", _LINE_ENDS.sub("\n", text))
+        text = _visible(text)
     if signs & ENTITY or text != before:
         text = _ENTITY.sub(lambda match: html.unescape(match.group()), text)
     if text != before:
-        text, signs = _INVISIBLE.sub("", _LINE_ENDS.sub("\n", text)), ALL
+        text, signs = _visible(text), ALL
     if signs & MARKUP:
         text, removed = without_markup(text)
     if signs & SCRIPT:
@@ -90,6 +94,12 @@ def tidy(text: str, signs: int = ALL) -> tuple[str, bool, int]:
         text = _RUNS.sub(" ", _ODD_SPACES.sub(" ", text))
         text = _BREAKS.sub("\n\n", text).replace(" \n", "\n").replace("\n ", "\n").strip(" \n")
     return text, repaired, removed
+
+
+def _visible(text: str) -> str:
+    """The text with plain line ends and without invisible characters, but for those that its spelling needs."""
+    text = _INVISIBLE.sub("", _LINE_ENDS.sub("\n", text))
+    return _ZERO_WIDTH.sub(r"\1", text) if ZERO_WIDTH_SPACE in text else text
 
 
 def repair(text: str) -> str:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from tasks.clean.text import repair
 MASKS = Masks(countries=[254, 255, 256, 250, 257])
 PIECES = [
     "habari", "ya", "leo", " ", "  ", "\n", "\n\n\n", "\t", "\r\n", "\u00a0", "\u200b", "\u00ad", "\ufeff", "e", "\u0301", "ọ̀",
-    "ẹ", "ɗan", "ƙasa", "ʼ", "’", "“", "”", "é", "â€™", "Ã©", "\x92", "ሰላም", "\u1361", "\u1361\u1361",
+    "កខ", "ា", "ẹ", "ɗan", "ƙasa", "ʼ", "’", "“", "”", "é", "â€™", "Ã©", "\x92", "ሰላም", "\u1361", "\u1361\u1361",
     "፩", "።", "هـ", "عـ", "ـا",
     "ﻻ", "ﬁ", "<", ">", "<br/>", "<p>", "</b>", "<!--", "-->", "```", "@if", "@", "(", ")", "[at]", "at", "{{ $a }}", "0712",
     "345", "678", "+254", "-", ".", "41.90.64.12", ":", "::", "2001:db8", "QGH7A1B2C3", "M-PESA", "4111", "1111",
@@ -42,6 +43,10 @@ ANY = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=200)
         ("AT&T; R&D", "AT&T; R&D"),
         ("\u2581neno\u2581\u2581lingine", "neno lingine"),
         ("ki\u200dswa", "ki\u200dswa"),
+        ("ខ្ញុំ\u200bទៅ\u200b\ufeff\u200bសាលា\u200b", "ខ្ញុំ\u200bទៅ\u200bសាលា"),
+        ("ไป\u200bโรงเรียน \u200b5\u200bคน", "ไป\u200bโรงเรียน 5คน"),
+        ("ပြည်\u200bသူ", "ပြည်\u200bသူ"),
+        ("日本\u200b語", "日本語"),
         ("  \n\x00\n ", ""),
     ],
 )
@@ -63,6 +68,15 @@ def test_unicode_and_white_space(dirty: str, expected: str) -> None:
         ("\ufdfa", "\ufdfa"),
         ("他说，好。", "他说，好。"),
         ("ߒߞߏ ߞߊ߲", "ߒߞߏ ߞߊ߲"),
+        ("𞤀𞤣𞤤𞤢𞤥 𞤆𞤵𞤤𞤢𞤪", "𞤀𞤣𞤤𞤢𞤥 𞤆𞤵𞤤𞤢𞤪"),
+        ("ދިވެހި ބަސް", "ދިވެހި ބަސް"),
+        ("می\u200cخواهم", "می\u200cخواهم"),
+        ("ශ්\u200dරී ලංකා", "ශ්\u200dරී ලංකා"),
+        ("র\u200d্যাম", "র\u200d্যাম"),
+        ("അവന്\u200d", "അവന്\u200d"),
+        ("བོད་སྐད། དེ་རིང་", "བོད་སྐད། དེ་རིང་"),
+        ("ᐃᓄᒃᑎᑐᑦ ᖃᓂᐅᔮᖅᐸᐃᑦ", "ᐃᓄᒃᑎᑐᑦ ᖃᓂᐅᔮᖅᐸᐃᑦ"),
+        ("ꆈꌠꁱꂷ", "ꆈꌠꁱꂷ"),
     ],
 )
 def test_scripts(dirty: str, expected: str) -> None:
@@ -148,7 +162,8 @@ def test_signs_never_hide_a_need(text: str) -> None:
 def test_cleaning_is_nfc_and_idempotent(text: str) -> None:
     once = clean_text(text, MASKS)[0]
     assert unicodedata.is_normalized("NFC", once)
-    assert not set(once) & set("\r\t\u00a0\u2581\u200b")
+    assert not set(once) & set("\r\t\u00a0\u2581")
+    assert not re.search("(?<![ក-៓])\u200b|\u200b(?![ក-៓])", once)
     assert "  " not in once
     assert "\n\n\n" not in once
     # what was resolved or taken out may leave the halves of another one (`&amp;lt;` is the text `&lt;`, and stays it), and
