@@ -12,7 +12,7 @@ from tasks.core.stage import Stage
 
 Threshold = float | str
 """A number, a text, or `$name` of a value that the config states or that is measured."""
-Bound = Literal["at least", "at most", "equal to", "above", "nothing"]
+Bound = Literal["at least", "at most", "equal to", "other than", "above", "nothing"]
 
 
 class Unless(BaseModel):
@@ -46,6 +46,7 @@ class Rule(BaseModel):
             "at least": f'"{self.signal}" < {value}',
             "at most": f'"{self.signal}" > {value}',
             "equal to": f'"{self.signal}" <> {value}',
+            "other than": f'"{self.signal}" = {value}',
             "above": f'"{self.signal}" <= {value}',
             "nothing": f'"{self.signal}" IS NOT NULL',
         }[self.bound]
@@ -62,6 +63,7 @@ class Rule(BaseModel):
                 "at least": lambda: value >= threshold,
                 "at most": lambda: value <= threshold,
                 "equal to": lambda: value == threshold,
+                "other than": lambda: value != threshold,
                 "above": lambda: value > threshold,
                 "nothing": lambda: False,
             }[self.bound]()

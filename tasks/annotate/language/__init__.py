@@ -38,6 +38,7 @@ from tasks.annotate.language.pieces import (
     windows,
 )
 from tasks.annotate.language.words import affinity, lists_beside
+from tasks.annotate.language.zawgyi import ZAWGYI, is_zawgyi
 from tasks.core.artifacts import Annotations, Documents, Identifier
 from tasks.core.documents import batches, write_table
 from tasks.core.errors import StageError
@@ -82,7 +83,8 @@ class Identification(NamedTuple):
     """`label` is ISO 639-3 and ISO 15924 (swh_Latn), or whatever the labels of a model of one's own are.
 
     `score` is its probability, averaged over the windows (0 to 1); `runner_up` is the next best label, "" if there is none;
-    `script` is the ISO 15924 code of most letters. Text in a script that no label of the model names is und_<script>.
+    `script` is the ISO 15924 code of most letters. Text in a script that no label of the model names is und_<script>; text in
+    Zawgyi, which is no Unicode, is und_Qaag.
     """
 
     label: str
@@ -193,11 +195,11 @@ def _identified(known: Knowing, parts: Pieces, documents: int) -> tuple[list[lis
     """The columns of `Identification`; the best label of each piece, and of each document (its place, -1 for none)."""
     places, scores = known.predict(parts.data, parts.ends, CANDIDATES)
     best, best_scores = _averaged(parts, places, scores, documents, len(known.labels))
-    scripts = [script_name(place) for place in parts.script.tolist()]
+    scripts = _encoded(parts, [script_name(place) for place in parts.script.tolist()])
     allowed = _scripts(tuple(known.labels))
     names = [*known.labels, ""]
     undetermined = [
-        script == "Zzzz" or (allowed is not None and script not in allowed) or place < 0
+        script in ("Zzzz", ZAWGYI) or (allowed is not None and script not in allowed) or place < 0
         for script, place in zip(scripts, best[:, 0].tolist(), strict=True)
     ]
     label = [
@@ -208,6 +210,19 @@ def _identified(known: Knowing, parts: Pieces, documents: int) -> tuple[list[lis
     best_scores[np.array(undetermined, bool)] = 0
     columns = [label, best_scores[:, 0].tolist(), runner_up, best_scores[:, 1].tolist(), scripts]
     return columns, places[:, 0], np.where(undetermined, -1, best[:, 0])
+
+
+def _encoded(parts: Pieces, scripts: list[str]) -> list[str]:
+    """The scripts of the documents, Zawgyi among them."""
+    if "Mymr" in scripts:
+        windows: dict[int, list[str]] = {}
+        for text, document, line in zip(parts.texts(), parts.document.tolist(), parts.line.tolist(), strict=True):
+            if not line and scripts[document] == "Mymr":
+                windows.setdefault(document, []).append(text)
+        for document, texts in windows.items():
+            if is_zawgyi(" " + " ".join(texts)):
+                scripts[document] = ZAWGYI
+    return scripts
 
 
 def _annotate(means: tuple[str, str | None, str, tuple[str, ...]], shard: str, out: Path) -> Metrics:
@@ -304,7 +319,7 @@ LANGUAGE = Annotator(
     Stage(
         "language",
         language,
-        version=2,
+        version=3,
         inputs={"clean": Documents},
         optional={"identifier": Identifier},
         artifact=Annotations,
@@ -314,6 +329,13 @@ LANGUAGE = Annotator(
     columns={"language": "label", "language_score": "score", "line_share": "line_share", "affinity": "affinity"},
     rules=(
         Rule(decision="empty", signal="words", bound="above", threshold=0, words="has no words"),
+        Rule(
+            decision="zawgyi",
+            signal="language",
+            bound="other than",
+            threshold=f"und_{ZAWGYI}",
+            words="is in Zawgyi, a font encoding that is not Unicode; convert it to Unicode to read it",
+        ),
         Rule(decision="language", signal="language", bound="equal to", threshold="$label", words="is in another language"),
         Rule(
             decision="language_score",

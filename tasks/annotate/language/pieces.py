@@ -128,7 +128,7 @@ def _normalised(data: np.ndarray, spans: np.ndarray, documents: int) -> Pieces:
 @functools.cache
 def _letters() -> np.ndarray:
     """uint8[TABLE_SIZE]: 1 for what stays (letters, marks, apostrophes, joiners), 2 for apostrophes that a piece loses at its
-    ends, 3 for white space.
+    ends, 3 for white space, 4 for what is left out with nothing in its place.
     """
     table = np.zeros(TABLE_SIZE, np.uint8)
     for code in range(TABLE_SIZE):
@@ -141,6 +141,7 @@ def _letters() -> np.ndarray:
         table[ord(character)] = 1
     for character in "'’":
         table[ord(character)] = 2
+    table[0x200B] = 4  # few texts in Khmer set off words, and the models were trained on those that do not
     return table
 
 
@@ -284,6 +285,8 @@ def _normalise(
             else:
                 kind, low = (1 if character < IDEOGRAPHS_END else 0), character
                 script = 7 if character < IDEOGRAPHS_END else 0
+            if kind == 4:
+                continue
             if kind == 0 or kind == 3 or (kind == 2 and to == begin):
                 pending = to > begin
                 continue
