@@ -162,14 +162,14 @@ def complete(dag: Dag, config: LanguageConfig, given: Given, run: Run) -> Made:
 
 
 def _crawl(config: LanguageConfig, given: Given, source: Source) -> Step:
-    """A source of pages in many languages gives those in the language of the config, unless it names others.
+    """A source of pages in many languages gives those in the language of the config, unless it names others; so with scripts.
 
     Pages in a language that is not known yet would all be taken for others.
     """
-    unsaid = getattr(source, "languages", []) is None
     wanted = [] if learns_language(config) else [config.label, *config.language.accept]
-    settings = source.model_copy(update={"languages": wanted}) if unsaid else source
-    return Step(CRAWL, settings, {}, identity(source, given.snapshot), f"crawl.{source.name}")
+    defaults = {"languages": wanted, "script": config.script}
+    unsaid = {key: value for key, value in defaults.items() if getattr(source, key, value) is None}
+    return Step(CRAWL, source.model_copy(update=unsaid), {}, identity(source, given.snapshot), f"crawl.{source.name}")
 
 
 def _selection(config: LanguageConfig, given: Given, annotations: tuple[Judged, ...]) -> SelectConfig:

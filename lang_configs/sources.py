@@ -127,6 +127,9 @@ class WikipediaSource(SourceConfig):
     sha256: str | None = Field(
         None, pattern="^[0-9a-f]{64}$", description="Checksum of a dump that is downloaded; default: the SHA-1 listed beside it"
     )
+    script: str | None = Field(
+        None, description="Script (Cyrl) that is kept of words which a wiki writes in several; default: the language's"
+    )
     license: str = "CC-BY-SA-4.0"
 
 

@@ -9,6 +9,8 @@ from mwparserfromhell.nodes import ExternalLink, Heading, HTMLEntity, Node, Tag,
 from mwparserfromhell.parser import ParserError
 from mwparserfromhell.wikicode import Wikicode
 
+from tasks.crawl.formats.namespaces import folded
+
 DISAMBIGUATION = frozenset(
     [
         *("disambig", "disambiguation", "disamb", "dab", "hndis", "geodis", "begriffsklärung", "desambiguación"),
@@ -28,22 +30,33 @@ _HIDDEN_TAGS = frozenset(
     ]
 )
 _OWN_LINE = frozenset(["br", "hr", "p", "div", "li", "dt", "dd", "blockquote", "poem"])
+_MEDIA = re.compile(
+    r"\.(?:jpe?g|png|gif|svg|tiff?|webp|xcf|pdf|djvu|og[gav]|opus|flac|wav|mp[34]|midi?|web[am]|mpe?g|stl)\s*\Z", re.I
+)
+_IMAGE_OPTION = re.compile(r"(?:\A|\|)\s*(?:thumb(?:nail)?|(?:en)?framed?|frameless|upright|\d*x?\d+\s*px)\s*(?=[=|]|\Z)", re.I)
+"""What shows a file in any wiki, whatever its namespace is called there: the name's ending, and options of its display."""
 _LANGUAGE_LINK = re.compile(r"(?:[a-z]{2,3}|simple|[a-z]{2,3}-[a-z-]+|[a-z]{2}-x-old)\s*:")
 _HEADING = "\0"
 """Marks a heading line until those without text below are dropped; XML cannot hold it."""
 
 _VARIANTS = re.compile(r"-\{((?:(?!-\{|\}-)[^\n])*+)\}-")
-_VARIANT = re.compile(r"\s*(?:[a-z]{2,3}(?:-[a-z]+)*)\s*:")
-_NEXT_VARIANT = re.compile(r";(?=\s*(?:[a-z]{2,3}(?:-[a-z]+)*)\s*:)")
+_VARIANT = re.compile(r"\s*(?:[^;:\n]*=>)?\s*([a-z]{2,3}(?:-[a-z]+)*)\s*:")
+_NEXT_VARIANT = re.compile(r";(?=\s*(?:[^;:\n]*=>)?\s*[a-z]{2,3}(?:-[a-z]+)*\s*:)")
+_SCRIPTS = {
+    **dict.fromkeys(("zh-cn", "zh-sg", "zh-my"), "Hans"),
+    **dict.fromkeys(("zh-tw", "zh-hk", "zh-mo"), "Hant"),
+    **{"sr-ec": "Cyrl", "sr-el": "Latn", "kk-kz": "Cyrl", "kk-tr": "Latn", "kk-cn": "Arab", "tg": "Cyrl", "uz": "Latn"},
+}
+"""Of variants whose code does not end in their script, as kk-cyrl does."""
 _NESTED_VARIANTS = 8
 _BROKEN = re.compile(r"\[\[|-\{|\}-|\]\]|\{\{|\}\}|\{\||\|\}|</?ref|^\s*[|!]", re.I)
 _LEFT_TAG = re.compile(r"</?[a-zA-Z][^<>\n]{0,200}>")
 
 
-def article(markup: str, hidden: frozenset[str]) -> tuple[str, str]:
+def article(markup: str, hidden: frozenset[str], script: str | None = None) -> tuple[str, str]:
     """The plain text of an article and "", or "" and why there is none: `disambiguation`, `unparsable`, `no_text`.
 
-    It may take minutes on an article made for that: to be run in a worker.
+    It may take minutes on an article made for that: to be run in a worker. See `plain_text`.
     """
     start = markup.rfind("<!--")
     if start >= 0 and markup.find("-->", start) < 0:  # hides the rest of the page, and costs the parser time without end
@@ -53,7 +66,7 @@ def article(markup: str, hidden: frozenset[str]) -> tuple[str, str]:
         code = parse(markup)
         if is_disambiguation(code):
             return "", "disambiguation"
-        text = plain_text(code, hidden)
+        text = plain_text(code, hidden, script)
     except (ParserError, RecursionError, ValueError):
         return "", "unparsable"
     return text, "" if text else "no_text"
@@ -66,13 +79,14 @@ def is_disambiguation(code: Wikicode) -> bool:
     return any(_template_name(template) in DISAMBIGUATION for template in code.ifilter_templates(recursive=False))
 
 
-def plain_text(code: Wikicode, hidden: frozenset[str]) -> str:
+def plain_text(code: Wikicode, hidden: frozenset[str], script: str | None = None) -> str:
     """The text that a reader sees, without templates, tables, references, files, categories and interlanguage links.
 
-    `hidden` are the names, in lower case, of the namespaces whose links show nothing. A heading is a line of its own, and
-    left out if no text follows it. Lines in which broken markup remains are dropped.
+    `hidden` are the names, folded, of the namespaces whose links show nothing; `script` (Cyrl) is the one that is kept of
+    words in several. A heading is a line of its own, and left out if no text follows it. Lines in which broken markup
+    remains are dropped.
     """
-    text = _one_variant(_render(code, hidden)).replace("\xa0", " ")
+    text = _one_variant(_render(code, hidden), script).replace("\xa0", " ")
     text = re.sub(r"__[^\W\d_]+__", "", text)  # switches such as __NOTOC__
     text = re.sub(r"\(\s*[,;:]?\s*\)", "", text)  # what a removed template leaves of "(…)"
     text = re.sub(r"[^\S\n]+(?=[,;.:)])|(?<=\()[^\S\n]+", "", text)
@@ -81,11 +95,11 @@ def plain_text(code: Wikicode, hidden: frozenset[str]) -> str:
     return "\n".join(_without_empty_sections([line for line in lines if line]))
 
 
-def _one_variant(text: str) -> str:
+def _one_variant(text: str, script: str | None) -> str:
     """Text without the marks of MediaWiki's language converter ([[mw:Writing systems/Syntax]]).
 
-    `-{x}-` shows x; of `-{kk-cyrl:A;kk-latn:B}-` the first variant is kept; `-{T|...}-`, `-{H|...}-`, `-{D|...}-` and
-    `-{-|...}-` are rules, which show nothing. The innermost come first.
+    `-{x}-` shows x; of `-{kk-cyrl:A;kk-latn:B}-` the variant in the script is kept, else the first; `-{T|...}-`,
+    `-{H|...}-`, `-{D|...}-` and `-{-|...}-` are rules, which show nothing. The innermost come first.
     """
 
     def one(match: re.Match[str]) -> str:
@@ -94,13 +108,22 @@ def _one_variant(text: str) -> str:
             return ""
         if not _VARIANT.match(body):
             return body
-        return _NEXT_VARIANT.split(body)[0].partition(":")[2].strip().removesuffix(";")
+        variants = [
+            (_script(found[1]), part[found.end() :].strip().removesuffix(";").rstrip())
+            for part in _NEXT_VARIANT.split(body)
+            if (found := _VARIANT.match(part))
+        ]
+        return next((words for written, words in variants if written == script), variants[0][1])
 
     for _ in range(_NESTED_VARIANTS):
         text, found = _VARIANTS.subn(one, text)
         if not found:
             break
     return text
+
+
+def _script(variant: str) -> str:
+    return _SCRIPTS.get(variant) or variant.rpartition("-")[2].title()
 
 
 def _render(code: Wikicode | None, hidden: frozenset[str]) -> str:
@@ -129,9 +152,11 @@ def _node(node: Node, hidden: frozenset[str]) -> str:
 
 def _link(link: Wikilink, hidden: frozenset[str]) -> str:
     target = str(link.title).strip()
-    prefix = target.partition(":")[0].strip().lower().replace("_", " ")
-    if ":" in target and (prefix in hidden or _LANGUAGE_LINK.match(target)):
-        return ""  # with a colon in front it is an ordinary link: its prefix is then empty
+    prefix, colon, _ = target.partition(":")
+    if colon and (prefix := folded(prefix)):  # with a colon in front it is an ordinary link
+        shows_a_file = _MEDIA.search(target) or _IMAGE_OPTION.search(str(link.text or ""))
+        if prefix in hidden or _LANGUAGE_LINK.match(target) or shows_a_file:
+            return ""
     if link.text is not None:
         return _render(link.text, hidden)
     return _render(link.title, hidden).removeprefix(":").replace("_", " ")

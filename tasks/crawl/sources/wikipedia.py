@@ -19,6 +19,7 @@ from tasks.core.documents import Document
 from tasks.core.errors import StageError
 from tasks.crawl import workers
 from tasks.crawl.batches import Cursor, resumable
+from tasks.crawl.formats.namespaces import folded, hidden_names
 from tasks.crawl.formats.wikitext import article
 from tasks.crawl.sources import Estimate, StreamSource, register
 from tasks.net.download import MissingError, download, read, size
@@ -119,12 +120,12 @@ class _Site:
 
     base: str
     """Address of an article, without its title."""
-    hidden: frozenset[str] = frozenset({"file", "image", "media", "category"})
-    """Names, in lower case, of the namespaces whose links show no text: files and categories."""
+    hidden: frozenset[str]
+    """Names, folded, of the namespaces whose links show no text: files and categories."""
 
 
 def _articles(source: WikipediaSource, dump: _Dump, cursor: Cursor) -> Iterator[Document | str]:
-    site, done, number = _Site(_default_base(source.wiki)), cursor.get("pages", 0), 0
+    site, done, number = _site(_default_base(source.wiki)), cursor.get("pages", 0), 0
     try:
         for element in _elements(dump.path):
             if element.tag.endswith("siteinfo"):
@@ -205,12 +206,18 @@ def _free(element: _Element) -> None:
             del parent[0]
 
 
+def _site(base: str) -> _Site:
+    code = re.match(r"https?://([^./]+)", base)
+    return _Site(base, hidden_names(code[1] if code else ""))
+
+
 def _read_site(element: _Element, site: _Site) -> _Site:
     """The wiki's own names of its namespaces of files (-2, 6) and categories (14), and the address of its articles."""
     spaces = element.iterfind("{*}namespaces/{*}namespace")
-    names = {space.text.strip().lower() for space in spaces if space.get("key") in ("-2", "6", "14") and space.text}
+    names = {folded(space.text) for space in spaces if space.get("key") in ("-2", "6", "14") and space.text}
     base = re.match(r"https?://[^/\s]+(?=/)", element.findtext("{*}base") or "")
-    return _Site(f"{base[0]}/wiki/" if base else site.base, site.hidden | names)
+    known = _site(f"{base[0]}/wiki/") if base else site
+    return _Site(known.base, known.hidden | names)
 
 
 def _article(page: _Element, site: _Site, source: WikipediaSource, fetched_at: datetime | None) -> Document | str:
@@ -224,7 +231,9 @@ def _article(page: _Element, site: _Site, source: WikipediaSource, fetched_at: d
     if revision is None or (revision.findtext("{*}model") or "wikitext") != "wikitext":
         return "no_text"
     try:
-        text, reason = workers.ask(article, revision.findtext("{*}text") or "", site.hidden, limit=ARTICLE_SECONDS)
+        text, reason = workers.ask(
+            article, revision.findtext("{*}text") or "", site.hidden, source.script, limit=ARTICLE_SECONDS
+        )
     except workers.OverrunError:
         return "unparsable"
     if reason:
