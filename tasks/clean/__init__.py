@@ -182,8 +182,8 @@ def _total(parts: Mapping[str, Metrics]) -> Metrics:
 CLEAN = Stage(
     "clean",
     clean,
-    version=4,
-    libraries=["ftfy"],
+    version=5,
+    libraries=["ftfy", "phonenumberslite"],
     inputs={ANY: Documents},
     artifact=Documents,
     headline=lambda metrics: f"{metrics['documents']:,} documents",

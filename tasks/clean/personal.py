@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection
 
+from tasks.clean.phones import Phones
 from tasks.clean.signs import ADDRESS, ALL, AT, CODE, NUMBER
 
 _LATIN = r"A-Za-z0-9À-ÖØ-öø-ɏ\u0300-\u036fḀ-ỿ"
@@ -15,25 +16,35 @@ _OTHER = (
 )
 """Neither ASCII nor Latin, a space or punctuation: letters and marks of all other scripts."""
 _DOMAIN = (
-    rf"(?:(?:[{_LATIN}-]{{1,63}}\.)+(?:[A-Za-z]{{2,24}}|(?i:xn--)[A-Za-z0-9-]{{2,59}})(?![{_LATIN}_-])"
-    rf"|(?:(?:{_OTHER}|[0-9-]){{1,63}}\.)+{_OTHER}{{2,24}}(?!{_OTHER}|[\w-]))"
+    rf"(?:(?:[{_LATIN}-]{{1,63}}\.)+(?:(?i:xn--)[A-Za-z0-9-]{{2,59}}|[A-Za-z]{{2,24}})(?![{_LATIN}_])"
+    rf"|(?:(?:{_OTHER}|[0-9-]){{1,63}}[.．])+{_OTHER}{{2,24}}(?!{_OTHER}|[\w-]))"
 )
 _LOCAL = rf"(?:(?<![{_LATIN}_.+%-])[{_LATIN}_.+%-]{{1,64}}|(?<!{_OTHER})(?<![\w.+%-])(?:{_OTHER}|[0-9_.+%-]){{1,64}})"
 """Of one script, so that an address in a script without spaces ends where that goes on: ສົ່ງຫາjuma@example.comເພື່ອ."""
-_EMAIL = re.compile(rf"{_LOCAL}@{_DOMAIN}")
-_EMAIL_CORE = re.compile(r"@(?<=[^\s@]@)[^\s@.]{1,63}\.")
-"""What every address holds; it begins with a literal, which is found many times faster."""
+_EMAIL = re.compile(rf"{_LOCAL}[@＠]{_DOMAIN}")
+_EMAIL_CORE = re.compile(r"[@＠](?<=[^\s@][@＠])[^\s@.．]{1,63}[.．]")
+"""What every address holds."""
 _DOT = r"(?:\.| ?(?:\[ ?dot ?\]|\( ?dot ?\)) ?)"
 _HIDDEN_EMAIL = re.compile(
-    rf"(?<![{_LATIN}_.+-])[{_LATIN}_.+-]{{1,64}} ?(?:\[ ?at ?\]|\( ?at ?\)) ?"
-    rf"(?:[{_LATIN}-]{{1,63}}{_DOT})+[A-Za-z]{{2,24}}(?![{_LATIN}_-])",
+    rf"(?<![{_LATIN}_.+-])[{_LATIN}_.+-]{{1,64}} ?(?:\[ ?(?:at|@) ?\]|\( ?(?:at|@) ?\)) ?"
+    rf"(?:[{_LATIN}-]{{1,63}}{_DOT})+[A-Za-z]{{2,24}}(?![{_LATIN}_])",
     re.IGNORECASE,
 )
 """juma [at] example.com, juma(at)example(dot)com"""
-_HIDDEN_AT = re.compile(r"\[ ?at ?\]|\( ?at ?\)", re.IGNORECASE)
+_HIDDEN_AT = re.compile(r"\[ ?(?:at|@) ?\]|\( ?(?:at|@) ?\)", re.IGNORECASE)
 
-_IPV4 = re.compile(r"(?<![\w.,:/-])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![\w-]|[.,][0-9])")
-_IPV6 = re.compile(r"(?<![\w:.])(?:[0-9a-fA-F]{0,4}:){2,7}[0-9a-fA-F]{0,4}(?![\w:]|\.[0-9])")
+_WORD = rf"{_LATIN}_Ͱ-ӿ"
+"""Of scripts that set words off by spaces: beside such a letter stands a version or a name, no address."""
+_IPV4 = re.compile(rf"(?<![{_WORD}.,-])(?<!\d:)(?<!(?<!/)/)(?:[0-9]{{1,3}}\.){{3}}[0-9]{{1,3}}(?![{_WORD}-]|[.,][0-9])")
+_IPV6 = re.compile(
+    rf"(?<![{_WORD}.])(?<!(?<![vV])[0-9a-fA-F:]:)[23][0-9a-fA-F]{{3}}(?::[0-9a-fA-F]{{0,4}}){{2,7}}(?![{_WORD}:]|[./][0-9])"
+)
+"""Global addresses all begin with the bits 001 (RFC 4291, IANA): ratios, times and names in programs do not."""
+_IP_NAMED = re.compile(r"(?<![^\W_])ips?(?![^\W_])", re.I)
+_IP_OTHERS = re.compile(
+    r"(?:version|versión|toleo|release|firmware|build|section|kifungu|sehemu|clause|item|article|§)\W{1,2}\Z", re.I
+)
+_IP_DISTANCE = 16
 
 _CARD = re.compile(
     r"(?<![\w.,+/-])[2-6](?:[0-9]{12,18}|[0-9]{3}(?:([ -])[0-9]{4})(?:\1[0-9]{4}){2}|[0-9]{3}([ -])[0-9]{6}\2[0-9]{5})"
@@ -73,7 +84,6 @@ class Masks:
     """
 
     def __init__(self, types: Collection[str] = TYPES, countries: Collection[int] = ()) -> None:
-        phone = phone_pattern(countries)
         rules: dict[str, tuple[int, Callable[[str], tuple[str, int]]]] = {
             "email": (AT, _emails),
             "ip": (ADDRESS, _addresses),
@@ -81,8 +91,8 @@ class Masks:
             "id": (NUMBER, _identities),
             "mpesa": (CODE, _receipts),
         }
-        if phone is not None:
-            rules["phone"] = (NUMBER, lambda text: phone.subn("[phone]", text))
+        if countries:
+            rules["phone"] = (NUMBER, Phones(countries).mask)
         self._rules = {name: rules[name] for name in TYPES if name in types and name in rules}
 
     def apply(self, text: str, counts: Counter[str], signs: int = ALL) -> str:
@@ -98,18 +108,6 @@ class Masks:
         return text
 
 
-def phone_pattern(countries: Collection[int]) -> re.Pattern[str] | None:
-    """Phone numbers of the given calling codes: international (+254 7xx ..., 00254 ...) and national (07xx ...).
-
-    Numbers of 9 (in a few plans 8 or 10) digits after the code, in groups set off by blanks, dots or hyphens.
-    """
-    if not countries:
-        return None
-    codes = "|".join(str(code) for code in sorted(countries))
-    prefix = rf"(?:(?:\+|00)(?:{codes})[ .-]?(?:\(0\)[ .-]?)?|(?:{codes})(?=[67])|0(?=[1-9][0-9]))"
-    return re.compile(rf"(?<![\w+.,/-]){prefix}[1-9](?:[ .-]?[0-9]){{7,9}}(?![\w/-]|[.,][0-9])")
-
-
 def _emails(text: str) -> tuple[str, int]:
     found = hidden = 0
     if _EMAIL_CORE.search(text):
@@ -121,18 +119,16 @@ def _emails(text: str) -> tuple[str, int]:
 
 def _addresses(text: str) -> tuple[str, int]:
     text, four = _replace(_IPV4, "[ip]", text, _is_ipv4)
-    text, six = _replace(_IPV6, "[ip]", text, _is_ipv6)
+    text, six = _replace(_IPV6, "[ip]", text, lambda match: _is_public(match.group()))
     return text, four + six
 
 
 def _is_ipv4(match: re.Match[str]) -> bool:
     """A public address; parts of one digit and none of three are how versions, sections and items are numbered (84.3.40.9)."""
     lengths = sorted(len(part) for part in match.group().split("."))
-    return (lengths[0] > 1 or (lengths[1] > 1 and lengths[3] > 2)) and _is_public(match.group())
-
-
-def _is_ipv6(match: re.Match[str]) -> bool:
-    return _is_public(match.group())
+    before = match.string[max(0, match.start() - _IP_DISTANCE) : match.start()]
+    plausible = lengths[0] > 1 or (lengths[1] > 1 and lengths[3] > 2) or _IP_NAMED.search(before)
+    return bool(plausible) and not _IP_OTHERS.search(before) and _is_public(match.group())
 
 
 def _is_public(address: str) -> bool:

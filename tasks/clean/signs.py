@@ -18,10 +18,10 @@ from tasks.core.characters import TABLE_SIZE, buffers, code_point
 
 LAYOUT, SUSPECT, ENTITY, MARKUP, SCRIPT, COMPOSE, AT, NUMBER, ADDRESS, CODE = (1 << bit for bit in range(10))
 """White space or invisible characters; text decoded wrongly; &; < or a template; letters of presentation; marks; @ or [at];
-a run of seven digits; digits as in an IP address; ten capitals and digits as in a receipt.
+a run of seven digits (of any script); digits as in an IP address; ten capitals and digits as in a receipt.
 """
 ALL = (1 << 10) - 1
-_LEAD, _CONTINUATION = 1 << 10, 1 << 11  # in the table only
+_LEAD, _CONTINUATION, _DIGIT, _IN_NUMBER = (1 << bit for bit in range(10, 14))  # in the table only
 _NUMBER_DIGITS = 7
 _CODE_LENGTH = 10
 
@@ -67,6 +67,11 @@ def _table() -> np.ndarray:
             table[code] |= sign
     for code in _composing():
         table[code] |= COMPOSE
+    for code in range(TABLE_SIZE):
+        if unicodedata.category(chr(code)) == "Nd":
+            table[code] |= _DIGIT
+        elif unicodedata.category(chr(code)) == "Pd" or chr(code) in " +()＋（）−":
+            table[code] |= _IN_NUMBER
     return table
 
 
@@ -124,14 +129,14 @@ def _signs(data: Any, offsets: Any, table: Any, out: Any) -> None:
             if kind & LAYOUT:  # removed or a space later: what stands around it may come together
                 continue
 
-            digit = 48 <= code <= 57
+            digit = kind & _DIGIT != 0
             if digit:
                 digits += 1
                 if digits >= _NUMBER_DIGITS:
                     found |= NUMBER
             elif code == 46:  # .
                 dots += 1
-            elif not (code == 32 or code == 43 or code == 45 or 40 <= code <= 41):  # space + - ( )
+            elif not kind & _IN_NUMBER:  # space + - ( ) and their like
                 digits = dots = 0
             colons = colons + 1 if code == 58 else (colons if digit or 65 <= code <= 70 or 97 <= code <= 102 else 0)
             if (dots >= 3 and digits >= 3) or colons >= 2:
@@ -147,6 +152,8 @@ def _signs(data: Any, offsets: Any, table: Any, out: Any) -> None:
             line_ends = line_ends + 1 if code == 10 else 0
             if (code == 32 or code == 10) and (last == 32 or (code == 32 and last == 10) or line_ends > 2):
                 found |= LAYOUT
+            if code == 0xFF20:  # ＠
+                found |= AT
             if code == 60 or code == 123 or code == 64 or code == 93 or code == 41:  # < { @ ] )
                 found |= _markup_or_at(data, offsets[document], position, end, code, last)
             last = code
