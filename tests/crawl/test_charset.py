@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.crawl.pages.charset import charset, decode
+from lang_configs.sources import FilesSource
+from tasks.crawl.pages.charset import charset, decode, encoding_of
+from tasks.crawl.sources.files import Files
 from tests.crawl.real_pages import real_pages
 
 FRAGMENTS = [b"<meta ", b"charset", b"=", b'"', b"'", b">", b"<!--", b"utf-8", b"\xff\xfe", b"\x1b$)C", b"\xed\xa0\x80"]
@@ -93,3 +96,41 @@ def test_charsets_of_real_pages(bundle: Path) -> None:
             if encoding != "shift_jis":  # a Latin text in it has too little to tell
                 guesses.append(decode(data) == text)
     assert sum(guesses) >= 0.95 * len(guesses)
+
+
+TEXTS = {
+    "yoruba": "Ọjọ́ dára púpọ̀, ẹ kú iṣẹ́ o.\nA ó padà wá lọ́la.\n",
+    "amharic": "ለበለጠ መረጃ ይደውሉልን።\nነገ እንመለሳለን ጆሮ።\n",
+    "swahili": "Habari za leo ndugu.\nTutarudi kesho.\n",
+    "russian": "Это обычный русский текст про погоду и людей в городе.\n",
+    "arabic": "هذا نص عربي عادي عن الطقس والناس في المدينة.\n",
+    "chinese": "这是一个普通的中文文本，关于天气和人们。\n我们明天回来。\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        *((name, encoding) for name in TEXTS for encoding in ("utf-8", "utf-16", "utf-32", "utf-8-sig")),
+        *((name, f"utf-16-{end}") for name in ("yoruba", "amharic", "swahili", "russian") for end in ("le", "be")),
+        *(("russian", name) for name in ("cp1251", "koi8-r")),
+        *(("arabic", "cp1256"), ("chinese", "gb18030"), ("chinese", "big5")),
+    ],
+)
+def test_a_plain_text_is_told_its_encoding(tmp_path: Path, text: str, encoding: str) -> None:
+    due = TEXTS[text].replace("们", "人").replace("这", "是") if encoding == "big5" else TEXTS[text]
+    data = due.encode(encoding, "ignore")
+    due = data.decode(encoding)
+    (tmp_path / "a.txt").write_bytes(data)
+    report: Counter[str] = Counter()
+    source = Files(FilesSource(paths=[str(tmp_path)], documents="file", license="CC0-1.0"))
+    found = list(source.read(source.units()[0], report))
+    assert [document.text for document in found] == [due.strip()]
+    assert report["recoded_files"] == (not encoding.startswith("utf-8"))
+
+
+def test_a_few_damaged_letters_change_no_encoding() -> None:
+    assert encoding_of("Ọjọ́ dára".encode() + b"\xff\xfe\xe1") == "utf-8"
+    assert encoding_of("ለበለጠ".encode()[:-1]) == "utf-8"
+    assert encoding_of(b"a\0b") == "utf-8"
+    assert encoding_of(bytes(5000)) == "utf-8"

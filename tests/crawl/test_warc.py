@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import random
+import zlib
 from collections import Counter
 from datetime import UTC, datetime
 from functools import partial
@@ -206,3 +207,53 @@ def test_the_stage_reads_globs_and_reports_the_loss(tmp_path: Path, records: lis
     assert manifest["metrics"]["lost_records"] == 2
     with pytest.raises(StageError, match=r"nothing\.warc: no such file"):
         publish(crawl, tmp_path / "workspace", WarcSource(paths=[str(tmp_path / "nothing.warc")]))
+
+
+def chunked(body: bytes) -> bytes:
+    return b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+
+
+def gzipped(body: bytes) -> bytes:
+    return gzip.compress(body, mtime=0)
+
+
+PAGE = html(7)
+SAID = {
+    "gzip": "Content-Encoding: gzip\r\n",
+    "br": "Content-Encoding: br\r\n",
+    "deflate": "Content-Encoding: deflate\r\n",
+    "zstd": "Content-Encoding: zstd\r\n",
+    "twice": "Content-Encoding: gzip, gzip\r\n",
+    "x-gzip": "Content-Encoding: x-gzip\r\n",
+    "charset": "Content-Encoding: UTF-8\r\n",
+    "chunked": "Transfer-Encoding: chunked\r\n",
+    "both": "Transfer-Encoding: chunked\r\nContent-Encoding: gzip\r\n",
+    "nothing": "",
+}
+
+
+@pytest.mark.parametrize(
+    ("said", "body"),
+    [
+        *((name, PAGE) for name in SAID),
+        *((name, gzipped(PAGE)) for name in ("gzip", "twice", "x-gzip", "both", "nothing")),
+        *((name, chunked(PAGE)) for name in ("chunked", "both")),
+        ("both", chunked(gzipped(PAGE))),
+        ("twice", gzipped(gzipped(PAGE))),
+        ("deflate", zlib.compress(PAGE)),
+        ("deflate", zlib.compress(PAGE)[2:-4]),
+        ("zstd", zstandard.compress(PAGE)),
+    ],
+)
+def test_a_whole_body_is_read_whatever_its_headers_say(tmp_path: Path, said: str, body: bytes) -> None:
+    found, report = documents(tmp_path / "a.warc", response(7, body, SAID[said]))
+    assert [document.title for document in found] == ["Mavuno 7"]
+    assert report == {"documents": 1, "records": 1}
+
+
+@pytest.mark.parametrize("body", [b"\x1f\x8b\x08" + bytes(range(256)) * 4, bytes(range(128, 256)) * 9])
+@pytest.mark.parametrize("said", ["gzip", "br", "both"])
+def test_a_damaged_body_is_lost(tmp_path: Path, said: str, body: bytes) -> None:
+    found, report = documents(tmp_path / "a.warc", response(7, body, SAID[said]))
+    assert not found
+    assert report["lost_records"] == 1

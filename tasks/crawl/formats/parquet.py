@@ -142,4 +142,4 @@ def _holds_text(kind: pa.DataType) -> bool:
     if pt.is_dictionary(kind):
         kind = kind.value_type
     checks = (pt.is_string, pt.is_large_string, pt.is_binary, pt.is_large_binary, pt.is_string_view, pt.is_binary_view)
-    return any(check(kind) for check in checks)
+    return any(check(kind) for check in (*checks, pt.is_fixed_size_binary))

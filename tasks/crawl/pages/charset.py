@@ -14,7 +14,13 @@ PRESCAN = 1024
 """Bytes in which a meta tag may declare the encoding (HTML 13.2.3.2)."""
 
 _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+_WIDE_MARKS = ((codecs.BOM_UTF32_LE, "utf-32-le"), (codecs.BOM_UTF32_BE, "utf-32-be"), *_MARKS[1:])
 _ASCII = bytes(range(128))
+_HIGH = bytes(range(128, 256))
+DAMAGED_BYTES = 2
+"""So few bytes that are not UTF-8 are damage and no other encoding."""
+DETECTED = 64 << 10
+"""Bytes of a file by which its encoding is told where nothing declares it."""
 _WINDOWS_1252 = {byte: bytes([byte]).decode("cp1252", "ignore") or chr(byte) for byte in range(0x80, 0xA0)}
 _SEQUENCE = re.compile(rb"[\xc2-\xf4][\x80-\xbf]")
 FEW = 0.1
@@ -55,12 +61,33 @@ def charset(html: bytes, content_type: str | None = None) -> str:
 
 
 def encoding_of(head: bytes) -> str:
-    """Encoding of a plain text or of JSON, by its first bytes: UTF-16 with its mark, or as ASCII is in it; else UTF-8."""
-    for mark, name in _MARKS[1:]:
+    """Encoding of a plain text or of JSON lines by its first bytes: UTF-16 or UTF-32, UTF-8, else what is detected as in pages.
+
+    UTF-8 with damage is UTF-8, as long as not more characters are damaged than whole.
+    """
+    if (name := wide_encoding(head)) is not None:
+        return name
+    text = codecs.getincrementaldecoder("utf-8")("replace").decode(head)
+    bad = text.count("\ufffd")
+    whole = len(text) - bad - len(head.translate(None, _HIGH))
+    return "utf-8" if bad <= max(whole, DAMAGED_BYTES) else _detected(head[:DETECTED])
+
+
+def wide_encoding(head: bytes) -> str | None:
+    """UTF-16 or UTF-32, with a mark or by the zeros in it: those of blanks and ends of lines stand at every second byte."""
+    for mark, name in _WIDE_MARKS:
         if head.startswith(mark):
             return name
-    zeros = bytes(not byte for byte in head[:4])
-    return {b"\0\1\0\1": "utf-16-le", b"\1\0\1\0": "utf-16-be"}.get(zeros, "utf-8")
+    places = [head[start:DETECTED:4].count(0) for start in range(4)]
+    size, zeros = len(head[:DETECTED]) // 4, sum(places)
+    if zeros < 3 or 50 * zeros < len(head[:DETECTED]):
+        return None
+    if zeros < 4 * size and (places[2] == places[3] == size or places[0] == places[1] == size):
+        return "utf-32-le" if places[3] == size else "utf-32-be"
+    even, odd = places[0] + places[2], places[1] + places[3]
+    if 3 * min(even, odd) > max(even, odd):  # some letters end in a zero as well: U+0300, U+1300
+        return None
+    return "utf-16-le" if odd > even else "utf-16-be"
 
 
 def line_text(line: bytes) -> str:

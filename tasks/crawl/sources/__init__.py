@@ -24,6 +24,9 @@ from tasks.core.stage import Metrics, Work
 STATE = ".state"
 """Frontier, downloads and cursors of a source, inside the folder in the making; a dot folder is no part of the output."""
 
+MOST_LOST = 0.05
+"""Share of a document's characters that may be U+FFFD, each a letter that was lost; above it counts as `undecodable`."""
+
 C = TypeVar("C", bound=SourceConfig)
 S = TypeVar("S", bound="Source[Any]")
 
@@ -161,12 +164,16 @@ def _read_unit(named: tuple[UnitSource[Any], str, str], out: Path) -> Metrics:
     return dict(report)
 
 
-def _write(documents: Iterator[Document], out: Path, prefix: str) -> dict[str, int]:
+def _write(documents: Iterator[Document], out: Path, prefix: str) -> Counter[str]:
     writer = ShardWriter(out, prefix)
+    undecodable = 0
     for document in documents:
-        writer.add(document)
+        if document.text.count("\ufffd") > MOST_LOST * len(document.text):
+            undecodable += 1
+        else:
+            writer.add(document)
     writer.close()
-    return {"written": writer.documents, "bytes": writer.bytes, "repeated": writer.repeated}
+    return +Counter(undecodable=undecodable) + Counter(written=writer.documents, bytes=writer.bytes, repeated=writer.repeated)
 
 
 def _with_progress(documents: Iterator[Document], work: Work) -> Iterator[Document]:

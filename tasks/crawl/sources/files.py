@@ -19,7 +19,7 @@ from tasks.crawl.formats import parquet
 from tasks.crawl.formats.packed import End, Loss, is_text, record, unpack
 from tasks.crawl.formats.unpacked import most_bytes
 from tasks.crawl.pages import extraction
-from tasks.crawl.pages.charset import encoding_of, line_text
+from tasks.crawl.pages.charset import encoding_of, line_text, wide_encoding, windows_1252
 from tasks.crawl.sources import register
 from tasks.crawl.sources.local_files import LocalFiles, find, name_of
 
@@ -92,7 +92,7 @@ def _lines(path: Path, report: Counter[str]) -> Iterator[tuple[int, bytes, bool]
     """
     rest, whole, aligned, skipping = b"", True, False, False
     number, left, recode = 0, most_bytes(path), None
-    for part in unpack(path, lambda head: is_text(head) or encoding_of(head) != "utf-8"):
+    for part in unpack(path, lambda head: is_text(head) or wide_encoding(head) is not None):
         if isinstance(part, End):
             aligned = not rest
         elif isinstance(part, Loss):
@@ -101,7 +101,7 @@ def _lines(path: Path, report: Counter[str]) -> Iterator[tuple[int, bytes, bool]
             rest, whole, skipping = b"", aligned, False
         else:
             left -= len(part)
-            recode = recode or _recoder(part)
+            recode = recode or _recoder(part, path, report)
             data = rest + recode(part)
             end = data.rfind(b"\n") + 1
             begin = data.find(b"\n") + 1 if skipping else 0
@@ -124,10 +124,13 @@ def _lines(path: Path, report: Counter[str]) -> Iterator[tuple[int, bytes, bool]
     yield number, rest, whole
 
 
-def _recoder(head: bytes) -> Callable[[bytes], bytes]:
-    """What makes UTF-8 of the parts of a file that begins with `head`."""
+def _recoder(head: bytes, path: Path, report: Counter[str]) -> Callable[[bytes], bytes]:
+    """What makes UTF-8 of the parts of a file that begins with `head`; one in another encoding counts as `recoded_files`."""
     if (encoding := encoding_of(head)) == "utf-8":
         return bytes
+    report.update({"recoded_files": 1, f"recoded_files: {name_of(path)}: {encoding}": 1})
+    if encoding == "cp1252":
+        return lambda part: windows_1252(part).encode()
     decoder = codecs.getincrementaldecoder(encoding)("replace")
     return lambda part: decoder.decode(part).removeprefix("\ufeff").encode("utf-8", "replace")
 

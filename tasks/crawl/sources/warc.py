@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -30,6 +31,9 @@ LARGEST_PAGE = 8 << 20
 
 _HTML = ("text/html", "application/xhtml+xml")
 _LENGTH = re.compile(rb"\r?\nContent-Length[ \t]*:[ \t]*(\d{1,15})[ \t]*\r?\n", re.I)
+_GZIP = b"\x1f\x8b"
+_MARKUP = re.compile(rb"(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?[\s\0]*<")
+"""What pages begin with."""
 _BEGIN = re.compile(rb"(?:\A|\n)(?=WARC/\d)")
 
 
@@ -173,21 +177,59 @@ class _Splitter:
 
 def _document(data: bytes, source: WarcSource) -> Document | str:
     """The document in one record, or why there is none."""
-    from fastwarc.warc import ArchiveIterator, WarcRecordType
+    from fastwarc.warc import WarcRecordType
 
     try:
-        for found in ArchiveIterator(io.BytesIO(data), auto_decode="all", stream_detect=False):
-            if (found.headers.get("WARC-Block-Digest") or "").startswith("sha1:") and not _digest_holds(data):
-                return "damaged_records"
-            kind = found.record_type
-            if kind == WarcRecordType.conversion:
-                return _converted(found, source)
-            if kind not in (WarcRecordType.response, WarcRecordType.resource):
-                return "no_page"
-            return _page(found, source)
-    except (OSError, ValueError, RuntimeError, EOFError):
-        pass
-    return "damaged_records"
+        found = _opened(data, "none")
+        if found is None or ((found.headers.get("WARC-Block-Digest") or "").startswith("sha1:") and not _digest_holds(data)):
+            return "damaged_records"
+        if found.record_type == WarcRecordType.conversion:
+            return _converted(found, source)
+        if found.record_type not in (WarcRecordType.response, WarcRecordType.resource):
+            return "no_page"
+        return _page(found, data, source)
+    except _DAMAGE:
+        return "damaged_records"
+
+
+_DAMAGE = (OSError, ValueError, RuntimeError, EOFError)
+
+
+def _opened(data: bytes, decode: str) -> WarcRecord | None:
+    """The first record; `decode` says which encodings of HTTP its reader undoes: none, transfer, content or all."""
+    from fastwarc.warc import ArchiveIterator
+
+    return next(iter(ArchiveIterator(io.BytesIO(data), auto_decode=decode, stream_detect=False)), None)
+
+
+def page_of(data: bytes) -> bytes:
+    """The body of a record of HTTP as a browser would have it, at most one byte above `LARGEST_PAGE`.
+
+    Archives keep the headers of encodings that they have undone, and servers name some that they do not use: where the bytes
+    are not encoded as the headers say, those that are a page as they stand are taken. Raises OSError if none are.
+    """
+    reason: Exception | None = None
+    for decode in ("all", "content", "transfer", "none"):
+        try:
+            found = _opened(data, decode)
+            body = found.reader.read(LARGEST_PAGE + 1) if found is not None else b""
+        except _DAMAGE as error:
+            reason = reason or error
+            continue
+        body = _inflated(body, bare=decode == "none")
+        if (decode == "all" and not body.startswith(_GZIP)) or _MARKUP.match(body):
+            return body
+    raise OSError("the body is damaged") from reason
+
+
+def _inflated(body: bytes, bare: bool) -> bytes:
+    """What is packed with gzip without its header saying so; if `bare`, also what is deflated without zlib's header."""
+    if _MARKUP.match(body) or not (bare or body.startswith(_GZIP)):
+        return body
+    try:
+        return zlib.decompressobj(31 if body.startswith(_GZIP) else -15).decompress(body, LARGEST_PAGE + 1) or body
+    except zlib.error:
+        return body
 
 
 def _digest_holds(data: bytes) -> bool:
@@ -196,7 +238,7 @@ def _digest_holds(data: bytes) -> bool:
     return any(True for _ in ArchiveIterator(io.BytesIO(data), parse_http=False, verify_digests=True, stream_detect=False))
 
 
-def _page(found: WarcRecord, source: WarcSource) -> Document | str:
+def _page(found: WarcRecord, data: bytes, source: WarcSource) -> Document | str:
     if found.is_http:
         if not found.is_http_parsed or found.http_headers.status_code != 200:
             return "not_found"
@@ -205,7 +247,7 @@ def _page(found: WarcRecord, source: WarcSource) -> Document | str:
         content_type = found.headers.get("Content-Type")
     if (content_type or "text/html").partition(";")[0].strip().lower() not in _HTML:
         return "not_html"
-    body = found.reader.read(LARGEST_PAGE + 1)
+    body = page_of(data)
     if len(body) > LARGEST_PAGE:
         return "too_large"
     url = _url(found)
