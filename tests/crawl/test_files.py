@@ -214,3 +214,33 @@ def test_a_name_of_any_bytes_is_a_name(tmp_path: Path) -> None:
     _, manifest = publish(crawl, tmp_path / "w", source)
     found = rows(tmp_path / "w" / "test" / "crawl" / manifest["fingerprint"])
     assert [row["url"] for row in found] == ["file:caf\ufffd.txt#0"]
+
+
+def test_what_systems_leave_beside_documents_is_no_document(tmp_path: Path) -> None:
+    for name in ("a.jsonl", "b/a.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(jsonl([{"text": f"habari {name}"}]))
+    left = (
+        "._a.jsonl",
+        "__MACOSX/._a.jsonl",
+        "__MACOSX/a.txt",
+        ".git/a.txt",
+        "~$a.txt",
+        ".ipynb_checkpoints/a-checkpoint.jsonl",
+    )
+    for name in (*left, "Thumbs.db", ".DS_Store"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X")
+    _, manifest = publish(crawl, tmp_path / "workspace", FilesSource(paths=[str(tmp_path)]))
+    assert manifest["metrics"]["written"] == 2
+    assert manifest["metrics"]["files_by_the_system"] == len(left)
+    assert find([str(tmp_path / "**" / "*.txt")], ENDINGS) == [tmp_path / "b" / "a.txt"]
+    assert find([str(tmp_path / ".git")], ENDINGS) == [tmp_path / ".git" / "a.txt"]  # it is named
+
+
+def test_a_document_of_lost_letters_is_left_out_and_counted(tmp_path: Path) -> None:
+    texts = ["Habari \ufffd za leo asubuhi ya kijijini kwetu.", "H\ufffdb\ufffdri z\ufffd l\ufffdo", "habari za leo"]
+    (tmp_path / "a.jsonl").write_bytes(jsonl([{"text": text} for text in texts]))
+    folder, manifest = publish(crawl, tmp_path / "workspace", FilesSource(paths=[str(tmp_path / "a.jsonl")]))
+    assert [row["text"] for row in rows(folder)] == [texts[0], texts[2]]
+    assert manifest["metrics"]["undecodable"] == 1

@@ -137,3 +137,21 @@ def test_text_of_real_pages(bundle: Path, step: int) -> None:
         outline(html, url)
         texts += isinstance(page(html, url, "text/html; charset=utf-8"), Page)
     assert texts > 0.8 * len(pages)  # the others hold a menu only, or nothing before scripts run
+
+
+@pytest.mark.parametrize(
+    ("markup", "links"),
+    [
+        ('<meta http-equiv="refresh" content="0; url=/sw/">', ["/sw/"]),
+        ("<META HTTP-EQUIV=Refresh CONTENT=\"5;URL='/sw/'\">", ["/sw/"]),
+        ("<meta http-equiv=refresh content=0,/sw/>", ["/sw/"]),
+        ('<noscript><meta http-equiv="refresh" content="1; url=sw"></noscript>', ["/x/sw"]),
+        ("<meta http-equiv=refresh content=30>", []),
+        ('<meta http-equiv="refresh" content="0; url=javascript:nenda()">', []),
+        ("<frameset><frame src=orodha.html><frame src='/habari.html'></frameset>", ["/x/orodha.html", "/habari.html"]),
+        ("<iframe src=/ndani></iframe><a href=nje>nje</a>", ["/ndani", "/x/nje"]),
+        ("<base href=/k/><frameset><frame src=a></frameset>", ["/k/a"]),
+    ],
+)
+def test_pages_that_lead_elsewhere_without_a_link(markup: str, links: list[str]) -> None:
+    assert outline(markup.encode(), "https://mfano.or.tz/x/").links == tuple(f"https://mfano.or.tz{link}" for link in links)

@@ -112,3 +112,46 @@ def test_feeds_that_a_page_announces() -> None:
     <LINK type='application/rss+xml' title="Habari &gt; zote" HREF='/feed/?a=1&amp;b=2' rel='alternate'>
     <link rel=alternate type=application/atom+xml href=atom.xml></head>"""
     assert announced_feeds(page, f"{HOST}/sw/") == (f"{HOST}/feed/?a=1&b=2", f"{HOST}/sw/atom.xml")
+
+
+ENTRY = "<url><loc>https://mfano.or.tz/%s</loc></url>"
+DECLARED = '<?xml version="1.0" encoding="UTF-8"?>'
+
+
+def sitemap(*entries: str) -> str:
+    return f'<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">{"".join(ENTRY % entry for entry in entries)}</urlset>'
+
+
+@pytest.mark.parametrize(
+    ("body", "pages"),
+    [
+        (DECLARED + sitemap("a?x=1&y=2", "b"), ["a?x=1&y=2", "b"]),
+        (DECLARED + sitemap("a?x=1&amp;y=2", "b"), ["a?x=1&y=2", "b"]),
+        (sitemap("<![CDATA[a?x=1&y=2]]>"), ["a?x=1&y=2"]),
+        (sitemap("caf&eacute;", "b"), ["caf%C3%A9", "b"]),
+        ("\n \ufeff\n" + DECLARED + sitemap("a"), ["a"]),
+        ("\ufeff" + DECLARED + sitemap("a"), ["a"]),
+        ("Warning: undefined index in /www/ramani.php on line 7\n" + DECLARED + sitemap("a"), ["a"]),
+        (DECLARED + DECLARED + sitemap("a"), ["a"]),
+        (DECLARED.replace("UTF-8", "UTF-16") + sitemap("a"), ["a"]),
+        (sitemap("a", "b")[: -len("</urlset>")], ["a", "b"]),
+        (sitemap("a", "b")[:-30], ["a"]),
+        (sitemap("a\x0bb", "c"), ["ab", "c"]),
+        (sitemap("a", "b").replace("</loc>", "</loc><image:loc>c</image:loc>", 1), ["a", "b"]),
+        ("https://mfano.or.tz/a\r\nhttps://mfano.or.tz/b\n", ["a", "b"]),
+        ("\ufeffhttps://mfano.or.tz/a", ["a"]),
+        ("Habari za leo\nhttps://mfano.or.tz/a\nna nyingine\nza kesho", []),
+        ("<!DOCTYPE html><html><body><a href='a'>Ukurasa haupo</a></body></html>", []),
+        ("", []),
+    ],
+)
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_sitemap_with_a_small_fault_is_read(body: str, pages: list[str], packed: bool) -> None:
+    data = gzip.compress(body.encode()) if packed else body.encode()
+    assert [*listing(data, "https://mfano.or.tz/sitemap.xml").pages] == [f"https://mfano.or.tz/{page}" for page in pages]
+
+
+def test_a_reference_between_two_blocks_is_whole() -> None:
+    for shift in range(12):
+        body = DECLARED + " " * ((1 << 20) - len(DECLARED) - 90 - shift) + sitemap("a?x=1&amp;y=2&z=3")
+        assert [*listing(body.encode(), "https://mfano.or.tz/").pages] == ["https://mfano.or.tz/a?x=1&y=2&z=3"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ MAX_LINKS = 5000
 DEEPEST = 2000
 """Elements in elements; browsers end at 512 (Blink), extractors take the square of the time beyond, real pages reach 100."""
 
+_REFRESH = re.compile(r"""\s*[\d.]*\s*[;,\s]\s*(?:url\s*=\s*)?(?:"([^"]+)"?|'([^']+)'?|([^\s"'].*))""", re.I | re.S)
 _ELEMENT = re.compile(r"<(/?)([a-zA-Z][^\s/<>]*)[^<>]*?(/?)>")
 _OPEN_ENDED = frozenset(
     "p li dt dd tr td th thead tbody tfoot colgroup option optgroup html head body area base br col embed hr img input link "
@@ -136,17 +137,27 @@ def _parse(text: str) -> HtmlElement:
 
 
 def _links(tree: HtmlElement, url: str) -> tuple[str, ...]:
-    """Normalised addresses that the page points a reader at, each once, without those marked rel=nofollow.
+    """Normalised addresses that the page leads to or points a reader at, each once, without those marked rel=nofollow: where
+    it is refreshed to, its frames, and its links.
 
     Only the first `MAX_LINKS` links of a page count: 5 MiB can hold half a million.
     """
     base = next((normalise(element.get("href"), url) for element in tree.iter("base") if element.get("href")), None) or url
-    found = (
-        normalise(element.get("href"), base)
+    named = (
+        element.get("href")
         for element in islice(tree.iter("a", "area"), MAX_LINKS)
         if element.get("href") and "nofollow" not in _words(element.get("rel"))
     )
+    frames = (element.get("src") for element in islice(tree.iter("frame", "iframe"), MAX_LINKS) if element.get("src"))
+    found = (normalise(address, base) for address in (*_refreshes(tree), *frames, *named))
     return tuple(dict.fromkeys(link for link in found if link))
+
+
+def _refreshes(tree: HtmlElement) -> Iterator[str]:
+    """Where `<meta http-equiv=refresh content="0; url=...">` leads (HTML 4.2.5.3: blanks and quotation marks are free)."""
+    for tag in tree.iter("meta"):
+        if (tag.get("http-equiv") or "").strip().lower() == "refresh" and (match := _REFRESH.match(tag.get("content") or "")):
+            yield match[1] or match[2] or match[3]
 
 
 def _directives(tree: HtmlElement) -> frozenset[str]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import email.utils
+import html
+import itertools
+import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -28,6 +31,12 @@ FEEDS = 5
 _BLOCK = 1 << 20
 _FIELD = 4000
 """Longest address or date, in characters."""
+_PRINTED = 4096
+_ROOT = re.compile(rb"<\?xml\s|<(?:\w+:)?(?:urlset|sitemapindex|rss|feed|RDF)[\s>]")
+_FALSE_ENCODING = re.compile(rb"""\A<\?xml[^>]*encoding\s*=\s*["']utf-?16[^>]*\?>""", re.I)  # that line is in ASCII itself
+_BARE = re.compile(rb"&(?!(?:#[0-9]+|#x[0-9a-fA-F]+|amp|lt|gt|quot|apos);)")
+_LONGEST_REFERENCE = 10
+_REFERENCE = re.compile(r"&\w+;")
 _FEEDS = ("rss", "feed", "RDF")
 _ENTRIES = ("url", "sitemap", "item", "entry")
 _DATES = ("pubDate", "published", "date", "updated")
@@ -46,15 +55,22 @@ class Listing:
 def listing(body: bytes, url: str) -> Listing:
     """Read a sitemap, an index of sitemaps (sitemaps.org), or a feed (RSS 0.9 to 2.0, Atom: RFC 4287), plain or gzip.
 
-    What comes before the first error in the XML counts; nothing is kept of the tree. Entities are not expanded, and nothing
-    is loaded from elsewhere. Other XML, and what is no XML, gives an empty listing.
+    Faults in the XML (a bare &, blank lines before its declaration, an end that is missing) are passed over as far as they can
+    be; nothing is kept of the tree. Entities are not expanded, and nothing is loaded from elsewhere. A text with an address on
+    each line is a sitemap too (sitemaps.org). Other XML, and other texts, give an empty listing.
     """
     from lxml import etree
 
     reader = _Reader(url)
-    parser = etree.XMLParser(target=reader, resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
+    parser = etree.XMLParser(
+        target=reader, resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, recover=True
+    )
+    blocks = _unpacked(body)
+    first = _FALSE_ENCODING.sub(b"", _from_its_root(next(blocks, b"")))
+    if not first.startswith((b"<", b"\xff\xfe", b"\xfe\xff")):
+        return _addresses(itertools.chain([first], blocks), url)
     try:
-        for block in _unpacked(body):
+        for block in _escaped(itertools.chain([first], blocks)):
             parser.feed(block)
             if reader.full:
                 break
@@ -65,11 +81,36 @@ def listing(body: bytes, url: str) -> Listing:
     return Listing(reader.pages, tuple(reader.further), reader.root in _FEEDS)
 
 
-def announced_feeds(html: bytes, url: str) -> tuple[str, ...]:
+def _from_its_root(head: bytes) -> bytes:
+    """Without what programs print before the XML: blank lines, byte order marks, warnings."""
+    root = _ROOT.search(head[:_PRINTED])
+    return head[root.start() :] if root else head.lstrip(b"\xef\xbb\xbf \t\r\n")
+
+
+def _escaped(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """The blocks with each & that begins no reference of XML written as one; in CDATA too, see `_Reader._add`."""
+    rest = b""
+    for block in blocks:
+        data = rest + block
+        cut = len(data) if (last := data.rfind(b"&", -_LONGEST_REFERENCE)) < 0 else last
+        yield _BARE.sub(b"&amp;", data[:cut])
+        rest = data[cut:]
+    yield _BARE.sub(b"&amp;", rest)
+
+
+def _addresses(blocks: Iterable[bytes], url: str) -> Listing:
+    """Those of a text sitemap: one whose lines, but for a few, are addresses with their scheme."""
+    lines = [line.strip() for line in b"".join(blocks).decode("utf-8", "replace").splitlines() if line.strip()]
+    found = [normalise(line, url) for line in lines[:ENTRIES] if line.lower().startswith(("http://", "https://"))]
+    pages = dict.fromkeys(address for address in found if address)
+    return Listing(pages) if 2 * len(pages) >= min(len(lines), ENTRIES) else Listing()
+
+
+def announced_feeds(page: bytes, url: str) -> tuple[str, ...]:
     """Addresses of the feeds that a page announces in its head (`<link rel="alternate">`)."""
     found = (
         normalise(link["href"], url)
-        for link in tags(html, "link")
+        for link in tags(page, "link")
         if "alternate" in link.get("rel", "").lower().split()
         and link.get("type", "").lower() in FEED_TYPES[:3]
         and link.get("href")
@@ -129,6 +170,7 @@ class _Reader:
 
     def _add(self, kind: str) -> None:
         address = self._fields.get("loc" if kind in ("url", "sitemap") else "link")
+        address = _REFERENCE.sub(lambda found: html.unescape(found[0]), address or "")
         target = normalise(address, self.url) if address else None
         if target is None or self.full:
             return

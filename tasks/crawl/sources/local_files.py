@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
@@ -11,6 +12,7 @@ from typing import ClassVar
 import xxhash
 
 from tasks.core.errors import StageError
+from tasks.core.stage import Work
 from tasks.crawl.sources import C, Estimate, UnitSource
 
 
@@ -39,6 +41,16 @@ class LocalFiles(UnitSource[C]):
     def units(self) -> list[str]:
         return [str(path) for path in find(self.paths, self.endings)]
 
+    def write(self, out: Path, work: Work) -> Counter[str]:
+        """As of any source of units; `files_by_the_system` counts the files that would be read but for their names."""
+        report = super().write(out, work)
+        left = sum(
+            file.name.lower().endswith(self.endings) and is_by_the_system(file, pattern)
+            for pattern in self.paths
+            for file in _matches(pattern)
+        )
+        return report + Counter(files_by_the_system=left)
+
 
 def find(paths: Iterable[str], endings: tuple[str, ...]) -> list[Path]:
     """The files that paths, folders (with those below) and globs (`**` too) name, in a fixed order.
@@ -51,11 +63,21 @@ def find(paths: Iterable[str], endings: tuple[str, ...]) -> list[Path]:
             matches = _matches(pattern)
         except (ValueError, RuntimeError, NotImplementedError, OSError) as error:  # `a**b`, `~nobody`, no permission
             raise StageError(f"{pattern}: this path cannot be used ({error}); correct it") from error
-        readable = sorted(file for file in matches if file.name.lower().endswith(endings))
+        readable = sorted(
+            file for file in matches if file.name.lower().endswith(endings) and not is_by_the_system(file, pattern)
+        )
         if not readable:
             raise StageError(f"{pattern}: no such file or nothing to read there; documents are {', '.join(endings)} files")
         found += readable
     return list(dict.fromkeys(found))
+
+
+def is_by_the_system(file: Path, pattern: str) -> bool:
+    """Whether an operating system, an editor or a program left a file beside the documents: its name, or that of a folder below
+    those that `pattern` names, begins as theirs do.
+    """
+    named = set(Path(pattern).expanduser().parts)
+    return any(part.startswith((".", "~$", "__MACOSX")) for part in file.parts if part not in named)
 
 
 def name_of(path: Path) -> str:
