@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
@@ -70,6 +71,8 @@ class EvaluationData(BaseModel):
         reader = {"tsv": _tsv, "jsonl": _jsonl, "conll": _conll}[chosen.format]
         try:
             rows = list(reader(path, chosen))
+        except UnicodeDecodeError as error:
+            raise StageError(f"{path.name}: not UTF-8 ({error.reason} at byte {error.start:,}); save it as UTF-8") from error
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             raise StageError(
                 f"{path.name}: not {chosen.format} with {chosen.text} as the config of {name} says: {error!r}"
@@ -85,10 +88,17 @@ Row = tuple[str, str | None, tuple[str, ...]]
 
 
 def _tsv(path: Path, chosen: EvaluationSet) -> Iterator[Row]:
-    head, *rows = _quoted(text) or _unquoted(text) if (text := path.read_text(encoding="utf-8-sig")) else [[]]
+    head, *rows = _quoted(text) or _unquoted(text) if (text := _read(path)) else [[]]
     for values in rows:
         row = dict(zip(head, [*values, *[""] * len(head)], strict=False))
         yield "\n".join(row[column] for column in chosen.text), row.get(chosen.label), ()
+
+
+def _read(path: Path) -> str:
+    """The text of a file in UTF-8, or in UTF-16 as spreadsheets save it: with a mark."""
+    with path.open("rb") as file:
+        wide = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    return path.read_text(encoding="utf-16" if wide else "utf-8-sig")
 
 
 def _quoted(text: str) -> list[list[str]] | None:
@@ -110,23 +120,21 @@ def _unquoted(text: str) -> list[list[str]]:
 
 
 def _jsonl(path: Path, chosen: EvaluationSet) -> Iterator[Row]:
-    with path.open(encoding="utf-8-sig") as file:
-        for line in filter(str.strip, file):
-            row = json.loads(line)
-            yield "\n".join(str(row[column]) for column in chosen.text), row.get(chosen.label), ()
+    for line in filter(str.strip, _read(path).split("\n")):
+        row = json.loads(line)
+        yield "\n".join(str(row[column]) for column in chosen.text), row.get(chosen.label), ()
 
 
 def _conll(path: Path, _: EvaluationSet) -> Iterator[Row]:
     """Sentences of lines `token ... label`, parted by blank lines: the first column and the last."""
     tokens: list[str] = []
     labels: list[str] = []
-    with path.open(encoding="utf-8-sig") as file:
-        for number, line in enumerate([*file, "\n"], 1):
-            if columns := line.split():
-                if len(columns) < 2:
-                    raise ValueError(f"line {number} has no label")
-                tokens.append(columns[0])
-                labels.append(columns[-1])
-            elif tokens:
-                yield " ".join(tokens), None, tuple(labels)
-                tokens, labels = [], []
+    for number, line in enumerate([*_read(path).split("\n"), ""], 1):
+        if columns := line.split():
+            if len(columns) < 2:
+                raise ValueError(f"line {number} has no label")
+            tokens.append(columns[0])
+            labels.append(columns[-1])
+        elif tokens:
+            yield " ".join(tokens), None, tuple(labels)
+            tokens, labels = [], []

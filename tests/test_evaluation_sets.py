@@ -8,6 +8,7 @@ import pytest
 
 from lang_configs import load
 from lang_configs.evaluation import EvaluationSet
+from tasks.core.errors import StageError
 from tasks.evaluation_sets import EvaluationData
 
 
@@ -80,7 +81,7 @@ def test_the_sets_of_the_packaged_languages_are_read(bundle: Path, language: str
 TWEETS = ["Mvua imenyesha usiku kucha", '"Soko limefungwa leo', 'Alisema "njoo hapa', 'Timu yetu imeshinda"', "Habari za jioni"]
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 @pytest.mark.parametrize("tweets", [TWEETS, TWEETS[:2], TWEETS[1:3], TWEETS[3:], TWEETS[::-1], TWEETS[:1]])
 def test_a_quotation_mark_that_never_closes_is_a_character(tweets: list[str], end: str, encoding: str, tmp_path: Path) -> None:
@@ -99,3 +100,12 @@ def test_fields_that_are_quoted_as_a_whole_are_read_so(tmp_path: Path) -> None:
     entry = EvaluationSet(name="a", format="tsv", files={"test": "t.tsv"}, text=["tweet"])
     items = EvaluationData(sets=[entry], folder=tmp_path).items("a", "test")
     assert [item.text for item in items] == ['Alisema "njoo" hapa', "moja\nmbili"]
+
+
+@pytest.mark.parametrize(("name", "head"), [("tsv", "tweet\tlabel\n"), ("jsonl", ""), ("conll", "")])
+def test_another_encoding_is_one_sentence(name: str, head: str, tmp_path: Path) -> None:
+    (tmp_path / "t.x").write_bytes(f"{head}café\tx\n".encode("cp1252") * 1000)
+    entry = EvaluationSet(name="a", format=name, files={"test": "t.x"}, text=["tweet"])
+    with pytest.raises(StageError, match=r"t\.x: not UTF-8 \(.* at byte \d+\); save it as UTF-8") as caught:
+        EvaluationData(sets=[entry], folder=tmp_path).items("a", "test")
+    assert len(str(caught.value)) < 120

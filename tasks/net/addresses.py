@@ -15,11 +15,16 @@ LONGEST_HOST = 253
 _PORTS = {"http": 80, "https": 443}
 _TRACKING = re.compile(r"(?:utm_\w+|fbclid|gclid|dclid|msclkid|mc_[ce]id|igshid|yclid)(?:=|$)")
 _SESSION = re.compile(
-    r"(?:(?:phpsessid|jsessionid|oscsid|zenid|aspsessionid[a-z]*)(?:=.*)?|(?:sid|s|sess|session|session_?id)=[0-9a-z]{16,})\Z",
+    r"(?:(?:phpsessid|jsessionid|oscsid|zenid|aspsessionid[a-z]*|cfid|cftoken)(?:=.*)?"
+    r"|(?:s|\w{0,20}(?:sid|sess|sess_?id|session|session_?id))=[0-9a-z]{16,})\Z",
     re.IGNORECASE,
 )
 _SESSION_IN_PATH = re.compile(r";(?:jsessionid|phpsessid|sid)=[^/;]*|/\(S\([0-9a-z]{16,}\)\)", re.IGNORECASE)
 """What names a visitor and no page: PHP, Java, osCommerce, ASP and ASP.NET put it into every address of who takes no cookie."""
+
+_ITEM = re.compile("[^&;]+")
+_PARAMETER = re.compile("([^&;]*)(?:[&;]|$)")
+"""Of a query, which some servers part with ; (HTML 4.01, B.2.2)."""
 
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _KEPT = "/%!$&'()*+,;=:@?"
@@ -45,9 +50,15 @@ def normalise(address: str, base: str = "") -> str | None:
         return None
     host = f"[{host}]" if ":" in host else host
     netloc = host if port is None or port == _PORTS[parts.scheme] else f"{host}:{port}"
-    query = "&".join(item for item in parts.query.split("&") if not (_TRACKING.match(item) or _SESSION.match(item)))
+    query = parts.query
+    if any(_names_a_visitor(item) for item in _ITEM.findall(query)):
+        query = _PARAMETER.sub(lambda found: "" if _names_a_visitor(found[1]) else found[0], query).rstrip("&;")
     path = _escape(_without_dots(_SESSION_IN_PATH.sub("", parts.path)))
     return urlunsplit((parts.scheme, netloc, path, _escape(query), ""))
+
+
+def _names_a_visitor(item: str) -> bool:
+    return bool(_TRACKING.match(item) or _SESSION.match(item))
 
 
 def origin(url: str) -> str:

@@ -117,6 +117,8 @@ class Fetcher:
             self._paces[host].ready_at = max(first, now + min(until - wall, LONGEST_HOLD))
         self._delay, self._on_hold = delay, on_hold
         self._served_at = served_at or {}
+        self.failures: dict[str, str] = {}
+        """Origin -> what the last request that failed died of."""
         self._on_the_line = on_the_line
         self._client = httpx2.AsyncClient(
             transport=_Transport(_PublicOnly(allow_loopback)),
@@ -176,7 +178,8 @@ class Fetcher:
                 return Answer(url, response.status_code, response.headers, body, error)
         except AddressRefused:
             return Answer(url, error="refused")
-        except _FAILURES:  # TimeoutError is an OSError
+        except _FAILURES as failure:  # TimeoutError is an OSError
+            self.failures[site] = " ".join(str(failure).split())[:200] or type(failure).__name__
             return Answer(url, error="failed")
         finally:
             self._client.cookies.clear()  # an answer must not depend on which pages came before it

@@ -217,9 +217,10 @@ def test_a_name_of_any_bytes_is_a_name(tmp_path: Path) -> None:
 
 
 def test_what_systems_leave_beside_documents_is_no_document(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
     for name in ("a.jsonl", "b/a.txt"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_bytes(jsonl([{"text": f"habari {name}"}]))
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(jsonl([{"text": f"habari {name}"}]))
     left = (
         "._a.jsonl",
         "__MACOSX/._a.jsonl",
@@ -229,13 +230,13 @@ def test_what_systems_leave_beside_documents_is_no_document(tmp_path: Path) -> N
         ".ipynb_checkpoints/a-checkpoint.jsonl",
     )
     for name in (*left, "Thumbs.db", ".DS_Store"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X")
-    _, manifest = publish(crawl, tmp_path / "workspace", FilesSource(paths=[str(tmp_path)]))
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X")
+    _, manifest = publish(crawl, tmp_path / "workspace", FilesSource(paths=[str(folder)]))
     assert manifest["metrics"]["written"] == 2
     assert manifest["metrics"]["files_by_the_system"] == len(left)
-    assert find([str(tmp_path / "**" / "*.txt")], ENDINGS) == [tmp_path / "b" / "a.txt"]
-    assert find([str(tmp_path / ".git")], ENDINGS) == [tmp_path / ".git" / "a.txt"]  # it is named
+    assert find([str(folder / "**" / "*.txt")], ENDINGS) == [folder / "b" / "a.txt"]
+    assert find([str(folder / ".git")], ENDINGS) == [folder / ".git" / "a.txt"]  # it is named
 
 
 def test_a_document_of_lost_letters_is_left_out_and_counted(tmp_path: Path) -> None:
@@ -244,3 +245,44 @@ def test_a_document_of_lost_letters_is_left_out_and_counted(tmp_path: Path) -> N
     folder, manifest = publish(crawl, tmp_path / "workspace", FilesSource(paths=[str(tmp_path / "a.jsonl")]))
     assert [row["text"] for row in rows(folder)] == [texts[0], texts[2]]
     assert manifest["metrics"]["undecodable"] == 1
+
+
+@pytest.mark.parametrize("key", ["text", "url", "title", "source", "license", "published_at", "nyingine"])
+def test_half_a_letter_in_any_field_costs_itself(tmp_path: Path, key: str) -> None:
+    lines = [json.dumps({"text": "habari ya kwanza", key: "nusu \ud83d herufi"}), json.dumps({"text": "habari ya pili"})]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    folder, manifest = publish(crawl, tmp_path / "workspace", FilesSource(paths=[str(tmp_path / "a.jsonl")]))
+    assert manifest["metrics"]["written"] == 2
+    assert not any("\ud83d" in str(value) for row in rows(folder) for value in row.values())
+
+
+@pytest.mark.parametrize(
+    ("column", "due"),
+    [
+        (pa.array([1_700_000_000_123_456_789], pa.timestamp("ns", "UTC")), "2023-11-14T22:13:20.123456+00:00"),
+        (pa.array([0], pa.timestamp("us", "Africa/Nairobi")), "1970-01-01T00:00:00+00:00"),
+        (pa.array([1_700_000_000_123], pa.timestamp("s")), None),
+        (pa.array([-(2**52)], pa.timestamp("ms")), None),
+        (pa.array([19_844], pa.date32()), "2024-05-01T00:00:00+00:00"),
+        (pa.array([19_844 * 86_400_000], pa.date64()), "2024-05-01T00:00:00+00:00"),
+        (pa.array(["2024-05-01"]), "2024-05-01T00:00:00+00:00"),
+        (pa.array(["0001-01-01T00:00:00+14:00"]), None),
+        (pa.array([1_700_000_000]), None),
+        (pa.array([1], pa.duration("s")), None),
+        (pa.nulls(1), None),
+    ],
+)
+def test_a_time_is_read_or_null(tmp_path: Path, column: pa.Array, due: str | None) -> None:
+    pq.write_table(pa.table({"text": ["habari"], "fetched_at": column}), tmp_path / "a.parquet")
+    report: Counter[str] = Counter()
+    (found,) = documents(tmp_path / "a.parquet", report)
+    assert found.fetched_at == (datetime.fromisoformat(due) if due else None)
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.binary(), pa.large_binary(), pa.binary_view(), pa.large_string(), pa.string_view(), pa.binary(6)], ids=str
+)
+def test_text_is_read_from_every_column_that_holds_bytes(tmp_path: Path, kind: pa.DataType) -> None:
+    value = "habari" if "string" in str(kind) else b"habari"
+    pq.write_table(pa.table({"text": pa.array([value], kind)}), tmp_path / "a.parquet")
+    assert [document.text for document in documents(tmp_path / "a.parquet", Counter())] == ["habari"]

@@ -134,3 +134,14 @@ def test_a_damaged_file_keeps_the_rows_before_it(tmp_path: Path) -> None:
     mended, report = read(HubSource(dataset=str(folder)), tmp_path / "state")
     assert report == {"documents": 101}
     assert mended[-1].text == "Sasa ni nzima."
+
+
+def test_files_that_differ_in_their_columns_are_named_as_the_cause(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "a.jsonl").write_text(json.dumps({"text": "habari"}) + "\n")
+    (folder / "b.jsonl").write_text(json.dumps({"text": "habari", "number": 3}) + "\n")
+    source = HubSource(dataset=str(folder), license="CC0-1.0")
+    with pytest.raises(StageError, match="differ in their columns: choose those of one kind") as caught:
+        list(Hub(source).documents(tmp_path / "state", Counter()))
+    assert "network" not in str(caught.value)

@@ -249,11 +249,17 @@ def test_loopback_is_refused_by_the_resolved_address(site: Site, tmp_path: Path,
 def test_a_site_that_never_answers_is_an_error_that_a_second_run_repairs(site: Site, tmp_path: Path) -> None:
     source = site.source()
     site["/robots.txt"] = Reply(body=b"x", headers={"Transfer-Encoding": "nusu nusu"})
-    with pytest.raises(StageError, match="no site answers"):
+    with pytest.raises(StageError, match=r"no site answers at all \(http://127\.0\.0\.1:\d+: Only Transfer-Encoding"):
         crawl(source, tmp_path)
     del site.routes["/robots.txt"]
     site.page("/")
     assert len(crawl(source, tmp_path)[0]) == 1
+
+
+def test_the_cause_of_silence_is_said(site: Site, tmp_path: Path) -> None:
+    source = WebSource(sites=[site.base.replace("http:", "https:")], delay=0)  # it speaks no TLS
+    with pytest.raises(StageError, match=r"no site answers at all \(https://[^)]*: .*SSL"):
+        crawl(source, tmp_path)
 
 
 def test_one_dead_site_does_not_stop_the_others(site: Site, tmp_path: Path) -> None:

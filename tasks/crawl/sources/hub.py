@@ -210,6 +210,10 @@ def _readable(source: HubSource, what: str) -> Iterator[None]:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         status = getattr(getattr(error, "response", None), "status_code", None)
         cure = "check the network and the keys dataset, config, files, split and revision"
+        if type(error).__name__ in ("CastError", "ArrowInvalid", "ArrowTypeError", "DatasetGenerationCastError"):
+            cure = "its files differ in their columns: choose those of one kind with the key `files`"
+        elif _is_folder(source):
+            cure = "check the keys dataset, config, files and split, and the files"
         if status in (401, 403):
             cure = "ask for access on its page and log in with `hf auth login`, if it exists"
         message = (

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from lang_configs.sources import WarcSource
 from tasks.core.documents import Document
@@ -192,10 +192,12 @@ def _document(data: bytes, source: WarcSource) -> Document | str:
         return "damaged_records"
 
 
+_Decoded = Literal["all", "content", "transfer", "none"]
+_ORDER: tuple[_Decoded, ...] = ("all", "content", "transfer", "none")
 _DAMAGE = (OSError, ValueError, RuntimeError, EOFError)
 
 
-def _opened(data: bytes, decode: str) -> WarcRecord | None:
+def _opened(data: bytes, decode: _Decoded) -> WarcRecord | None:
     """The first record; `decode` says which encodings of HTTP its reader undoes: none, transfer, content or all."""
     from fastwarc.warc import ArchiveIterator
 
@@ -209,7 +211,7 @@ def page_of(data: bytes) -> bytes:
     are not encoded as the headers say, those that are a page as they stand are taken. Raises OSError if none are.
     """
     reason: Exception | None = None
-    for decode in ("all", "content", "transfer", "none"):
+    for decode in _ORDER:
         try:
             found = _opened(data, decode)
             body = found.reader.read(LARGEST_PAGE + 1) if found is not None else b""

@@ -184,6 +184,8 @@ def _crawl(source: WebSource, frontier: Frontier, allow_loopback: bool, served_a
     frontier.add(scope.start for scope in scopes)
     origins = list(dict.fromkeys(scope.origin for scope in scopes))
 
+    failures: dict[str, str] = {}
+
     async def run() -> list[bool]:
         turns = asyncio.Semaphore(HOSTS_AT_ONCE)
         if not source.contact and not allow_loopback:
@@ -199,14 +201,18 @@ def _crawl(source: WebSource, frontier: Frontier, allow_loopback: bool, served_a
                 async with turns:
                     return await host.crawl()
 
-            return await asyncio.gather(*(one(_Host(site, source, frontier, fetcher, parser)) for site in origins))
+            answered = await asyncio.gather(*(one(_Host(site, source, frontier, fetcher, parser)) for site in origins))
+            failures.update(fetcher.failures)
+            return answered
 
     reached = _wait_for(run)
     if not any(reached):
         since = "any more" if frontier.has_pages() else "at all"
+        causes = "; ".join(dict.fromkeys(failures[site] for site in origins if site in failures))[:400]
+        named = ", ".join(origins[:3]) + (f": {causes}" if causes else "")
         raise StageError(
-            f"source {source.name!r}: no site answers {since} ({', '.join(origins[:3])}); check the addresses and the network, "
-            "then run the same command again: pages already fetched are kept"
+            f"source {source.name!r}: no site answers {since} ({named}); "
+            "check the addresses and the network, then run the same command again: pages already fetched are kept"
         )
     for site, answered in zip(origins, reached, strict=True):
         if not answered:
