@@ -117,7 +117,9 @@ def _termination_as_interrupt() -> Iterator[list[int]]:
 
     def swallowed(ignored: sys.UnraisableHookArgs) -> None:
         if issubclass(ignored.exc_type, KeyboardInterrupt):
-            again = partial(signal.pthread_kill, threading.main_thread().ident or 0, signal.SIGINT)
+            again = partial(
+                signal.pthread_kill, threading.main_thread().ident or 0, received.pop() if received else signal.SIGINT
+            )
             threading.Timer(0.01, again).start()  # in this thread it would be answered, and swallowed, here
         else:
             sys.__unraisablehook__(ignored)
