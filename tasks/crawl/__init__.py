@@ -54,7 +54,7 @@ def _left_out(metrics: Metrics) -> str:
 CRAWL = Stage(
     "crawl",
     crawl,
-    version=5,
+    version=6,
     inputs={},
     artifact=Documents,
     headline=lambda metrics: f"{metrics['written']:,} documents written{_left_out(metrics)}",

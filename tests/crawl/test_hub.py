@@ -4,12 +4,17 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lang_configs.sources import HubSource
 from tasks.core.documents import Document
@@ -136,12 +141,96 @@ def test_a_damaged_file_keeps_the_rows_before_it(tmp_path: Path) -> None:
     assert mended[-1].text == "Sasa ni nzima."
 
 
-def test_files_that_differ_in_their_columns_are_named_as_the_cause(tmp_path: Path) -> None:
-    folder = tmp_path / "data"
-    folder.mkdir()
-    (folder / "a.jsonl").write_text(json.dumps({"text": "habari"}) + "\n")
-    (folder / "b.jsonl").write_text(json.dumps({"text": "habari", "number": 3}) + "\n")
-    source = HubSource(dataset=str(folder), license="CC0-1.0")
-    with pytest.raises(StageError, match="differ in their columns: choose those of one kind") as caught:
-        list(Hub(source).documents(tmp_path / "state", Counter()))
-    assert "network" not in str(caught.value)
+def lines(*rows: dict[str, Any]) -> bytes:
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+
+def table(*rows: dict[str, Any], schema: pa.Schema | None = None) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), sink)
+    return sink.getvalue().to_pybytes()
+
+
+KINDS: list[tuple[str, Callable[..., bytes]]] = [("jsonl", lines), ("parquet", table)]
+CARD = b"""---
+dataset_info:
+  features: [{name: text, dtype: string}, {name: number, dtype: int64}]
+configs: [{config_name: default, data_files: "part-*"}]
+---
+"""
+DIFFERING: list[dict[str, Any]] = [
+    {"text": "moja"},
+    {"number": 3, "text": "mbili"},
+    {"text": "tatu", "number": "iii"},
+    {"meta": {"a": [1]}, "text": "nne", "number": 4.5},
+    {"content": "tano"},
+    {"text": "sita", "title": "Kichwa"},
+]
+
+
+@pytest.mark.parametrize("card", [True, False])
+@pytest.mark.parametrize(("kind", "write"), KINDS)
+@settings(max_examples=8, deadline=None)
+@given(order=st.permutations(range(len(DIFFERING))))
+def test_files_that_differ_are_read_by_the_names_of_their_columns(
+    kind: str, write: Callable[..., bytes], card: bool, order: list[int]
+) -> None:
+    with TemporaryDirectory() as name:
+        folder = Path(name) / "data"
+        folder.mkdir()
+        if card:
+            (folder / "README.md").write_bytes(CARD)
+        for place, number in enumerate(order):
+            (folder / f"part-{place}.{kind}").write_bytes(write(DIFFERING[number]))
+        found, report = read(HubSource(dataset=str(folder), title="title"), Path(name) / "state")
+    due = [DIFFERING[number] for number in order]
+    assert [(document.text, document.title) for document in found] == [
+        (row["text"], row.get("title")) for row in due if "text" in row
+    ]
+    assert report["documents"] == 5
+    assert (report["files_without_text"], report[f"files_without_text: part-{order.index(4)}.{kind}"]) == (1, 1)
+    assert report["files_without_title"] == 5
+
+
+def test_a_column_that_no_file_has_is_told_before_any_row_is_read(tmp_path: Path) -> None:
+    for number, row in enumerate(DIFFERING):
+        (tmp_path / f"{number}.parquet").write_bytes(table(row))
+    state = tmp_path / "state"
+    with pytest.raises(StageError, match=r"crawl\.hub\.title: .* has no column 'kichwa'; it has 'text', 'number', 'meta', "):
+        read(HubSource(dataset=str(tmp_path), title="kichwa"), state)
+
+
+def test_parts_of_one_file_may_differ(tmp_path: Path) -> None:
+    many = [{"text": f"{number} " + "mvua " * 200, "number": number} for number in range(11_000)]  # more than is looked at
+    (tmp_path / "a.jsonl").write_bytes(lines(*many, {"text": "mwisho", "number": "iii", "title": "Kichwa"}))
+    found, report = read(HubSource(dataset=str(tmp_path)), tmp_path / "state")
+    assert (report, found[-1].text) == ({"documents": 11_001}, "mwisho")
+
+
+@pytest.mark.parametrize(
+    ("kind", "write", "empty"),
+    [("jsonl", lines, b""), ("jsonl", lines, b"\n"), ("parquet", table, table(schema=pa.schema({"text": pa.string()})))],
+)
+@pytest.mark.parametrize("place", ["a", "c", "e"])
+def test_an_empty_file_among_others(kind: str, write: Callable[..., bytes], empty: bytes, place: str, tmp_path: Path) -> None:
+    for name in ("b", "d"):
+        (tmp_path / f"{name}.{kind}").write_bytes(write({"text": name}))
+    (tmp_path / f"{place}.{kind}").write_bytes(empty)
+    found, _ = read(HubSource(dataset=str(tmp_path)), tmp_path / "state")
+    assert [document.text for document in found] == ["b", "d"]
+
+
+def test_text_in_other_types_of_columns(tmp_path: Path) -> None:
+    kinds = [
+        pa.string(),
+        pa.large_string(),
+        pa.string_view(),
+        pa.binary(),
+        pa.large_binary(),
+        pa.dictionary(pa.int32(), pa.string()),
+    ]
+    for number, kind in enumerate(kinds):
+        text: str | bytes = "habari \ufffd" if "string" in str(kind) else b"habari \xff"
+        (tmp_path / f"{number}.parquet").write_bytes(table({"text": text}, schema=pa.schema({"text": kind})))
+    found, report = read(HubSource(dataset=str(tmp_path)), tmp_path / "state")
+    assert (report, {document.text for document in found}) == ({"documents": len(kinds)}, {"habari \ufffd"})

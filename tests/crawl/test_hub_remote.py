@@ -121,7 +121,7 @@ def test_a_killed_crawl_goes_on_at_its_commit_in_its_shard(hub: Hub, tmp_path: P
     assert result["report"] == {"documents": 600}
     assert result["texts"] == [f"Zamani {part} {n}: mvua imenyesha." for part in range(3) for n in range(200)]
     read = [sum("GET" in line and f"train/{part:03d}_00000" in line for line in hub.requests) for part in range(3)]
-    assert read == [1, 0, 1]  # the columns are those of the first shard; 450 documents are in the third
+    assert (read[:2], read[2] > 0) == ([0, 0], True)  # 450 documents are in the third
 
 
 @pytest.mark.slow

@@ -24,9 +24,12 @@ from tasks.net.link import hooks
 from tasks.net.rules import refuse_offline
 
 if TYPE_CHECKING:
-    from datasets import IterableDataset
+    from datasets import DatasetBuilder, IterableDataset
 
 HUB = "https://huggingface.co"
+
+BATCH_ROWS = 1000
+"""Rows of a Parquet file that are read at once; by default `datasets` takes a row group, which may have none or millions."""
 
 
 @register
@@ -59,7 +62,8 @@ class Hub(StreamSource[HubSource]):
         """Yield the rows of a dataset in its order, as documents; `state` keeps what was read, see `resumable`.
 
         A killed crawl goes on in the shard and at the row where it was, at the same commit of the repository even when
-        `revision` names none. `report` counts `documents` and `no_text` (the text is missing, empty or no string).
+        `revision` names none. `report` counts `documents`, `no_text` (the text is missing, empty or no text), and names and
+        counts the files that lack a column of others: `files_without_text`, whose rows are left out, `files_without_title`, ...
         Raises StageError when the dataset cannot be reached or read, or lacks the split or a column that the config names.
         """
         yield from resumable(state / "rows", lambda cursor: _rows(self.config, state, cursor), report)
@@ -77,35 +81,111 @@ def _where(source: HubSource) -> str:
 
 
 def _rows(source: HubSource, state: Path, cursor: Cursor) -> Iterator[Document | str]:
-    local = _is_folder(source)
-    columns: dict[str, str] = {}
-    rows: Iterator[dict[str, Any]] | None = None
+    rows: Iterator[_Row] | None = None
     failures = 0
     while source.max_documents is None or cursor.get("documents", 0) < source.max_documents:
         try:
             with _readable(source, f"row {cursor.get('rows', 0):,}" if rows else f"split {source.split!r}"):
-                if rows is None:
-                    if not local:
-                        _keep_to_the_rules(source)
-                        cursor.setdefault("revision", _commit(source))
-                    dataset = _open(source, local, state, cursor)
-                    columns, rows = _columns(source, dataset), iter(dataset)
+                rows = rows or _read(source, state, cursor)
                 row = next(rows, None)
         except _PassingError:
             failures += 1
             if failures >= ATTEMPTS:
                 raise
             time.sleep(min(BACK_OFF * 2 ** (failures - 1), LONGEST_WAIT))
-            rows = None  # opened again, it goes on at the shard and row of the cursor
+            rows = None  # opened again, it goes on at the file and row of the cursor
             continue
         if row is None:
             return
         failures = 0
-        result = _document(row, columns, source)
+        result = row if isinstance(row, str) else _document(*row, source)
         cursor["documents"] = cursor.get("documents", 0) + isinstance(result, Document)
-        cursor["rows"] = cursor.get("rows", 0) + 1
-        cursor["state"] = dataset.state_dict()
+        cursor["rows"] = cursor.get("rows", 0) + isinstance(row, tuple)
         yield result
+
+
+_Row = str | tuple[dict[str, Any], dict[str, str]]
+"""A row and its columns, field of a document -> column; or what is counted of a file."""
+
+
+def _read(source: HubSource, state: Path, cursor: Cursor) -> Iterator[_Row]:
+    """The rows from the cursor on, which is brought up to date; file by file, as each may have columns of its own."""
+    from datasets import load_dataset_builder
+
+    local = _is_folder(source)
+    if not local:
+        _keep_to_the_rules(source)
+        cursor.setdefault("revision", _commit(source))
+    path = str(Path(source.dataset).expanduser()) if local else source.dataset
+    choice = _choice(source, cursor.get("revision"))
+    builder = load_dataset_builder(path, **choice, cache_dir=str(state / "cache"))
+    files = [str(file) for file in (builder.config.data_files or {}).get(source.split, [])]
+    if not files:
+        raise ValueError(f"there is no such split; there are {', '.join(map(str, builder.config.data_files or ()))}")
+    if "file" not in cursor:
+        _check_columns(source, builder, files)
+        cursor["file"] = 0
+    for number in range(cursor["file"], len(files)):
+        dataset, found = _open(builder, source.split, files[number])
+        columns = {field: column for field, column in _wanted(source).items() if column in found}
+        if cursor["file"] != number:
+            cursor["file"] = number
+            cursor.pop("state", None)
+        if "state" not in cursor:
+            cursor["state"] = dataset.state_dict() if dataset is not None else None
+            yield from _lacking(source, columns, files[number])
+        if dataset is None or "text" not in columns:
+            continue
+        dataset.load_state_dict(cursor["state"])
+        for row in dataset:
+            cursor["state"] = dataset.state_dict()
+            yield row, columns
+
+
+def _open(builder: DatasetBuilder, split: str, file: str) -> tuple[IterableDataset | None, list[str]]:
+    """One data file of a dataset, None if it is empty, and its columns (of JSON lines: those of the first 10 MB)."""
+    builder.config.data_files = {split: [file]}
+    builder.info.features = None  # of another file, or of the card of the dataset
+    if hasattr(builder.config, "batch_size"):
+        builder.config.batch_size = BATCH_ROWS
+    try:
+        dataset = builder.as_streaming_dataset(split)
+    except StopIteration:
+        return None, []
+    if dataset.features is None:
+        dataset = dataset._resolve_features()
+    found = list(dataset.features or ())
+    builder.info.features = dataset.info.features = None  # to which later rows would be cast: they may have other columns
+    return dataset, found
+
+
+def _wanted(source: HubSource) -> dict[str, str]:
+    """Field of a document -> the column that the config names."""
+    columns = {field: getattr(source, field) for field in ("text", "url", "title", "fetched_at", "published_at")}
+    return {field: column for field, column in columns.items() if column is not None}
+
+
+def _check_columns(source: HubSource, builder: DatasetBuilder, files: list[str]) -> None:
+    """Raise StageError if a column that the config names is in no file; that of the address may be missing, if it does not."""
+    missing = {field: column for field, column in _wanted(source).items() if field != "url" or "url" in source.model_fields_set}
+    known: dict[str, None] = {}
+    for file in files:
+        known |= dict.fromkeys(_open(builder, source.split, file)[1])
+        missing = {field: column for field, column in missing.items() if column not in known}
+        if not missing:
+            return
+    field, column = next(iter(missing.items()))
+    raise StageError(
+        f"crawl.{source.name}.{field}: {source.dataset} has no column {column!r}; it has {', '.join(map(repr, known))}"
+    )
+
+
+def _lacking(source: HubSource, columns: dict[str, str], file: str) -> Iterator[str]:
+    """What is counted of a file without a column that the config names: its rows, without text, or what they lack."""
+    for field in _wanted(source):
+        if field not in columns and (field != "url" or "url" in source.model_fields_set):
+            yield f"files_without_{field}"
+            yield f"files_without_{field}: {Path(file).name}"
 
 
 def _keep_to_the_rules(source: HubSource) -> None:
@@ -134,36 +214,9 @@ def _choice(source: HubSource, revision: str | None) -> dict[str, Any]:
     return {"data_files": {source.split: source.files.replace("{config}", source.config or "")}, "revision": revision}
 
 
-def _open(source: HubSource, local: bool, state: Path, cursor: Cursor) -> IterableDataset:
-    from datasets import load_dataset
-
-    path = str(Path(source.dataset).expanduser()) if local else source.dataset
-    choice = _choice(source, cursor.get("revision"))
-    dataset = load_dataset(path, **choice, split=source.split, streaming=True, cache_dir=str(state / "cache"))
-    if dataset.features is None:
-        dataset = dataset._resolve_features()
-    if "state" in cursor:
-        dataset.load_state_dict(cursor["state"])
-    return dataset
-
-
-def _columns(source: HubSource, dataset: IterableDataset) -> dict[str, str]:
-    """Field of a document -> column; the address may be missing, unless the config names its column."""
-    found = list(dataset.features or ())
-    columns = {name: getattr(source, name) for name in ("text", "url", "title", "fetched_at", "published_at")}
-    for name, column in list(columns.items()):
-        if column is not None and column not in found:
-            if name == "url" and "url" not in source.model_fields_set:
-                columns[name] = None
-                continue
-            raise StageError(
-                f"crawl.{source.name}.{name}: {source.dataset} has no column {column!r}; it has {', '.join(map(repr, found))}"
-            )
-    return {name: column for name, column in columns.items() if column is not None}
-
-
 def _document(row: dict[str, Any], columns: dict[str, str], source: HubSource) -> Document | str:
     text, url, title = (row.get(columns[name]) if name in columns else None for name in ("text", "url", "title"))
+    text = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
     if not isinstance(text, str) or not text.strip():
         return "no_text"
     if source.line_break:
@@ -210,9 +263,7 @@ def _readable(source: HubSource, what: str) -> Iterator[None]:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         status = getattr(getattr(error, "response", None), "status_code", None)
         cure = "check the network and the keys dataset, config, files, split and revision"
-        if type(error).__name__ in ("CastError", "ArrowInvalid", "ArrowTypeError", "DatasetGenerationCastError"):
-            cure = "its files differ in their columns: choose those of one kind with the key `files`"
-        elif _is_folder(source):
+        if _is_folder(source):
             cure = "check the keys dataset, config, files and split, and the files"
         if status in (401, 403):
             cure = "ask for access on its page and log in with `hf auth login`, if it exists"
