@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from tasks.core.characters import TABLE_SIZE, buffers, code_point
+from tasks.core.mojibake import CONTINUATIONS
 
 LAYOUT, SUSPECT, ENTITY, MARKUP, SCRIPT, COMPOSE, AT, NUMBER, ADDRESS, CODE = (1 << bit for bit in range(10))
 """White space or invisible characters; text decoded wrongly; &; < or a template; letters of presentation; marks; @ or [at];
@@ -39,8 +40,6 @@ PRESENTATION = "\ufb00-\ufb06\ufb50-\ufdcf\ufe70-\ufefc"
 """Ligatures and positional forms that PDF files leave behind (ﬁ, ﺑ); not the honorifics from U+FDF0 on, which are words."""
 SCRIPT_MARKS = "\u0640\u1361"
 """Tatweel (kashida), and the Ethiopic word space."""
-CONTINUATIONS = "\x80-\xbf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ"
-"""UTF-8's continuation bytes, as Latin-1 or Windows-1252 shows them."""
 
 
 def signs(texts: pa.Array) -> np.ndarray:

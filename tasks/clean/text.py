@@ -10,7 +10,6 @@ import unicodedata
 from tasks.clean.signs import (
     ALL,
     COMPOSE,
-    CONTINUATIONS,
     ENTITY,
     INVISIBLE,
     LAYOUT,
@@ -23,12 +22,8 @@ from tasks.clean.signs import (
     ZERO_WIDTH_SPACE,
 )
 from tasks.core.characters import southeast
+from tasks.core.mojibake import repair
 
-_OTHER_SCRIPTS = "\u0370-\u1fff\u2c00-\uffff"
-_SUSPECT = re.compile(f"[\u00c2-\u00f4][{CONTINUATIONS}]|(?<![{_OTHER_SCRIPTS}])[\u0080-\u009f](?![{_OTHER_SCRIPTS}])")
-"""What UTF-8 read as Latin-1 or Windows-1252 looks like, or a character of Windows-1252 (an apostrophe, a dash) in Latin text;
-inside an Ethiopic word it is what was left of a lost letter.
-"""
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#x[0-9a-fA-F]{1,6}|[a-zA-Z]\w{1,30});")
 _LINE_ENDS = re.compile(f"\r\n|[{LINE_ENDS}]")
 _ODD_SPACES = re.compile(f"[{ODD_SPACES}]+")
@@ -100,18 +95,6 @@ def _visible(text: str) -> str:
     """The text with plain line ends and without invisible characters, but for those that its spelling needs."""
     text = _INVISIBLE.sub("", _LINE_ENDS.sub("\n", text))
     return _ZERO_WIDTH.sub(r"\1", text) if ZERO_WIDTH_SPACE in text else text
-
-
-def repair(text: str) -> str:
-    """Undo a wrong decoding (`ngâ€™ombe`) with ftfy, in the lines that look like one; all others stay untouched.
-
-    (ftfy: R. Speer, doi 10.5281/zenodo.2591652. It is slow, and judges each line on its own evidence.)
-    """
-    if not _SUSPECT.search(text):
-        return text
-    from ftfy import fix_encoding
-
-    return "\n".join(fix_encoding(line) if _SUSPECT.search(line) else line for line in text.split("\n"))
 
 
 def without_markup(text: str) -> tuple[str, int]:

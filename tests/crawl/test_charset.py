@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lang_configs.sources import FilesSource
-from tasks.crawl.pages.charset import charset, decode, encoding_of
+from tasks.clean.text import tidy
+from tasks.crawl.pages import html
+from tasks.crawl.pages.charset import charset, decode, encoding_of, windows_1252
 from tasks.crawl.sources.files import Files
 from tests.crawl.real_pages import real_pages
 
@@ -127,6 +130,71 @@ def test_a_plain_text_is_told_its_encoding(tmp_path: Path, text: str, encoding: 
     found = list(source.read(source.units()[0], report))
     assert [document.text for document in found] == [due.strip()]
     assert report["recoded_files"] == (not encoding.startswith("utf-8"))
+
+
+PAGES = {
+    "yor_Latn": "Ọmọ ilé ẹ̀kọ́ náà ń ka ìwé rẹ̀ lójoojúmọ́. Ìyá rẹ̀ sọ fún un pé kí ó má ṣe gbàgbé àṣà ilẹ̀ wa, tí à ń pè ní àwà",
+    "amh_Ethi": "ለበለጠ መረጃ በስልክ ቁጥራችን ይደውሉልን። ገበሬዎች ዛሬ በቆሎ ወደ ገበያ አመጡ፤ ዝናቡም በጊዜው ጣለ ብለዋል ጆሮ ዳባ ልበስ",
+    "hau_Latn": "Manoman ƙauyen sun girbe masara mai yawa a bana, kuma farashi ya ɗan ragu a kasuwa. ’Yan ƙasa sun yi murna.",
+    "arb_Arab": "ذهب المزارعون إلى السوق صباح اليوم ومعهم محصول كبير، وقالوا إن الأمطار هطلت في وقتها هذا العام",
+}
+DECLARED = [
+    *("iso-8859-1", "windows-1252", "iso-8859-15", "iso-8859-2", "us-ascii", "windows-1250", "windows-1251", "windows-1254"),
+    *("windows-1256", "windows-874", "koi8-r", "gbk", "big5", "shift_jis", "euc-kr", "utf-16le"),
+]
+
+
+def html_of(text: str) -> str:
+    return f"<html><head><title>x</title></head><body><p>{text}</p><p>{text}</p></body></html>"
+
+
+@pytest.mark.parametrize("declared", DECLARED)
+@pytest.mark.parametrize("language", PAGES)
+def test_a_page_in_utf_8_is_read_so_whatever_it_declares(language: str, declared: str) -> None:
+    text = PAGES[language]
+    whole = html_of(text).encode()
+    cut = whole + "ɓ".encode()[:1]
+    for data in [whole] if language == "hau_Latn" else [whole, cut]:  # of eight marked letters in Hausa one is too many
+        for source, header in (
+            (data, f"text/html; charset={declared}"),
+            (b"<meta charset=%s>" % declared.encode() + data, None),
+        ):
+            found = html.page(source, "https://mfano.example/", header, (language,))
+            assert isinstance(found, html.Page), found
+            assert tidy(found.text)[0] == f"{text}\n{text}"
+
+
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("read", [windows_1252, lambda data: data.decode("latin-1")], ids=["windows-1252", "latin-1"])
+@pytest.mark.parametrize("language", PAGES)
+def test_what_was_decoded_wrongly_before_is_repaired_before_it_is_judged(
+    language: str, read: Callable[[bytes], str], times: int
+) -> None:
+    text = wrong = PAGES[language]
+    for _ in range(times):
+        wrong = read(wrong.encode())
+    found = html.page(html_of(wrong).encode(), "https://mfano.example/", "text/html; charset=utf-8", (language,))
+    assert isinstance(found, html.Page), found
+    assert tidy(found.text)[0] == f"{text}\n{text}"
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        *(("Mvua kubwa – café, señor, naïve, Müller: £5", name) for name in ("windows-1252", "iso-8859-1", "iso-8859-15")),
+        *((TEXTS["russian"], name) for name in ("windows-1251", "koi8-r", "iso-8859-5")),
+        (TEXTS["arabic"], "windows-1256"),
+        *((TEXTS["chinese"], name) for name in ("gbk", "gb18030")),
+        *(("ภาษาไทยเป็นภาษาราชการของประเทศ", name) for name in ("windows-874", "tis-620")),
+        *(("日本語の文章です。天気がいい。", name) for name in ("shift_jis", "euc-jp")),
+        ("한국어 문장입니다. 날씨가 좋다.", "euc-kr"),
+        ("Všichni lidé rodí se svobodní a sobě rovní", "windows-1250"),
+    ],
+)
+def test_what_is_declared_rightly_is_believed(text: str, encoding: str) -> None:
+    python = {"tis-620": "tis_620", "windows-874": "cp874"}.get(encoding, encoding)
+    data = html_of(text).encode(python, "ignore")
+    assert decode(data, f"text/html; charset={encoding}") == data.decode(python)
 
 
 def test_a_few_damaged_letters_change_no_encoding() -> None:

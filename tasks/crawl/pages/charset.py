@@ -19,6 +19,11 @@ _ASCII = bytes(range(128))
 _HIGH = bytes(range(128, 256))
 DAMAGED_BYTES = 2
 """So few bytes that are not UTF-8 are damage and no other encoding."""
+WHOLE = 20
+"""So many whole letters for each damaged one tell UTF-8: pages are put together of pieces that were cut by bytes."""
+PAIRED = 16
+"""Bytes above ASCII of which text in pairs of bytes (Big5, GBK, EUC ...) is not UTF-8 by chance."""
+_PAIRS = ("gb", "big5", "shift", "cp932", "cp949", "euc")
 DETECTED = 64 << 10
 """Bytes of a file by which its encoding is told where nothing declares it."""
 _WINDOWS_1252 = {byte: bytes([byte]).decode("cp1252", "ignore") or chr(byte) for byte in range(0x80, 0xA0)}
@@ -45,9 +50,10 @@ def decode(html: bytes, content_type: str | None = None) -> str:
 def charset(html: bytes, content_type: str | None = None) -> str:
     """Python's name of a page's encoding: by byte order mark, Content-Type header, meta tag, or detection.
 
-    UTF-8 declared as Latin-1 (what servers say by default) is taken as UTF-8, unlike in browsers: the reader would see two
-    letters for each that is marked, and no filter of languages would know the text. What is left undeclared is UTF-8 if it is
-    valid UTF-8, what a detector says if it is not in Latin script, and windows-1252, the default of the standard, else.
+    UTF-8 declared as anything else (servers say Latin-1 by default) is taken as UTF-8, unlike in browsers: the reader would see
+    two letters for each that is marked, and no filter of languages would know the text. What is left undeclared is UTF-8 if it
+    is, but for a few damaged letters, what a detector says if it is not in Latin script, and windows-1252, the default of the
+    standard, else.
     """
     for mark, name in _MARKS:
         if html.startswith(mark):
@@ -57,7 +63,10 @@ def charset(html: bytes, content_type: str | None = None) -> str:
         return "utf-8"  # the tag could not have been read in UTF-16
     if declared is None:
         return _detected(html)
-    return "utf-8" if declared == "cp1252" and not html.isascii() and _is_utf_8(html) else declared
+    if declared == "utf-8" or html.isascii() or (declared.startswith("utf-16") and b"\0" in html):
+        return declared
+    least = PAIRED if declared.startswith(_PAIRS) else 0
+    return "utf-8" if len(html.translate(None, _ASCII)) >= least and _is_utf_8(html) else declared
 
 
 def encoding_of(head: bytes) -> str:
@@ -67,9 +76,7 @@ def encoding_of(head: bytes) -> str:
     """
     if (name := wide_encoding(head)) is not None:
         return name
-    text = codecs.getincrementaldecoder("utf-8")("replace").decode(head)
-    bad = text.count("\ufffd")
-    whole = len(text) - bad - len(head.translate(None, _HIGH))
+    bad, whole = _letters(head, False)
     return "utf-8" if bad <= max(whole, DAMAGED_BYTES) else _detected(head[:DETECTED])
 
 
@@ -141,12 +148,18 @@ def _of_meta(start: bytes) -> str:
 
 
 def _is_utf_8(html: bytes) -> bool:
-    """Whether it is valid UTF-8: hardly any other text is that by chance."""
-    try:
-        html.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
+    """Whether it is UTF-8, with at most one damaged letter in `WHOLE`: hardly any other text is that by chance."""
+    bad, whole = _letters(html, True)
+    return WHOLE * bad <= whole
+
+
+def _letters(data: bytes, is_all: bool) -> tuple[int, int]:
+    """How many letters above ASCII are damaged when it is read as UTF-8, and how many are whole; if more follows, one that is
+    cut off at the end is neither.
+    """
+    text = codecs.getincrementaldecoder("utf-8")("replace").decode(data, is_all)
+    bad = text.count("\ufffd")
+    return bad, len(text) - bad - len(data.translate(None, _HIGH))
 
 
 def _detected(html: bytes) -> str:

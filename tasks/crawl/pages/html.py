@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from tasks.core.mojibake import repair
 from tasks.crawl.pages.charset import decode
 from tasks.crawl.pages.main_text import Shown, main_text
 from tasks.crawl.pages.metadata import Metadata, metadata
@@ -106,8 +107,9 @@ def _is_too_deep(source: str) -> bool:
 def _other_language(shown: Shown, languages: Collection[str]) -> str | None:
     """The language of a page in none of `languages`; None also where the model knows none of them.
 
-    By all the text that a reader would see. Where a wanted language is only the second in it, which is a page in that
-    language between menus in another one as often as the reverse, what looks like the main text decides.
+    By all the text that a reader would see, repaired where it was decoded wrongly, as `clean` does. Where a wanted language is
+    only the second in it, which is a page in that language between menus in another one as often as the reverse, what looks
+    like the main text decides.
     """
     from tasks.annotate.language import PACKAGED
     from tasks.annotate.language.model import classifier
@@ -115,11 +117,12 @@ def _other_language(shown: Shown, languages: Collection[str]) -> str | None:
     wanted = set(languages).intersection(classifier(str(PACKAGED)).labels)
     if not wanted:
         return None
-    first, second = _two_languages(shown.everything())
+    everything, main = repair(shown.everything()), repair(shown.main)
+    first, second = _two_languages(everything)
     if first in wanted:
         return None
-    if second in wanted and len(shown.main) >= LEAST_MAIN_TEXT:
-        return None if wanted.intersection(_two_languages(shown.main)) else first
+    if second in wanted and len(main) >= LEAST_MAIN_TEXT:
+        return None if wanted.intersection(_two_languages(main)) else first
     return first
 
 

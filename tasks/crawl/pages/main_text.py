@@ -44,6 +44,8 @@ _NAVIGATION_PATHS = [
 ]
 """The same elements for trafilatura, whose fallback would return it on short pages."""
 
+_LINE_ENDS = re.compile("[\n\r\v\f\u2028\u2029]")
+
 
 class Shown:
     """The text that a page shows, by a parser that is four times as fast as lxml; may raise anything on hostile pages."""
@@ -111,8 +113,11 @@ def _options() -> Extractor:
 
 
 def lines(text: str) -> str:
-    """One paragraph a line: no white space around it, no empty lines."""
-    return "\n".join(line for line in (line.strip() for line in text.splitlines()) if line)
+    """One paragraph a line: no blanks around it, no empty lines.
+
+    U+0085 is no end of a line, and it and U+00A0 are no blanks: they may be halves of letters that were decoded wrongly.
+    """
+    return "\n".join(line.strip(" \t") for line in _LINE_ENDS.split(text) if line.strip())
 
 
 def _words(text: str) -> int:
