@@ -6,6 +6,7 @@ import codecs
 import csv
 import io
 import json
+import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -78,10 +79,33 @@ class EvaluationData(BaseModel):
                 f"{path.name}: not {chosen.format} with {chosen.text} as the config of {name} says: {error!r}"
             ) from error
         return [
-            Item(f"{name}/{split}/{number}", unicodedata.normalize("NFC", text), label, labels)
+            Item(f"{name}/{split}/{number}", _storable(text), label, labels)
             for number, (text, label, labels) in enumerate(rows)
         ]
 
+    def protected(self, name: str, split: str) -> list[Item]:
+        """The items of a split in both readings of its file: no document may hold one of them. Raises StageError."""
+        return [*self.items(name, split), *self.other_reading(name, split)]
+
+    def other_reading(self, name: str, split: str) -> list[Item]:
+        """What else the file of a split may hold: its lines, where quotation marks make items of several of them and the lines
+        by themselves are rows as well. Their places go on from those of `items`.
+        """
+        chosen = next(entry for entry in self.sets if entry.name == name)
+        path = self.paths(name).get(split)
+        if path is None or chosen.format != "tsv":
+            return []
+        rows = _unquoted(text := _read(path))
+        quoted = _quoted(text)
+        if quoted is None or len(quoted) == len(rows) or any(len(row) != len(rows[0]) for row in rows):
+            return []
+        head = [column.strip('"') for column in rows[0]]
+        texts = ["\n".join(dict(zip(head, row, strict=True))[column] for column in chosen.text) for row in rows[1:]]
+        return [Item(f"{name}/{split}/{number}", _storable(text)) for number, text in enumerate(texts, len(quoted) - 1)]
+
+
+_WIDE = {0: "utf-16-be", 1: "utf-16-le"}
+_MARKS = re.compile("^\ufeff+", re.MULTILINE)
 
 Row = tuple[str, str | None, tuple[str, ...]]
 """Text, label and labels of an item."""
@@ -94,11 +118,20 @@ def _tsv(path: Path, chosen: EvaluationSet) -> Iterator[Row]:
         yield "\n".join(row[column] for column in chosen.text), row.get(chosen.label), ()
 
 
+def _storable(text: str) -> str:
+    """In NFC; the half of a surrogate pair, which JSON can hold and UTF-8 cannot, becomes a question mark."""
+    return unicodedata.normalize("NFC", text.encode("utf-8", "replace").decode())
+
+
 def _read(path: Path) -> str:
-    """The text of a file in UTF-8, or in UTF-16 as spreadsheets save it: with a mark."""
+    """The text of a file in UTF-8, or in UTF-16 as spreadsheets save it: with a mark, or told by the zero of its first letter.
+
+    Marks at the beginning of other lines are those of files that were joined.
+    """
     with path.open("rb") as file:
-        wide = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-    return path.read_text(encoding="utf-16" if wide else "utf-8-sig")
+        first = file.read(2)
+    wide = "utf-16" if first in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else _WIDE.get(first.find(b"\0"), "utf-8")
+    return _MARKS.sub("", path.read_text(encoding=wide))
 
 
 def _quoted(text: str) -> list[list[str]] | None:

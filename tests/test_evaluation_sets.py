@@ -109,3 +109,15 @@ def test_another_encoding_is_one_sentence(name: str, head: str, tmp_path: Path) 
     with pytest.raises(StageError, match=r"t\.x: not UTF-8 \(.* at byte \d+\); save it as UTF-8") as caught:
         EvaluationData(sets=[entry], folder=tmp_path).items("a", "test")
     assert len(str(caught.value)) < 120
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_marks_of_joined_files_and_halves_of_letters_are_no_part_of_an_item(encoding: str, tmp_path: Path) -> None:
+    mark = "" if encoding.endswith("e") else "\ufeff"
+    (tmp_path / "t.tsv").write_bytes(f"{mark}tweet\tlabel\nmoja\tx\n\ufeffmbili\tx\n".encode(encoding))
+    (tmp_path / "t.jsonl").write_bytes(f'{mark}{{"tweet": "moja"}}\n\ufeff{{"tweet": "mbili \\ud83d"}}\n'.encode(encoding))
+    (tmp_path / "t.conll").write_bytes(f"{mark}moja O\n\n\ufeffmbili O\n".encode(encoding))
+    for form, last in (("tsv", "mbili"), ("jsonl", "mbili ?"), ("conll", "mbili")):
+        entry = EvaluationSet(name="a", format=form, files={"test": f"t.{form}"}, text=["tweet"])
+        items = EvaluationData(sets=[entry], folder=tmp_path).items("a", "test")
+        assert [item.text for item in items] == ["moja", last]

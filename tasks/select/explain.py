@@ -169,10 +169,10 @@ class Explainer:
         """How the item begins; null where its file is not at hand, or is no longer the one that was measured."""
         from tasks.annotate.contamination import containment
 
-        config = self.manifests["contamination"]["config"]
-        name, split, number = row["item"].rsplit("/", 2)
+        config, (name, split, number) = self.manifests["contamination"]["config"], row["item"].rsplit("/", 2)
         if (place := f"{name}/{split}") not in self._items:
-            self._items[place] = EvaluationData.model_validate(config["data"] | {"folder": self._evaluation}).items(name, split)
+            data = EvaluationData.model_validate(config["data"] | {"folder": self._evaluation})
+            self._items[place] = data.protected(name, split)
         found = next((item.text for item in self._items[place][int(number) :][:1]), None)
         if found is None or abs(containment(text, [found], config["rule"]["characters"])[0] - row["coverage"]) > 1e-6:
             return None

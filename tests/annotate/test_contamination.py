@@ -209,3 +209,49 @@ def test_an_item_in_few_letters_that_are_words_is_found(tmp_path: Path, planted:
     other = "渔民们昨天早上从湖上回来的时候只带回了很少的鱼，下个星期他们还要再去"
     result = found(tmp_path, [planted, other], data(tmp_path / "eval", [CHINESE]))
     assert [item for item, _ in result] == ["news/test/0", None]
+
+
+STORIES = [
+    "Wakulima wa Mtoni wamevuna mahindi mengi mwaka huu kuliko uliopita.",
+    "Barabara ya kwenda kazini imejaa maji tena leo asubuhi jamani.",
+    "Mkutano wa wavuvi utafanyika kesho katika ukumbi wa kijiji chetu.",
+    "Duka la vitabu limefunguliwa karibu na kituo cha mabasi mjini.",
+]
+OPEN, CLOSED = f'"{STORIES[0]}', f'{STORIES[1]}"'
+FILES = {
+    "an open mark first": ("tweet\tlabel", [f"{OPEN}\tx", *(f"{story}\tx" for story in STORIES[1:])]),
+    "an open mark last": ("label\ttweet", [*(f"x\t{story}" for story in STORIES[1:]), f"x\t{OPEN}"]),
+    "open here and closed there": ("tweet\tlabel", [f"{OPEN}\tx", f"{CLOSED}\tx", *(f"{story}\tx" for story in STORIES[2:])]),
+    "open and closed at the end": ("label\ttweet", [f"x\t{OPEN}", f"x\t{CLOSED}", *(f"x\t{story}" for story in STORIES[2:])]),
+    "one column": ("tweet", [OPEN, CLOSED, *STORIES[2:]]),
+    "one column, never closed": ("tweet", [*STORIES[1:], OPEN]),
+    "all quoted": ("tweet\tlabel", [f'"{story}"\t"x"' for story in STORIES]),
+    "a mark within": ("tweet\tlabel", [f'{story[:20]}"{story[20:]}\tx' for story in STORIES]),
+    "a quoted head": ('"tweet"', [OPEN, CLOSED, *STORIES[2:]]),
+}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
+@pytest.mark.parametrize("name", FILES)
+def test_no_item_hides_behind_a_quotation_mark(name: str, encoding: str, tmp_path: Path) -> None:
+    head, lines = FILES[name]
+    (tmp_path / "t.tsv").write_bytes("\n".join([head, *lines, ""]).encode(encoding))
+    entry = EvaluationSet(name="t", format="tsv", files={"test": "t.tsv"}, text=["tweet"])
+    held = found(
+        tmp_path,
+        [*STORIES, OTHER],
+        EvaluationData(sets=[entry], folder=tmp_path),
+    )
+    assert [item is not None for item, _ in held] == [True] * 4 + [False]
+
+
+def test_a_file_that_can_be_read_in_two_ways_is_read_in_both_and_named(tmp_path: Path) -> None:
+    head, lines = FILES["one column"]
+    (tmp_path / "t.tsv").write_text("\n".join([head, *lines, ""]))
+    entry = EvaluationSet(name="t", format="tsv", files={"test": "t.tsv"}, text=["tweet"])
+    data = EvaluationData(sets=[entry], folder=tmp_path)
+    joined = f"{STORIES[0]} {STORIES[1]}"
+    assert [len(data.items("t", "test")), len(data.other_reading("t", "test"))] == [3, 4]
+    places = [item for item, _ in found(tmp_path, [joined, STORIES[1]], data)]
+    assert places[0] in ("t/test/0", "t/test/3", "t/test/4")
+    assert places[1] == "t/test/4"

@@ -253,6 +253,7 @@ def test_half_a_letter_in_any_field_costs_itself(tmp_path: Path, key: str) -> No
     (tmp_path / "a.jsonl").write_text("\n".join(lines))
     folder, manifest = publish(crawl, tmp_path / "workspace", FilesSource(paths=[str(tmp_path / "a.jsonl")]))
     assert manifest["metrics"]["written"] == 2
+    assert manifest["metrics"].get("half_surrogates", 0) == (key != "nyingine")
     assert not any("\ud83d" in str(value) for row in rows(folder) for value in row.values())
 
 

@@ -48,8 +48,8 @@ def contamination(inputs: Mapping[str, Path], config: ContaminationConfig, out: 
     null) and `coverage` (share of that item's n-grams); one file per shard.
 
     Also writes `items/items.parquet`: every protected item with the number of its n-grams, of those that are common in the
-    corpus, its largest coverage in any document and the number of documents that hold it. Sets whose files are not at hand
-    are named in the metrics.
+    corpus, its largest coverage in any document and the number of documents that hold it. The metrics name sets whose files
+    are not at hand, and count the items of `read_both_ways`: files that quotation marks make ambiguous.
     """
     items = _protected(config.data)
     index = out / ".index"
@@ -83,6 +83,7 @@ def contamination(inputs: Mapping[str, Path], config: ContaminationConfig, out: 
         "sets": [_summary(name, table) for name in dict.fromkeys(table.column("set").to_pylist())],
         "sets_not_at_hand": config.data.missing,
         "items": len(items),
+        "read_both_ways": _read_both_ways(config.data),
         "items_too_short": int((sizes == 0).sum()),
     }
 
@@ -100,11 +101,18 @@ def _protected(data: EvaluationData) -> list[Item]:
         for entry in data.sets
         if entry.format != "sections"
         for split in PROTECTED
-        for item in data.items(entry.name, split)
+        for item in data.protected(entry.name, split)
     ]
     if len({item.place for item in items}) != len(items):
         raise StageError("evaluation: two sets have the same name; give each a name of its own")
     return items
+
+
+def _read_both_ways(data: EvaluationData) -> dict[str, int]:
+    """Items that are looked for beside those of the first reading, by set/split."""
+    sets = [entry.name for entry in data.sets if entry.format != "sections"]
+    found = {f"{name}/{split}": len(data.other_reading(name, split)) for name in sets for split in PROTECTED}
+    return {place: number for place, number in found.items() if number}
 
 
 def _summary(name: str, table: pa.Table) -> dict[str, Any]:
@@ -216,7 +224,7 @@ CONTAMINATION = Annotator(
     Stage(
         "contamination",
         contamination,
-        version=5,
+        version=6,
         inputs={"clean": Documents},
         artifact=Annotations,
         outside=lambda config: config.data.digest(),

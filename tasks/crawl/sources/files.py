@@ -54,7 +54,8 @@ class Files(LocalFiles[FilesSource]):
     def read(self, unit: str, report: Counter[str]) -> Iterator[Document]:
         """Documents of one file. What cannot be read is counted and passed over; all before and behind it is read.
 
-        `report` counts `documents`, `no_text`, `too_large`, `bad_json` (lines), for HTML the reasons of `extraction.page` and,
+        `report` counts `documents`, `no_text`, `too_large`, `bad_json` (lines), `half_surrogates` (documents
+        in which one became a question mark, whatever field it stood in), for HTML the reasons of `extraction.page` and,
         of damaged files, what `packed.record` does, the `broken_lines` at the edges of what is missing, and the `lost_rows` of
         Parquet files (exactly as many as their row groups say); `unreadable_files` are those of which nothing can be read,
         `unpacked_too_far` those that give more than any text does (see `formats.unpacked`): what came before that is kept.
@@ -226,6 +227,8 @@ def _documents(rows: Iterable[Row], path: Path, source: FilesSource, report: Cou
             report["no_text"] += 1
             continue
         report["documents"] += 1
+        if not _is_unicode(row):
+            report["half_surrogates"] += 1
         yield Document(
             text=text,
             source=_string(row.get("source")) or source.name,
@@ -235,6 +238,15 @@ def _documents(rows: Iterable[Row], path: Path, source: FilesSource, report: Cou
             fetched_at=_time(row.get("fetched_at")),
             published_at=_time(row.get("published_at")),
         )
+
+
+def _is_unicode(row: dict[str, Any]) -> bool:
+    """Whether no string of a document holds the half of a surrogate pair: JSON can, Unicode and UTF-8 cannot."""
+    try:
+        "".join(value for name in parquet.COLUMNS if isinstance(value := row.get(name), str)).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _string(value: Any) -> str | None:
