@@ -104,3 +104,30 @@ def test_folding_a_name_twice_changes_nothing(name: str) -> None:
 )
 def test_of_a_word_in_several_scripts_the_language_s_own_is_kept(markup: str, script: str | None, text: str) -> None:
     assert shown(markup, "kk", script) == text
+
+
+VARIANTS = {
+    "kk": {"Cyrl": ("kk-cyrl", "kk-kz", "kk"), "Latn": ("kk-latn", "kk-tr"), "Arab": ("kk-arab", "kk-cn")},
+    "iu": {"Cans": ("ike-cans", "iu-cans", "iu"), "Latn": ("ike-latn", "iu-latn")},
+    "sr": {"Cyrl": ("sr-ec", "sr-cyrl", "sr"), "Latn": ("sr-el", "sr-latn")},
+    "ku": {"Latn": ("ku-latn", "ku"), "Arab": ("ku-arab",)},
+}
+WORDS = {"Cyrl": "Шыңғыстау", "Latn": "Shyńǵystaý", "Arab": "شىڭعىستاۋ", "Cans": "ᓄᓇᕗᑦ"}
+
+
+@given(st.data())
+def test_each_script_is_found_by_each_of_its_codes_in_any_order(data: st.DataObject) -> None:
+    code = data.draw(st.sampled_from(sorted(VARIANTS)))
+    scripts = data.draw(st.permutations(sorted(VARIANTS[code])))
+    blank = data.draw(st.sampled_from(["", " "]))
+    parts = [f"{blank}{data.draw(st.sampled_from(VARIANTS[code][script]))}{blank}:{blank}{WORDS[script]}" for script in scripts]
+    end = data.draw(st.sampled_from(["", ";", " ; "]))
+    wanted = data.draw(st.sampled_from(scripts))
+    assert shown(f"Ol -{{{';'.join(parts)}{end}}}- edi.", code, wanted) == f"Ol {WORDS[wanted]} edi."
+
+
+@pytest.mark.parametrize(
+    "name", ["Сурет", "Санат", "Таспа", "Файл", "Swret", "Sanat", "Taspa", "سۋرەت", "سانات", "تاسپا", "File", "Санат "]
+)
+def test_namespaces_in_all_three_scripts_of_a_wiki(name: str) -> None:
+    assert shown(f"Бірінші. [[{name}:Абай|Абай]] Екінші.", "kk") == "Бірінші. Екінші."

@@ -46,6 +46,7 @@ _SCRIPTS = {
     **dict.fromkeys(("zh-cn", "zh-sg", "zh-my"), "Hans"),
     **dict.fromkeys(("zh-tw", "zh-hk", "zh-mo"), "Hant"),
     **{"sr-ec": "Cyrl", "sr-el": "Latn", "kk-kz": "Cyrl", "kk-tr": "Latn", "kk-cn": "Arab", "tg": "Cyrl", "uz": "Latn"},
+    **{"kk": "Cyrl", "iu": "Cans", "sr": "Cyrl", "sh": "Latn", "ku": "Latn", "shi": "Latn", "crh": "Latn", "ban": "Latn"},
 }
 """Of variants whose code does not end in their script, as kk-cyrl does."""
 _NESTED_VARIANTS = 8
