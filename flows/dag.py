@@ -24,10 +24,10 @@ from tasks.annotate.language.own import IDENTIFIER, OwnIdentifier
 from tasks.annotate.quality import QUALITY, QualitySignals
 from tasks.cards import CARDS, CardsConfig
 from tasks.clean import CLEAN
-from tasks.core.stage import Result, Step
+from tasks.core.stage import ANY, Output, Result, Step
 from tasks.corpus import CORPUS
 from tasks.crawl import CRAWL, identity
-from tasks.evaluate import EVALUATE, EvaluateConfig
+from tasks.evaluate import EVALUATE, TASK, EvaluateConfig, TaskConfig
 from tasks.evaluation_sets import EvaluationData
 from tasks.pretrain import PRETRAIN
 from tasks.release import RELEASE
@@ -69,12 +69,13 @@ ANNOTATORS: tuple[tuple[Annotator, Configure], ...] = (
 def build_lm(
     config: LanguageConfig, given: Given, run: Run, annotators: tuple[tuple[Annotator, Configure], ...] = ANNOTATORS
 ) -> Made:
-    """crawl ... -> corpus -> tokenizer -> tokens -> pretrain -> evaluate -> cards -> release; returns all by label."""
+    """crawl ... -> corpus -> tokenizer -> tokens -> pretrain -> evaluate, task ... -> cards -> release; returns all."""
     made = dict(build_corpus(config, given, run, annotators))
     made |= tokenize(config, run, made)
     made |= train(config.pretrain, config, given, run, made)
     made["cards"] = write_cards(config, given, run, made)
-    parts = {role: made[role] for role in RELEASE.inputs}
+    tasks = {label: one for label, one in made.items() if one.stage == TASK.name and label.count(".") == 1}
+    parts = {role: made[role] for role in RELEASE.inputs if role != ANY} | tasks
     return made | {"release": run(Step(RELEASE, config.release, parts))}
 
 
@@ -108,16 +109,35 @@ def tokenize(config: LanguageConfig, run: Run, made: Made) -> Made:
 
 
 def train(settings: Pretrain, config: LanguageConfig, given: Given, run: Run, made: Made, name: str = "") -> Made:
-    """pretrain -> evaluate; a run that holds several models gives each but the first a `name`: `pretrain.teacher`."""
+    """pretrain -> evaluate, task ...; a run that holds several models gives each but the first a `name`: `pretrain.teacher`."""
     suffix = f".{name}" if name else ""
     files = {"tokens": made["tokens"], "tokenizer": made["tokenizer"]}
     model = run(Step(PRETRAIN, settings, files, label=f"pretrain{suffix}"))
     masking = settings.masking if settings.model.masked else None
-    evaluation = EvaluateConfig(rule=config.evaluate, data=_evaluation_data(config, given), masking=masking)
-    measured = run(
-        Step(EVALUATE, evaluation, {"pretrain": model, **files, "corpus": made["corpus"]}, label=f"evaluate{suffix}")
-    )
-    return {model.label: model, measured.label: measured}
+    read = {"pretrain": model, "tokenizer": made["tokenizer"]}
+    return {model.label: model, **measure(config, _evaluation_data(config, given), run, read, made["corpus"], masking, suffix)}
+
+
+def measure(
+    config: LanguageConfig,
+    data: EvaluationData,
+    run: Run,
+    model: Mapping[str, Output],
+    corpus: Output,
+    masking: float | None = None,
+    suffix: str = "",
+) -> Made:
+    """evaluate, and one task for each set, of a `model` by role; returns them by label."""
+    rule = config.evaluate.model_dump()
+    made = [
+        run(Step(EVALUATE, EvaluateConfig(**rule, masking=masking), {**model, "corpus": corpus}, label=f"evaluate{suffix}"))
+    ]
+    for entry in data.sets:
+        if entry.task != "none":
+            settings = TaskConfig(**rule, data=EvaluationData(sets=[entry], folder=data.folder))
+            read = {**model, "corpus": corpus} if entry.format == "sections" else dict(model)
+            made.append(run(Step(TASK, settings, read, label=f"task.{entry.name}{suffix}")))
+    return {one.label: one for one in made}
 
 
 def write_cards(config: LanguageConfig, given: Given, run: Run, made: Made) -> Result:
@@ -128,7 +148,7 @@ def write_cards(config: LanguageConfig, given: Given, run: Run, made: Made) -> R
 
 STAGES = (
     *(CRAWL, CLEAN, IDENTIFIER, *(annotator.stage for annotator, _ in ANNOTATORS), SELECT, CORPUS),
-    *(TOKENIZER, TOKENS, PRETRAIN, EVALUATE, CARDS, RELEASE),
+    *(TOKENIZER, TOKENS, PRETRAIN, EVALUATE, TASK, CARDS, RELEASE),
 )
 """Every stage in the order of the DAG."""
 

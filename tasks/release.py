@@ -23,14 +23,15 @@ from tasks.core.errors import StageError
 from tasks.core.files import copy, replacing, sha256, write_atomically
 from tasks.core.manifest import MANIFEST
 from tasks.core.records import read_record
-from tasks.core.stage import Metrics, Stage, Work
+from tasks.core.stage import ANY, Metrics, Stage, Work
 from tasks.evaluate.model import auto_class, objective
 
 SUMS = "SHA256SUMS"
 
 
 def release(inputs: Mapping[str, Path], config: Release, out: Path, work: Work) -> Metrics:
-    """Lay out the folder above from the published folders "cards", "corpus", "tokenizer", "pretrain" and "evaluate".
+    """Lay out the folder above from the published folders "cards", "corpus", "tokenizer", "pretrain" and "evaluate",
+    and from those of tasks, by their labels.
 
     Files are copies, which take no room where the file system can share blocks (Btrfs, XFS). Metrics: `version`, `files`,
     `bytes`, and `parameters` of the model as loaded. Raises StageError when an input lacks a file, or when the model and
@@ -39,8 +40,7 @@ def release(inputs: Mapping[str, Path], config: Release, out: Path, work: Work) 
     work.progress(0, 3, "steps")
     for path, source in _layout(inputs).items():
         _place(source, out / path)
-    scores = read_record(inputs["evaluate"] / MANIFEST)["metrics"]
-    write_atomically(out / "evaluation.json", json.dumps(scores, indent=1, ensure_ascii=False).encode())
+    write_atomically(out / "evaluation.json", json.dumps(_scores(inputs), indent=1, ensure_ascii=False).encode())
     work.progress(1, 3, "steps")
     try:
         parameters = _finish(out / "model")
@@ -58,6 +58,14 @@ def release(inputs: Mapping[str, Path], config: Release, out: Path, work: Work) 
         "bytes": sum(path.stat().st_size for path in files),
         "parameters": parameters,
     }
+
+
+def _scores(inputs: Mapping[str, Path]) -> Metrics:
+    """The metrics of held-out text, the scores of all tasks among its own, and why others were not run."""
+    found: Metrics = read_record(inputs["evaluate"] / MANIFEST)["metrics"]
+    tasks = [read_record(inputs[role] / MANIFEST)["metrics"] for role in sorted(inputs) if role.startswith("task.")]
+    skipped = [{"task": one["task"], "reason": one["skipped"]} for one in tasks if one["skipped"]]
+    return {**found, "scores": [*found["scores"], *(score for one in tasks for score in one["scores"])], "skipped": skipped}
 
 
 def _layout(inputs: Mapping[str, Path]) -> dict[str, Path]:
@@ -132,8 +140,8 @@ def _use(model: Any, tokenizer: Any, masked: bool) -> None:
 RELEASE = Stage(
     "release",
     release,
-    version=4,
-    inputs={"cards": Cards, "corpus": Corpus, "tokenizer": Tokenizer, "pretrain": Model, "evaluate": Scores},
+    version=5,
+    inputs={"cards": Cards, "corpus": Corpus, "tokenizer": Tokenizer, "pretrain": Model, "evaluate": Scores, ANY: Scores},
     artifact=artifacts.Release,
     edited=True,
 )

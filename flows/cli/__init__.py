@@ -41,7 +41,7 @@ _PLAIN = {"rich_markup_mode": None, "context_settings": {"help_option_names": ["
 
 app = typer.Typer(help=ABOUT, pretty_exceptions_enable=False, **_PLAIN)  # type: ignore[arg-type]
 command: Callable[..., None]
-for command in (build.build, build.plan, read.status, read.stats, read.sample, read.explain, model.generate):
+for command in (build.build, build.plan, read.status, read.stats, read.sample, read.explain, model.generate, model.evaluate):
     app.command()(command)
 for command in (workspace.forget, read.languages):
     app.command()(command)

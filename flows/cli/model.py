@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.options import MOST, WORKSPACE, AsJson, Workspace, finite, given, text
+from flows.cli.options import MOST, WORKSPACE, AsJson, Evaluation, Workspace, finite, given, text
 from flows.cli.terminal import say
 
 COLDEST = 0.01
@@ -57,6 +57,52 @@ def generate(
         return
     stream(folder, folder, prompt, sampling, partial(say, end=""))
     say()
+
+
+def evaluate(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="LANGUAGE|FOLDER|OWNER/NAME",
+            help="A language whose model was built here, a release, a folder of transformers' files, or a model of the Hub.",
+            callback=given,
+        ),
+    ],
+    language: Annotated[
+        str | None, typer.Option(help="Whose held-out text and sets; default: MODEL, if it is a language.", callback=given)
+    ] = None,
+    compare: Annotated[
+        list[str] | None, typer.Option(metavar="MODEL", help="Other models, measured on the same items.", callback=given)
+    ] = None,
+    tasks: Annotated[
+        str | None, typer.Option(metavar="NAME,...", help="Evaluation sets, or none; default: all.", callback=given)
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(min=2, max=100, help="Runs of what depends on chance.")] = None,
+    evaluation: Evaluation = None,
+    workspace: Workspace = WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Measure any model on a language's held-out text and sets.
+
+    The text is what the last build of the language held out. With --compare the difference to each other model stands beside it, paired over the same documents and items.
+    """
+    from flows.cli.scores import print_evaluation
+    from flows.cli.tables import print_json
+    from flows.run.evaluation import Evaluation as Run
+    from flows.run.progress import watch
+
+    names = [part.strip() for part in tasks.split(",")] if tasks else []
+    run = Run(workspace, language or model, watch, names, seeds, evaluation)
+    measured = run.all([model, *(compare or [])])
+    if as_json:
+        print_json(
+            [
+                {"model": one.name, "scores": one.scores, "skipped": one.skipped, "differences": one.differences}
+                for one in measured
+            ]
+        )
+    else:
+        print_evaluation(measured)
 
 
 def train_lid(

@@ -64,7 +64,7 @@ def results(language: str, made: Mapping[str, Result]) -> dict[str, Any]:
             for one in made.values()
         ],
         **{name.replace(" ", "_"): path for name, path in _places(made).items()},
-        "scores": made["evaluate"].metrics if "evaluate" in made else None,
+        "scores": made["evaluate"].metrics | {"scores": _scores(made)} if "evaluate" in made else None,
     }
 
 
@@ -79,7 +79,7 @@ def print_result(made: Mapping[str, Result], place: Runtime) -> None:
     if (kwh := made["pretrain"].metrics.get("kwh") if "pretrain" in made else None) is not None:
         say(f"energy         {_energy(kwh, place)}")
     if "evaluate" in made:
-        _print_scores(made["evaluate"].metrics)
+        _print_scores(made["evaluate"].metrics, _scores(made))
 
 
 def _energy(kwh: float, place: Runtime) -> str:
@@ -102,14 +102,20 @@ def _places(made: Mapping[str, Result]) -> dict[str, Path]:
     return places
 
 
-def _print_scores(measured: Metrics) -> None:
+def _scores(made: Mapping[str, Result]) -> list[Metrics]:
+    """Those of the run's model: of held-out text and of its tasks."""
+    labels = [label for label in made if label == "evaluate" or (label.startswith("task.") and label.count(".") == 1)]
+    return [score for label in labels for score in made[label].metrics.get("scores", [])]
+
+
+def _print_scores(measured: Metrics, scores: list[Metrics]) -> None:
     metrics = legible(measured)
     if metrics["objective"] == "masked":
         tokens, documents = metrics["pseudo_tokens"], metrics["pseudo_documents"]
         say(f"pseudo-perplexity {metrics['pseudo_perplexity']:.1f} on {tokens:,} tokens of {documents:,} test documents")
     else:
         say(f"bits per byte  {metrics['bits_per_byte']:.4f} on {metrics['test_documents']:,} test documents")
-    for score in metrics["scores"]:
+    for score in scores:
         if score["system"] == "model":
             say(f"{score['task']:<14} {score['metric']} {score['value']:.3f} (n = {score['n']})")
     for sample in metrics["samples"][:2]:

@@ -127,17 +127,22 @@ class Request:
 
     def _evaluation_folder(self) -> Path | None:
         """`--evaluation`, else the folder `eval` of the bundle that the documents come from, else `<workspace>/evaluation`."""
-        if self.evaluation:
-            if not Path(self.evaluation).is_dir():
-                raise ConfigError(f"--evaluation {self.evaluation}: there is no such folder")
-            return Path(self.evaluation)
-        for document in self.documents:
+        for document in self.documents if not self.evaluation else []:
             path = Path(document).expanduser().resolve()
             for parent in [path, *path.parents][:4]:
                 if (parent / "eval").is_dir():
                     return parent / "eval"
-        default = self.workspace / "evaluation"
-        return default if default.is_dir() else None
+        return evaluation_folder(self.evaluation, self.workspace)
+
+
+def evaluation_folder(stated: str | None, workspace: Path) -> Path | None:
+    """The folder that `--evaluation` names, else `<workspace>/evaluation` if it is there; ConfigError for one that is not."""
+    if stated:
+        if not Path(stated).is_dir():
+            raise ConfigError(f"--evaluation {stated}: there is no such folder")
+        return Path(stated)
+    default = workspace / "evaluation"
+    return default if default.is_dir() else None
 
 
 def _published(override: str) -> str:

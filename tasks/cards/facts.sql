@@ -261,6 +261,10 @@ SELECT max(value) FILTER (metric = 'bits_per_byte') AS bits_per_byte, max(low) F
        (SELECT (metrics->>'test_bytes')::BIGINT FROM stages WHERE fingerprint = labelled('evaluate')) AS bytes
 FROM evaluations WHERE fingerprint = labelled('evaluate') AND task = 'held-out text';
 
+-- rows held_out_sources
+SELECT regexp_replace(task, '^held-out text: ', '') AS source, metric, value, low, high, n AS documents
+FROM evaluations WHERE fingerprint = labelled('evaluate') AND task LIKE 'held-out text: %' ORDER BY source;
+
 -- rows pseudo
 SELECT metric, value, low, high, n AS documents,
        (SELECT (metrics->>'pseudo_tokens')::BIGINT FROM stages WHERE fingerprint = labelled('evaluate')) AS tokens,
@@ -273,12 +277,13 @@ SELECT max(value) FILTER (metric = 'masked_loss') AS loss, 100 * max(value) FILT
 FROM evaluations WHERE fingerprint = labelled('evaluate') AND task = 'held-out text' AND metric LIKE 'masked%';
 
 -- rows scores
-SELECT * EXCLUDE (fingerprint, language) FROM evaluations WHERE fingerprint = labelled('evaluate') AND task <> 'held-out text'
+SELECT e.* EXCLUDE (fingerprint, language) FROM evaluations e JOIN stages s USING (fingerprint)
+WHERE s.stage = 'task' AND s.inputs->'$.pretrain'->>'fingerprint' = labelled('pretrain')
 ORDER BY task, metric, list_position(['model', 'tfidf', 'random-init', 'majority'], system), system;
 
 -- rows skipped
-WITH found AS (SELECT unnest((metrics->'$.skipped')::JSON[]) AS entry FROM stages WHERE fingerprint = labelled('evaluate'))
-SELECT entry->>'task' AS task, entry->>'reason' AS reason FROM found ORDER BY task;
+SELECT metrics->>'task' AS task, metrics->>'skipped' AS reason FROM stages
+WHERE stage = 'task' AND inputs->'$.pretrain'->>'fingerprint' = labelled('pretrain') AND metrics->>'skipped' IS NOT NULL ORDER BY task;
 
 -- rows samples
 WITH found AS (SELECT unnest((metrics->'$.samples')::JSON[]) AS entry FROM stages WHERE fingerprint = labelled('evaluate'))

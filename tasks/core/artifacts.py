@@ -118,7 +118,22 @@ class Model(Artifact):
 
 
 class Scores(Artifact):
-    """What was measured on a model: the numbers are its metrics, and the texts that it wrote lie beside them."""
+    """What was measured on a model: the numbers are its metrics; what they are computed from, and texts, lie beside them."""
+
+    @property
+    def evaluation(self) -> Path:
+        """The metrics, and how each was measured."""
+        return self.folder / "evaluation.json"
+
+    @property
+    def documents(self) -> Path:
+        """Of held-out text: a row for each document."""
+        return self.folder / "documents.parquet"
+
+    @property
+    def predictions(self) -> Path:
+        """Of a task: a row for each item, system and run."""
+        return self.folder / "predictions.parquet"
 
     @property
     def samples(self) -> Path:

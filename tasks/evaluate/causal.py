@@ -17,8 +17,14 @@ MAX_LOGITS = 1 << 25
 """Most logits held at once (128 MiB in fp32): a large vocabulary gets smaller batches."""
 
 
-def bits_per_byte(model: Any, documents: TokenizedDocuments, words: int, resamples: int, progress: Progress) -> Metrics:
-    """Sum of -log2 p(token | prefix) over whole documents, divided by their UTF-8 bytes.
+STATISTICS: tuple[str, ...] = ("bits", "bytes")
+"""Columns of what bits per byte are computed from, for each document: their sums, divided."""
+
+
+def bits_per_byte(
+    model: Any, documents: TokenizedDocuments, words: int, resamples: int, progress: Progress
+) -> tuple[Metrics, np.ndarray]:
+    """Sum of -log2 p(token | prefix) over whole documents, divided by their UTF-8 bytes; and `STATISTICS` of each document.
 
     BOS is given and not scored; EOS is not scored, because no byte of text belongs to it. A document longer than the
     model's context is read in windows that do not overlap, the last token of one being the first of the next (the
@@ -28,9 +34,9 @@ def bits_per_byte(model: Any, documents: TokenizedDocuments, words: int, resampl
     scored = scored_tokens(model, documents)
     nats = negative_log_likelihoods(model, documents, progress)
     tokens, size = int(scored.sum()), int(documents.bytes.sum())
-    sums = bootstrap.resample(np.stack([nats / math.log(2), documents.bytes], 1), resamples)
-    low, high = bootstrap.interval(sums[:, 0] / np.maximum(sums[:, 1], 1))
-    return {
+    statistics = np.stack([nats / math.log(2), documents.bytes], 1)
+    low, high = bootstrap.interval(ratio(bootstrap.resample(statistics, resamples)))
+    metrics = {
         "bits_per_byte": float(nats.sum() / math.log(2) / size),
         "bits_per_byte_low": low,
         "bits_per_byte_high": high,
@@ -46,6 +52,13 @@ def bits_per_byte(model: Any, documents: TokenizedDocuments, words: int, resampl
             "interval": bootstrap.describe(resamples),
         },
     }
+    return metrics, statistics
+
+
+def ratio(sums: np.ndarray) -> np.ndarray:
+    """Bits per byte `[resamples]` from sums of `STATISTICS` `[resamples, 2]`."""
+    bits: np.ndarray = sums[:, 0] / np.maximum(sums[:, 1], 1)
+    return bits
 
 
 def negative_log_likelihoods(model: Any, documents: TokenizedDocuments, progress: Progress) -> np.ndarray:

@@ -43,9 +43,13 @@ class Examples:
     left_out: dict[str, int] = field(default_factory=dict)
 
 
-def read_examples(entry: EvaluationSet, data: EvaluationData, corpus: Path, needed: Sequence[str]) -> Examples:
+def read_examples(entry: EvaluationSet, data: EvaluationData, corpus: Path | None, needed: Sequence[str]) -> Examples:
     """The items of a set; raises Unavailable when one of the `needed` splits (of train, dev, test) is not at hand."""
-    return _sections(entry, corpus) if entry.format == "sections" else _published(entry, data, needed)
+    if entry.format != "sections":
+        return _published(entry, data, needed)
+    if corpus is None:
+        raise Unavailable("it is made of the corpus of a run, and there is none here")
+    return _sections(entry, corpus)
 
 
 def check_labels(examples: Examples, entry: EvaluationSet) -> None:

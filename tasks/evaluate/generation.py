@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.core.errors import StageError
-from tasks.evaluate.model import context_length, is_masked, load_model, load_tokenizer
+from tasks.evaluate.model import boundaries, context_length, is_masked, load_model, load_tokenizer
 
 TOP_P = 0.95
 """Nucleus sampling (Holtzman et al. 2020, arXiv 1904.09751)."""
@@ -51,7 +51,8 @@ def stream(model_folder: Path, tokenizer_folder: Path, prompt: str, sampling: Sa
 def _continue(model: Any, tokenizer: Any, prompt: str, sampling: Sampling, show: Callable[[str], object] | None = None) -> str:
     import torch
 
-    ids = [tokenizer.bos_token_id, *tokenizer(prompt, add_special_tokens=False, verbose=False)["input_ids"]]
+    begin, end = boundaries(tokenizer)
+    ids = [begin, *tokenizer(prompt, add_special_tokens=False, verbose=False)["input_ids"]]
     room = min(sampling.max_tokens, context_length(model) - len(ids))
     if room < 1:
         raise StageError(
@@ -70,8 +71,8 @@ def _continue(model: Any, tokenizer: Any, prompt: str, sampling: Sampling, show:
             do_sample=sampling.temperature > 0,
             **warpers,
             max_length=len(ids) + room,  # the name that the model states its limit by: two of them would be warned of
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.eos_token_id,
+            eos_token_id=end,
+            pad_token_id=end,
             streamer=_streamer(continuation, show) if show else None,
         )
     return continuation.decode(whole[0, len(ids) :].tolist())

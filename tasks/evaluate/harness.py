@@ -9,26 +9,21 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from lang_configs.evaluation import Evaluate
+from tasks.core.artifacts import Scores
 from tasks.core.documents import write_table
 from tasks.core.stage import Metrics, Progress
 from tasks.evaluate import bootstrap
 from tasks.evaluate.examples import Examples
 from tasks.evaluate.metrics import Metric
-from tasks.evaluate.tasks import MODEL, Task
+from tasks.evaluate.tasks import MODEL, Predictions, Settings, Task
 
 
 def run_task(
-    task: Task, examples: Examples, model: Any, tokenizer: Any, config: Evaluate, out: Path, progress: Progress
+    task: Task, examples: Examples, model: Any, tokenizer: Any, config: Settings, out: Path, progress: Progress
 ) -> Metrics:
-    """Scores and details of a task; writes the model's predictions to `<set>.parquet` (`place`, `label`, `predicted`)."""
+    """Scores and details of a task; writes what was predicted (`place`, `document`, `label`, `system`, `run`, `predicted`)."""
     predictions = task.predict(examples, model, tokenizer, config, progress)
-    table = {
-        "place": [item.place for item in examples.test],
-        "label": [list(item.labels) if item.labels else item.label for item in examples.test],
-        "predicted": list(predictions.systems[MODEL][0]),
-    }
-    write_table(pa.table(table), out / f"{examples.name}.parquet")
+    _write(examples, predictions, Scores(out).predictions)
     details = {
         **predictions.details,
         "left_out": examples.left_out,
@@ -36,6 +31,20 @@ def run_task(
         "interval": bootstrap.describe(config.bootstrap),
     }
     return {"scores": score(task, examples, predictions.systems, config.bootstrap), "details": details}
+
+
+def _write(examples: Examples, predictions: Predictions, path: Path) -> None:
+    truth = [list(item.labels) if item.labels else item.label for item in examples.test]
+    runs = [(system, number, run) for system, rows in predictions.systems.items() for number, run in enumerate(rows)]
+    table = {
+        "place": [item.place for item in examples.test] * len(runs),
+        "document": [item.document for item in examples.test] * len(runs),
+        "label": truth * len(runs),
+        "system": [system for system, _, run in runs for _ in run],
+        "run": [number for _, number, run in runs for _ in run],
+        "predicted": [predicted for _, _, run in runs for predicted in run],
+    }
+    write_table(pa.table(table), path)
 
 
 def score(

@@ -12,16 +12,22 @@ from tasks.core.stage import Metrics, Progress
 from tasks.evaluate import bootstrap
 from tasks.evaluate.causal import MAX_LOGITS, perplexity, scored_tokens
 from tasks.evaluate.held_out import TokenizedDocuments
-from tasks.evaluate.model import BATCH_TOKENS, context_length, last_hidden_states, masked_logits, padded_batches
+from tasks.evaluate.model import BATCH_TOKENS, context_length, masked_logits, padded_batches
 
 SCORED, CONTEXT = 1024, 256
 """Most tokens of the pseudo-perplexity, and of text around each. A token costs a whole window, so these bound the cost."""
 
+STATISTICS: tuple[str, ...] = ("nats", "sampled", "tokens", "bytes")
+"""Columns of what pseudo-perplexity is computed from, for each document: `ratios` gives it from their sums."""
+
 SAMPLE_SEED = 1
 
 
-def pseudo_perplexity(model: Any, documents: TokenizedDocuments, mask: int, resamples: int, progress: Progress) -> Metrics:
-    """exp of the mean -ln p(token | the rest of its document), each token with it alone replaced by `mask`.
+def pseudo_perplexity(
+    model: Any, documents: TokenizedDocuments, mask: int, resamples: int, progress: Progress
+) -> tuple[Metrics, np.ndarray]:
+    """exp of the mean -ln p(token | the rest of its document), each token with it alone replaced by `mask`; and `STATISTICS` of
+    each document.
 
     The pseudo-log-likelihood of Salazar et al. (2020, arXiv 1910.14659), of at most `SCORED` tokens drawn from all but BOS
     and EOS. The model reads `CONTEXT` tokens around it (less if its own context is less), moved inwards at the ends of the
@@ -41,10 +47,10 @@ def pseudo_perplexity(model: Any, documents: TokenizedDocuments, mask: int, resa
     sampled = np.bincount(numbers, minlength=len(tokens))
     sums = np.bincount(numbers, weights=[values[0] for values in nats], minlength=len(tokens))
     statistics = np.stack([sums, sampled, tokens, documents.bytes], 1).astype(np.float64)
-    [[per_token, per_byte]] = _ratios(statistics.sum(0, keepdims=True))
-    resampled = _ratios(bootstrap.resample(statistics, resamples))
+    [[per_token, per_byte]] = ratios(statistics.sum(0, keepdims=True))
+    resampled = ratios(bootstrap.resample(statistics, resamples))
     (low, high), (low_bits, high_bits) = map(bootstrap.interval, resampled.T)
-    return {
+    metrics = {
         "pseudo_perplexity": perplexity(per_token),
         "pseudo_perplexity_low": perplexity(low),
         "pseudo_perplexity_high": perplexity(high),
@@ -60,6 +66,7 @@ def pseudo_perplexity(model: Any, documents: TokenizedDocuments, mask: int, resa
             "interval": bootstrap.describe(resamples),
         },
     }
+    return metrics, statistics
 
 
 def masked_prediction(model: Any, documents: TokenizedDocuments, mask: int, share: float, progress: Progress) -> Metrics:
@@ -88,15 +95,20 @@ def masked_prediction(model: Any, documents: TokenizedDocuments, mask: int, shar
     }
 
 
-def _ratios(sums: np.ndarray) -> np.ndarray:
-    """Nats per token and bits per byte `[resamples, 2]`, NaN where no token was sampled.
-
-    The columns of `sums` `[resamples, 4]` are nats and number of the sampled tokens, all tokens, and bytes.
+def ratios(sums: np.ndarray) -> np.ndarray:
+    """Nats per token and bits per byte `[resamples, 2]` from sums of `STATISTICS` `[resamples, 4]`: nats and number of the
+    sampled tokens, all tokens, and bytes. NaN where no token was sampled.
     """
     nats, sampled, tokens, size = sums.T
     with np.errstate(invalid="ignore"):  # all of the few documents that were drawn may have no token in the sample
         per_token = nats / sampled
         return np.stack([per_token, per_token * tokens / size / math.log(2)], 1)
+
+
+def bits(sums: np.ndarray) -> np.ndarray:
+    """Pseudo-bits per byte `[resamples]` from sums of `STATISTICS` `[resamples, 4]`."""
+    per_byte: np.ndarray = ratios(sums)[:, 1]
+    return per_byte
 
 
 def _around(documents: TokenizedDocuments, number: int, place: int, context: int) -> tuple[np.ndarray, int]:
@@ -122,10 +134,10 @@ def _predict(
     hits, done = list(nats), 0
     with torch.inference_mode():
         for chosen, batch in padded_batches(masked, most, model.device):
-            states = last_hidden_states(model, batch, [len(masked[index]) for index in chosen])
             rows = np.repeat(np.arange(len(chosen)), [len(places[index]) for index in chosen])
             columns = np.concatenate([places[index] for index in chosen])
-            logits = masked_logits(model, states[torch.from_numpy(rows), torch.from_numpy(columns)])
+            lengths = [len(masked[index]) for index in chosen]
+            logits = masked_logits(model, batch, lengths, torch.from_numpy(rows), torch.from_numpy(columns))
             labels = torch.from_numpy(np.concatenate([sequences[index][places[index]] for index in chosen])).to(batch.device)
             losses = F.cross_entropy(logits, labels, reduction="none").double().cpu().numpy()
             right = (logits.argmax(-1) == labels).cpu().numpy()

@@ -62,6 +62,12 @@ def held_out_scores(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
+def source_score(metric: str, source: str, value: float, low: float, high: float, n: int) -> dict[str, Any]:
+    """A score like those of `held_out_scores`, of the documents of one source alone."""
+    row = {"task": f"{HELD_OUT_TASK}: {source}", "metric": metric, "system": "model"}
+    return row | {"value": value, "low": low, "high": high, "n": n}
+
+
 def verdict(score: Mapping[str, Any]) -> str | None:
     """How the model stands to the best of its floors: by the 95 % interval of their paired difference; None if it has none."""
     low, high = score.get("difference_low"), score.get("difference_high")

@@ -66,9 +66,21 @@ def load_tokenizer(folder: Path, finds_special_tokens: bool = False) -> Any:
         tokenizer = load_transformers(folder, finds_special_tokens)
     except Exception as error:  # as above
         raise StageError(f"{folder}: no tokenizer that transformers can read: {_first_line(error)}") from error
-    if tokenizer.bos_token_id is None or tokenizer.eos_token_id is None:
-        raise StageError(f"{folder}: the tokenizer names no BOS or no EOS token")
+    boundaries(tokenizer)
     return tokenizer
+
+
+def boundaries(tokenizer: Any) -> tuple[int, int]:
+    """The tokens that stand before and after a text: BOS and EOS, or what BERT has in their place.
+
+    A model that has no mark for the begin of a text reads that for the end of the one before (GPT-2; lm-evaluation-harness
+    does the same). Raises StageError when the tokenizer names none of them.
+    """
+    names = ("bos_token_id", "cls_token_id", "eos_token_id"), ("eos_token_id", "sep_token_id", "bos_token_id")
+    found = [next((token for name in one if (token := getattr(tokenizer, name)) is not None), None) for one in names]
+    if found[0] is None or found[1] is None:
+        raise StageError(f"{tokenizer.name_or_path}: the tokenizer names no token for the begin or the end of a text")
+    return int(found[0]), int(found[1])
 
 
 def mask_token(tokenizer: Any) -> int:
@@ -79,8 +91,14 @@ def mask_token(tokenizer: Any) -> int:
 
 
 def context_length(model: Any) -> int:
-    """The longest window in tokens that the model was trained on."""
-    return int(model.config.max_position_embeddings)
+    """The longest window in tokens that the model was trained on; raises StageError if its config does not say."""
+    longest = getattr(model.config, "max_position_embeddings", None)
+    if not longest or longest < 2:
+        raise StageError(f"{model.name_or_path}: its config names no max_position_embeddings, so its context is not known")
+    # RoBERTa counts positions from the padding token's number on, which takes room from them
+    embeddings = getattr(getattr(model, "base_model", None), "embeddings", None)
+    padding = getattr(getattr(embeddings, "position_embeddings", None), "padding_idx", None)
+    return int(longest) - (0 if padding is None else padding + 1)
 
 
 def padded_batches(sequences: Sequence[Any], most_tokens: int, device: Any) -> Iterator[tuple[list[int], Tensor]]:
@@ -107,24 +125,33 @@ def last_hidden_states(model: Any, ids: Tensor, lengths: Sequence[int]) -> Tenso
 
     A causal model's positions never see what is right of them; to others the padding is hidden by an attention mask.
     """
-    import torch
-
     if is_masked(model):
-        seen = torch.arange(ids.shape[1], device=ids.device) < torch.tensor(lengths, device=ids.device)[:, None]
-        output = model.base_model(ids, attention_mask=seen.long())
+        output = model.base_model(ids, attention_mask=_seen(ids, lengths).long())
     else:
         output = model.base_model(ids, use_cache=False)
     states: Tensor = output.last_hidden_state
     return states
 
 
-def masked_logits(model: Any, states: Tensor) -> Tensor:
-    """Logits `[tokens, vocabulary]` that a masked model's head gives for last hidden states `[tokens, width]`.
+def masked_logits(model: Any, ids: Tensor, lengths: Sequence[int], rows: Tensor, columns: Tensor) -> Tensor:
+    """Logits `[tokens, vocabulary]` of a masked model at places of padded ids, given by their rows and columns.
 
-    Of these only: for all positions of a window they would cost more than the model's layers.
+    Where the model's head is known, of these only: for all places of a window they would cost more than the layers.
     """
-    logits: Tensor = model.cls(states) if hasattr(model, "cls") else model.decoder(model.head(states))
+    head = next((getattr(model, name) for name in ("cls", "lm_head", "predictions") if hasattr(model, name)), None)
+    if head is None and not (hasattr(model, "head") and hasattr(model, "decoder")):
+        seen = _seen(ids, lengths)
+        logits: Tensor = model(ids, attention_mask=seen.long()).logits[rows, columns]
+        return logits.float()
+    states = last_hidden_states(model, ids, lengths)[rows, columns]
+    logits = head(states) if head is not None else model.decoder(model.head(states))
     return logits.float()
+
+
+def _seen(ids: Tensor, lengths: Sequence[int]) -> Tensor:
+    import torch
+
+    return torch.arange(ids.shape[1], device=ids.device) < torch.tensor(lengths, device=ids.device)[:, None]
 
 
 def _first_line(error: Exception) -> str:

@@ -55,7 +55,7 @@ CREATE VIEW evaluations AS  -- held-out text first, then the tasks; difference: 
            (r->>'low')::DOUBLE AS low, (r->>'high')::DOUBLE AS high, (r->>'n')::BIGINT AS n, (r->>'seeds')::BIGINT AS seeds,
            r->>'floor' AS floor, (r->>'difference')::DOUBLE AS difference, (r->>'difference_low')::DOUBLE AS difference_low,
            (r->>'difference_high')::DOUBLE AS difference_high
-    FROM (SELECT fingerprint, language, unnest((metrics->'$.scores')::JSON[]) AS r FROM stages WHERE stage = 'evaluate');
+    FROM (SELECT fingerprint, language, unnest((metrics->'$.scores')::JSON[]) AS r FROM stages WHERE stage IN ('evaluate', 'task'));
 CREATE VIEW releases AS
     SELECT fingerprint, language, config->>'version' AS version, started, files, bytes FROM stages WHERE stage = 'release';
 

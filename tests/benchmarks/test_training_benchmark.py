@@ -29,12 +29,23 @@ from training import (
     speeds_table,
 )
 from training_peer import Clock, cosine, finish, linear, read_job
-from training_runs import MASK, Run, Score, masked_score, prepare, score, subset, train_ours, with_environment
+from training_runs import (
+    MASK,
+    Run,
+    Score,
+    masked_score,
+    prepare,
+    read_documents,
+    score,
+    subset,
+    train_ours,
+    with_environment,
+)
 
 from lang_configs.schema import Runtime
 from lang_configs.training import Pretrain, Tokenizer
 from tasks.evaluate.bootstrap import interval
-from tasks.evaluate.held_out import TokenizedDocuments, read_documents
+from tasks.evaluate.held_out import TokenizedDocuments
 from tests.small_corpus import documents
 
 TINY = {"layers": 1, "width": 32, "heads": 1, "context": 32}

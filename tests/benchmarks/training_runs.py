@@ -22,12 +22,13 @@ from data import measure
 
 from lang_configs.schema import Runtime
 from lang_configs.training import Pretrain, Tokenizer, Tokens
-from tasks.core.artifacts import SPLITS
+from tasks.core.artifacts import SPLITS, TokenFiles
 from tasks.core.documents import document_id, write_table
+from tasks.core.errors import StageError
 from tasks.core.stage import Work
 from tasks.evaluate import bootstrap
 from tasks.evaluate.causal import negative_log_likelihoods
-from tasks.evaluate.held_out import TokenizedDocuments, read_documents
+from tasks.evaluate.held_out import TokenizedDocuments
 from tasks.evaluate.model import context_length, load_model, padded_batches
 from tasks.pretrain.machine.threads import environment
 from tasks.tokenizer import tokenizer
@@ -221,6 +222,20 @@ def install(folder: Path) -> Path:
         subprocess.run([python, "-m", "pip", "install", "-q", *PEER_REQUIREMENTS], check=True)
         done.write_text(wanted)
     return python
+
+
+def read_documents(folder: Path, split: str = "test") -> TokenizedDocuments:
+    """The documents of a split in a folder of token files; raises StageError when the files do not fit together."""
+    try:
+        files = TokenFiles(folder)
+        meta = json.loads(files.meta.read_text())
+        tokens = np.memmap(files.ids(split), np.dtype(meta["dtype"]).newbyteorder("<"), "r")
+        offsets, sizes = np.load(files.offsets(split)), np.load(files.sizes(split))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StageError(f"{folder}: the {split} tokens cannot be read: {error}; run the stage tokens again") from error
+    if len(offsets) != len(sizes) + 1 or offsets[-1] != len(tokens):
+        raise StageError(f"{folder}: {split}.bin, .offsets.npy and .bytes.npy do not fit together; run the stage tokens again")
+    return TokenizedDocuments(tokens, offsets, sizes)
 
 
 def score(model: Path, source: Path, split: str) -> Score:

@@ -9,7 +9,7 @@ import pytest
 
 from tasks.cards import cards
 from tasks.core.stage import Work
-from tests.cards.made_up_run import CONFIG, MASKED_EVALUATION, TRAINING, Run, Settings, build, made_up
+from tests.cards.made_up_run import CONFIG, MASKED_EVALUATION, TRAINING, Run, Settings, add_tasks, build, made_up
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +35,7 @@ def masked(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     trained = {"family": "modernbert", "objective": "masked", "parameters": 5261312, "steps": 890, "tokens": 3645440}
     other.add("pretrain", made_up(trained, metrics=metrics), Settings(model=shape, seed=1))
     other.add("evaluate", made_up(MASKED_EVALUATION), Settings(masking=0.25))
+    add_tasks(other)
     out = tmp_path_factory.mktemp("masked-cards")
     cards(other.folders, CONFIG, out, Work())
     return out

@@ -20,7 +20,7 @@ from tasks.core.artifacts import Artifact
 from tasks.core.documents import Document, to_table, write_table
 from tasks.core.stage import ANY, Output, Step, Work, execute
 from tasks.corpus import corpus
-from tasks.evaluate.metrics import held_out_scores
+from tasks.evaluate.metrics import held_out_scores, source_score
 from tasks.select import select
 from tests.select.judged import config as select_config
 
@@ -199,11 +199,13 @@ TASK_SCORES = [
 EVALUATION: dict[str, Any] = {
     "bits_per_byte": 1.5312, "bits_per_byte_low": 1.5, "bits_per_byte_high": 1.56, "perplexity_per_token": 41.25,
     "perplexity_per_word": 310.5, "test_documents": 23, "test_bytes": 20481,
-    "skipped": [{"task": "afrisenti", "reason": "no training split"}],
     "objective": "causal", "filled": [],
     "samples": [{"prompt": "Habari za leo", "text": "Habari za leo ```rais``` wa nchi"}],
 }  # fmt: skip
-EVALUATION["scores"] = [*held_out_scores(EVALUATION), *TASK_SCORES]
+EVALUATION["scores"] = [
+    *held_out_scores(EVALUATION),
+    *(source_score("bits_per_byte", name, 1.4375, 1.375, 1.5, 11) for name in ("files", "web")),
+]
 
 
 MASKED_EVALUATION = EVALUATION | {
@@ -218,7 +220,10 @@ MASKED_EVALUATION = EVALUATION | {
         {"text": "Habari za <mask>.", "word": None, "guesses": [{"guess": "leo", "probability": 0.5}]},
     ],
 }  # fmt: skip
-MASKED_EVALUATION["scores"] = [*held_out_scores(MASKED_EVALUATION), *TASK_SCORES]
+MASKED_EVALUATION["scores"] = [
+    *held_out_scores(MASKED_EVALUATION),
+    source_score("pseudo_bits_per_byte", "web", 0.9375, 0.875, 1.0, 11),
+]
 
 
 def build(workspace: Path, number: int = 400) -> Run:
@@ -300,4 +305,14 @@ def build(workspace: Path, number: int = 400) -> Run:
     shape = {"layers": 4, "width": 256, "heads": 2, "feed_forward": None, "context": 256, "tied": True}
     run.add("pretrain", made_up(trained, metrics=pa.Table.from_pylist(TRAINING)), Settings(model=shape, seed=1))
     run.add("evaluate", made_up(EVALUATION), Settings())
+    add_tasks(run)
     return run
+
+
+def add_tasks(run: Run) -> None:
+    """What was measured on the model of the run: a step for each set, one of which could not be used."""
+    for name in sorted({str(score["task"]) for score in TASK_SCORES}):
+        scores = [score for score in TASK_SCORES if score["task"] == name]
+        run.add(f"task.{name}", made_up({"task": name, "scores": scores, "skipped": None}), Settings(), ("pretrain",))
+    skipped = {"task": "afrisenti", "scores": [], "skipped": "no training split"}
+    run.add("task.afrisenti", made_up(skipped), Settings(), ("pretrain",))

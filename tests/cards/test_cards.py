@@ -284,7 +284,7 @@ def test_what_a_stage_did_not_measure_is_a_dash(run: Run, tmp_path: Path) -> Non
     other = Run(tmp_path)
     other.outputs = dict(run.outputs)
     other.add("pretrain", made_up({}, metrics=pa.Table.from_pylist(TRAINING)), Settings())
-    poor = {**EVALUATION, "scores": [], "samples": [], "skipped": [], "bits_per_byte_low": None, "bits_per_byte_high": None}
+    poor = {**EVALUATION, "scores": [], "samples": [], "bits_per_byte_low": None, "bits_per_byte_high": None}
     other.add("evaluate", made_up(poor), Settings())
     (tmp_path / "out").mkdir()
     cards(other.folders, CONFIG, tmp_path / "out", Work())

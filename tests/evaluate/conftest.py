@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from tests.evaluate.tiny_world import World, document, make_model, make_tokenizer, write_corpus, write_tokens
+from tests.evaluate.tiny_world import World, document, make_model, make_tokenizer, write_corpus
 
 
 @pytest.fixture(scope="session")
@@ -14,9 +14,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     held.append(document("siri", 200, draw))  # a section that no training document has
     tokenizer = make_tokenizer([row["text"] for row in train])
     model = make_model(len(tokenizer))
-    inputs = {name: folder / name for name in ("pretrain", "tokenizer", "tokens", "corpus")}
+    inputs = {name: folder / name for name in ("pretrain", "tokenizer", "corpus")}
     model.save_pretrained(str(inputs["pretrain"] / "model"))
     tokenizer.save_pretrained(str(inputs["tokenizer"] / "hf"))
     write_corpus(inputs["corpus"], train, held)
-    write_tokens(inputs["tokens"], tokenizer, [row["text"] for row in held])
     return World(inputs, model, tokenizer)

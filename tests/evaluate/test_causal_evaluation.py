@@ -6,7 +6,7 @@ import torch
 
 from tasks.core.errors import StageError
 from tasks.evaluate.causal import bits_per_byte
-from tasks.evaluate.held_out import TokenizedDocuments, read_documents
+from tasks.evaluate.held_out import TokenizedDocuments
 from tests.evaluate.tiny_world import CONTEXT, World, make_model
 
 
@@ -30,10 +30,10 @@ def token_by_token(model, documents: TokenizedDocuments) -> np.ndarray:
 
 
 def test_equals_a_plain_reference(world: World) -> None:
-    whole = read_documents(world.inputs["tokens"])
+    whole = world.documents
     part = TokenizedDocuments(whole.tokens[: whole.offsets[2]], whole.offsets[:3], whole.bytes[:2])
     reference = token_by_token(world.model, part)
-    metrics = bits_per_byte(world.model, part, 100, 200, quiet)
+    metrics = bits_per_byte(world.model, part, 100, 200, quiet)[0]
     assert metrics["bits_per_byte"] == pytest.approx(reference.sum() / part.bytes.sum(), abs=1e-5)
     assert metrics["details"]["tokens"] == part.offsets[-1] - 4 > CONTEXT * 4
     assert metrics["perplexity_per_token"] == pytest.approx(2 ** (reference.sum() / metrics["details"]["tokens"]), rel=1e-4)
@@ -44,28 +44,28 @@ def test_equals_a_plain_reference(world: World) -> None:
 def test_a_model_that_knows_nothing_needs_log2_of_the_vocabulary(world: World) -> None:
     model = make_model(len(world.tokenizer))
     torch.nn.init.zeros_(model.get_input_embeddings().weight)
-    documents = read_documents(world.inputs["tokens"])
+    documents = world.documents
     tokens = int(documents.offsets[-1]) - 2 * len(documents.bytes)
     expected = math.log2(len(world.tokenizer)) * tokens / int(documents.bytes.sum())
-    assert bits_per_byte(model, documents, 1, 100, quiet)["bits_per_byte"] == pytest.approx(expected, rel=1e-6)
+    assert bits_per_byte(model, documents, 1, 100, quiet)[0]["bits_per_byte"] == pytest.approx(expected, rel=1e-6)
 
 
 def test_batch_size_does_not_matter(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    documents = read_documents(world.inputs["tokens"])
-    large = bits_per_byte(world.model, documents, 1, 100, quiet)["bits_per_byte"]
+    documents = world.documents
+    large = bits_per_byte(world.model, documents, 1, 100, quiet)[0]["bits_per_byte"]
     monkeypatch.setattr("tasks.evaluate.causal.BATCH_TOKENS", 100)
-    assert bits_per_byte(world.model, documents, 1, 100, quiet)["bits_per_byte"] == pytest.approx(large, abs=1e-5)
+    assert bits_per_byte(world.model, documents, 1, 100, quiet)[0]["bits_per_byte"] == pytest.approx(large, abs=1e-5)
 
 
 def test_tokens_of_another_tokenizer_are_refused(world: World) -> None:
     with pytest.raises(StageError, match="vocabulary"):
-        bits_per_byte(make_model(8), read_documents(world.inputs["tokens"]), 1, 100, quiet)
+        bits_per_byte(make_model(8), world.documents, 1, 100, quiet)[0]
 
 
 def test_a_document_without_text_counts_for_nothing(world: World) -> None:
     documents = TokenizedDocuments(np.array([1, 2, 1, 7, 2]), np.array([0, 2, 5]), np.array([0, 3]))
     alone = TokenizedDocuments(np.array([1, 7, 2]), np.array([0, 3]), np.array([3]))
-    values = [bits_per_byte(world.model, one, 1, 100, quiet)["bits_per_byte"] for one in (documents, alone)]
+    values = [bits_per_byte(world.model, one, 1, 100, quiet)[0]["bits_per_byte"] for one in (documents, alone)]
     assert values[0] == pytest.approx(values[1], rel=1e-6)
     with pytest.raises(StageError, match="no text"):
         bits_per_byte(world.model, TokenizedDocuments(np.array([1, 2]), np.array([0, 2]), np.array([0])), 1, 100, quiet)

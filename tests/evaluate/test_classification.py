@@ -65,7 +65,7 @@ def test_probe_beats_the_majority_and_is_deterministic(world: World, tmp_path: P
     assert macro["tfidf"]["value"] > 0.9
     assert macro["random-init"]["seeds"] == 2
     assert results[0]["details"]["documents"] == 12
-    table = pq.read_table(tmp_path / "topics.parquet").to_pydict()
+    table = pq.read_table(tmp_path / "predictions.parquet", filters=[("system", "=", "model")]).to_pydict()
     assert table["place"] == [item.place for item in examples.test]
     assert f1_score(table["label"], table["predicted"], average="macro") == pytest.approx(macro["model"]["value"])
 

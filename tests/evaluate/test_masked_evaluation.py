@@ -8,7 +8,7 @@ import pytest
 from lang_configs.evaluation import Evaluate, EvaluationSet
 from tasks.core.errors import StageError
 from tasks.core.stage import Work
-from tasks.evaluate import EvaluateConfig, evaluate
+from tasks.evaluate import EvaluateConfig, TaskConfig, evaluate, task
 from tasks.evaluate.filling import fill, gaps
 from tasks.evaluate.generation import Sampling, stream
 from tasks.evaluate.metrics import HELD_OUT
@@ -16,8 +16,8 @@ from tasks.evaluate.model import load_tokenizer
 from tasks.evaluation_sets import EvaluationData
 from tests.evaluate.tiny_world import World, make_masked_model
 
-SETS = [EvaluationSet(name="topics", task="classification", format="sections", source="starter")]
-CONFIG = EvaluateConfig(rule=Evaluate(seeds=2, bootstrap=100, samples=3), data=EvaluationData(sets=SETS), masking=0.25)
+TOPICS = EvaluationSet(name="topics", task="classification", format="sections", source="starter")
+CONFIG = EvaluateConfig(**Evaluate(bootstrap=100, samples=3).model_dump(), masking=0.25)
 
 
 @pytest.fixture(scope="module")
@@ -33,14 +33,17 @@ def test_what_is_measured_bears_its_own_names(masked: World, tmp_path: Path) -> 
     assert metrics["objective"] == "masked"
     assert {metric.objective for metric in HELD_OUT if metrics[metric.name] is not None} == {"masked"}
     assert {metric.objective for metric in HELD_OUT if metrics[metric.name] is None} == {"causal"}
-    systems = {score["system"] for score in metrics["scores"] if score["task"] == "topics"}
-    assert systems == {"model", "tfidf", "majority", "random-init"}
     assert metrics["samples"] == []
     assert len(metrics["filled"]) == 3
     written = json.loads((tmp_path / "evaluation.json").read_text())
     assert {key: written[key] for key in metrics} == metrics
     assert written["details"]["masked_loss"]["share"] == 0.25
     assert json.loads((tmp_path / "samples.json").read_text()) == metrics["filled"]
+
+
+def test_a_task_is_scored_beside_its_floors(masked: World, tmp_path: Path) -> None:
+    metrics = task(masked.inputs, TaskConfig(data=EvaluationData(sets=[TOPICS]), seeds=2, bootstrap=100), tmp_path, Work())
+    assert {score["system"] for score in metrics["scores"]} == {"model", "tfidf", "majority", "random-init"}
 
 
 def test_a_gap_is_one_token_wide_and_hides_one_word(masked: World) -> None:
@@ -64,8 +67,7 @@ def test_guesses_are_those_of_the_pipeline(masked: World) -> None:
 
 
 def test_prompts_of_the_config_are_filled_if_they_have_a_gap(masked: World, tmp_path: Path) -> None:
-    rule = CONFIG.rule.model_copy(update={"prompts": ["timu ya", "timu ya <mask>."]})
-    config = CONFIG.model_copy(update={"rule": rule, "data": EvaluationData(sets=[])})
+    config = CONFIG.model_copy(update={"prompts": ["timu ya", "timu ya <mask>."]})
     [filled] = evaluate(masked.inputs, config, tmp_path, Work())["filled"]
     assert (filled["text"], filled["word"], len(filled["guesses"])) == ("timu ya <mask>.", None, 5)
 

@@ -9,7 +9,7 @@ import torch
 from tasks.core.errors import StageError
 from tasks.evaluate import masked
 from tasks.evaluate.floors import random_initialised
-from tasks.evaluate.held_out import TokenizedDocuments, read_documents
+from tasks.evaluate.held_out import TokenizedDocuments
 from tasks.evaluate.masked import masked_prediction, pseudo_perplexity
 from tasks.evaluate.model import is_masked, load_model
 from tasks.evaluate.tasks.classification import embed
@@ -44,10 +44,10 @@ def one_at_a_time(model: Any, documents: TokenizedDocuments, mask: int) -> np.nd
 
 
 def test_equals_a_plain_reference(model: Any, world: World) -> None:
-    whole = read_documents(world.inputs["tokens"])
+    whole = world.documents
     part = TokenizedDocuments(whole.tokens[: whole.offsets[2]], whole.offsets[:3], whole.bytes[:2])
     nats, tokens = one_at_a_time(model, part, world.tokenizer.mask_token_id).sum(), int(part.offsets[-1]) - 4
-    found = pseudo_perplexity(model, part, world.tokenizer.mask_token_id, 200, quiet)
+    found = pseudo_perplexity(model, part, world.tokenizer.mask_token_id, 200, quiet)[0]
     assert CONTEXT * 4 < tokens == found["pseudo_tokens"] < masked.SCORED
     assert found["pseudo_perplexity"] == pytest.approx(math.exp(nats / tokens), rel=1e-4)
     assert found["pseudo_bits_per_byte"] == pytest.approx(nats / math.log(2) / part.bytes.sum(), rel=1e-4)
@@ -57,10 +57,10 @@ def test_equals_a_plain_reference(model: Any, world: World) -> None:
 
 def test_an_untrained_model_is_about_as_unsure_as_its_vocabulary_is_large_and_training_helps(world: World) -> None:
     model, mask = make_masked_model("modernbert", len(world.tokenizer)), world.tokenizer.mask_token_id
-    documents = read_documents(world.inputs["tokens"])
+    documents = world.documents
 
     def measure() -> float:
-        value: float = pseudo_perplexity(model, documents, mask, 100, quiet)["pseudo_perplexity"]
+        value: float = pseudo_perplexity(model, documents, mask, 100, quiet)[0]["pseudo_perplexity"]
         return value
 
     before = measure()
@@ -81,8 +81,8 @@ def test_a_model_that_knows_nothing_is_lost_among_all_pieces(model: Any, world: 
     with torch.no_grad():
         blank.get_input_embeddings().weight.zero_()
         blank.get_output_embeddings().bias.zero_()
-    documents, mask = read_documents(world.inputs["tokens"]), world.tokenizer.mask_token_id
-    found = pseudo_perplexity(blank, documents, mask, 100, quiet)
+    documents, mask = world.documents, world.tokenizer.mask_token_id
+    found = pseudo_perplexity(blank, documents, mask, 100, quiet)[0]
     assert found["pseudo_perplexity"] == pytest.approx(len(world.tokenizer), rel=1e-5)
     assert masked_prediction(blank, documents, mask, 0.3, quiet)["masked_loss"] == pytest.approx(
         math.log(len(world.tokenizer)), rel=1e-5
@@ -91,19 +91,19 @@ def test_a_model_that_knows_nothing_is_lost_among_all_pieces(model: Any, world: 
 
 def test_a_sample_is_near_the_whole_and_bounds_the_cost(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     model, mask = make_masked_model("bert", len(world.tokenizer)), world.tokenizer.mask_token_id
-    documents = read_documents(world.inputs["tokens"])
+    documents = world.documents
     monkeypatch.setattr(masked, "SCORED", 10**9)
-    whole = pseudo_perplexity(model, documents, mask, 100, quiet)
+    whole = pseudo_perplexity(model, documents, mask, 100, quiet)[0]
     assert whole["pseudo_tokens"] == len(documents.tokens) - 2 * len(documents.bytes)
     monkeypatch.setattr(masked, "SCORED", 300)
-    sample = pseudo_perplexity(model, documents, mask, 100, quiet)
+    sample = pseudo_perplexity(model, documents, mask, 100, quiet)[0]
     assert sample["pseudo_tokens"] == 300
     assert sample["pseudo_perplexity"] == pytest.approx(whole["pseudo_perplexity"], rel=0.1)
-    assert sample == pseudo_perplexity(model, documents, mask, 100, quiet)
+    assert sample == pseudo_perplexity(model, documents, mask, 100, quiet)[0]
 
 
 def test_as_many_tokens_are_masked_as_were_asked_for(model: Any, world: World) -> None:
-    documents, mask = read_documents(world.inputs["tokens"]), world.tokenizer.mask_token_id
+    documents, mask = world.documents, world.tokenizer.mask_token_id
     found = masked_prediction(model, documents, mask, 0.25, quiet)
     tokens = len(documents.tokens) - 2 * len(documents.bytes)
     assert found["details"]["tokens"] == pytest.approx(tokens / 4, rel=0.05)
@@ -113,7 +113,7 @@ def test_as_many_tokens_are_masked_as_were_asked_for(model: Any, world: World) -
 def test_a_document_without_text_counts_for_nothing(model: Any, world: World) -> None:
     mask = world.tokenizer.mask_token_id
     documents = TokenizedDocuments(np.array([1, 2, 1, 7, 2]), np.array([0, 2, 5]), np.array([0, 3]))
-    assert pseudo_perplexity(model, documents, mask, 100, quiet)["pseudo_documents"] == 1
+    assert pseudo_perplexity(model, documents, mask, 100, quiet)[0]["pseudo_documents"] == 1
     with pytest.raises(StageError, match="no text"):
         pseudo_perplexity(model, TokenizedDocuments(np.array([1, 2]), np.array([0, 2]), np.array([0])), mask, 100, quiet)
 

@@ -2,14 +2,16 @@
 
 import json
 import random
+from collections import Counter
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 import lang_configs
 from lang_configs import evaluation
 from tasks.core.stage import Work
-from tasks.evaluate import EvaluateConfig, evaluate, tasks
+from tasks.evaluate import TaskConfig, task, tasks
 from tasks.evaluate.metrics import HELD_OUT, held_out_scores
 from tasks.evaluation_sets import EvaluationData
 from tests.evaluate import word_order
@@ -52,8 +54,8 @@ def test_a_task_from_outside_is_scored_beside_its_floor(world: World, tmp_path: 
     config = lang_configs.load(str(tmp_path / "test.yaml"))
     data = EvaluationData(sets=config.evaluation, folder=tmp_path)
     (tmp_path / "out").mkdir()
-    metrics = evaluate(world.inputs, EvaluateConfig(rule=config.evaluate, data=data), tmp_path / "out", Work())
-    model, floor = (score for score in metrics["scores"] if score["task"] == "order")
+    metrics = task(world.inputs, TaskConfig(**config.evaluate.model_dump(), data=data), tmp_path / "out", Work())
+    model, floor = metrics["scores"]
     assert (model["task"], model["metric"], model["system"], model["n"]) == ("order", "errors", "model", 24)
     assert (floor["system"], floor["seeds"]) == ("random-init", 2)
     assert 0 <= model["low"] <= model["value"] <= model["high"] <= 1
@@ -61,8 +63,13 @@ def test_a_task_from_outside_is_scored_beside_its_floor(world: World, tmp_path: 
     # lower is better, so a model above its floor has a positive difference
     assert model["difference"] == pytest.approx(floor["value"] - model["value"], abs=2e-6)
     assert model["difference_low"] <= model["difference"] <= model["difference_high"]
-    assert json.loads((tmp_path / "out" / "evaluation.json").read_text())["details"]["order"]["pairs"] == 24
-    assert (tmp_path / "out" / "predictions" / "order.parquet").is_file()
+    assert json.loads((tmp_path / "out" / "evaluation.json").read_text())["details"]["pairs"] == 24
+    rows = pq.read_table(tmp_path / "out" / "predictions.parquet").to_pylist()
+    assert Counter((row["system"], row["run"]) for row in rows) == {
+        ("model", 0): 24,
+        ("random-init", 0): 24,
+        ("random-init", 1): 24,
+    }
     assert tasks.metric("errors").lower_is_better
 
 

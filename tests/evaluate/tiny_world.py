@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from tasks.core.documents import document_id, write_table
-from tasks.evaluate.held_out import HELD_OUT_SPLIT
+from tasks.evaluate.held_out import HELD_OUT_SPLIT, TokenizedDocuments, read_held_out
 
 CONTEXT = 32
 SPORT = ["timu", "mchezaji", "goli", "kocha", "uwanja", "ligi", "mechi", "ushindi", "bao", "kombe", "mashabiki", "mwamuzi"]
@@ -43,6 +42,11 @@ class World:
     inputs: dict[str, Path]
     model: Any
     tokenizer: Any
+
+    @property
+    def documents(self) -> TokenizedDocuments:
+        """The held-out documents as tokens."""
+        return read_held_out(self.inputs["corpus"], self.tokenizer).documents
 
 
 def paragraph(words: list[str], draw: random.Random) -> str:
@@ -132,12 +136,3 @@ def write_corpus(folder: Path, train: list[dict[str, Any]], held_out: list[dict[
     folder.mkdir(exist_ok=True)
     for split, rows in (("train", train), (HELD_OUT_SPLIT, held_out)):
         write_table(pa.Table.from_pylist(rows), folder / f"{split}-00000.parquet")
-
-
-def write_tokens(folder: Path, tokenizer: Any, texts: list[str]) -> None:
-    folder.mkdir(exist_ok=True)
-    rows = [[1, *tokenizer(text, add_special_tokens=False)["input_ids"], 2] for text in texts]
-    np.array([token for row in rows for token in row], "<u2").tofile(folder / f"{HELD_OUT_SPLIT}.bin")
-    np.save(folder / f"{HELD_OUT_SPLIT}.offsets.npy", np.cumsum([0, *map(len, rows)]).astype(np.int64))
-    np.save(folder / f"{HELD_OUT_SPLIT}.bytes.npy", np.array([len(text.encode()) for text in texts], np.int32))
-    (folder / "meta.json").write_text(json.dumps({"dtype": "uint16"}))

@@ -9,24 +9,24 @@ from typing import Any
 
 import numpy as np
 
-from lang_configs.evaluation import Evaluate, EvaluationSet
+from lang_configs.evaluation import EvaluationSet
 from tasks.core.stage import Progress
 from tasks.evaluate import floors
 from tasks.evaluate.examples import Examples, check_sizes, read_examples
 from tasks.evaluate.metrics import Metric
-from tasks.evaluate.tasks import MODEL, Predictions
+from tasks.evaluate.tasks import MODEL, Predictions, Settings
 from tasks.evaluation_sets import EvaluationData, Item
 
 METRICS: tuple[Metric, ...] = (Metric("errors", "share of pairs in the wrong order", lower_is_better=True),)
 
 
-def examples(entry: EvaluationSet, data: EvaluationData, corpus: Path) -> Examples:
+def examples(entry: EvaluationSet, data: EvaluationData, corpus: Path | None) -> Examples:
     found = read_examples(entry, data, corpus, ["test"])
     check_sizes(found, ["test"])
     return found
 
 
-def predict(examples: Examples, model: Any, tokenizer: Any, config: Evaluate, progress: Progress) -> Predictions:
+def predict(examples: Examples, model: Any, tokenizer: Any, config: Settings, progress: Progress) -> Predictions:
     def judge(candidate: Any) -> list[bool]:
         return [loss(candidate, tokenizer, item.text) < loss(candidate, tokenizer, shuffled(item)) for item in examples.test]
 

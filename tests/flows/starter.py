@@ -33,6 +33,10 @@ def lugha(
     return result
 
 
+TASKS = ("task.starter-topics", "task.masakhanews")
+"""What the starter's model is measured on; of the second there are no files here."""
+
+
 def query(workspace: Path, sql: str) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = json.loads(lugha(workspace, "stats", "--json", "--sql", sql).stdout)
     return rows
@@ -43,6 +47,6 @@ def fingerprints(workspace: Path) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
     for path in workspace.glob("swahili/*/[!.]*/manifest.json"):
         manifest = json.loads(path.read_text())
-        if manifest["stage"] not in ("pretrain", "evaluate", "cards", "release"):
+        if manifest["stage"] not in ("pretrain", "evaluate", "task", "cards", "release"):
             found[manifest["stage"]] = {entry["path"]: entry["sha256"] for entry in manifest["files"]}
     return found

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests import REPOSITORY
-from tests.flows.starter import TINY, fingerprints, lugha, query
+from tests.flows.starter import TASKS, TINY, fingerprints, lugha, query
 
 
 def test_the_exported_model_loads_and_writes(built: Path) -> None:
@@ -32,15 +32,15 @@ def test_the_exported_model_loads_and_writes(built: Path) -> None:
 def test_a_second_build_reuses_every_stage(built: Path) -> None:
     lines = lugha(built, "build", "swahili", *TINY).stdout.splitlines()
     stages = [line for line in lines if len(line.split()) > 1 and line.split()[1] == "reused"]
-    assert len(stages) == 14
+    assert len(stages) == 16
     assert query(built, "SELECT stages_run, stages_reused FROM runs ORDER BY started DESC LIMIT 1") == [
-        {"stages_run": 0, "stages_reused": 14}
+        {"stages_run": 0, "stages_reused": 16}
     ]
 
 
 def test_a_threshold_reruns_select_and_what_follows_and_the_plan_says_so(built: Path) -> None:
     steps = json.loads(lugha(built, "plan", "swahili", *TINY, "--set", "quality.min_words=40", "--no-measure", "--json").stdout)
-    after = ["select", "corpus", "tokenizer", "tokens", "pretrain", "evaluate", "cards", "release"]
+    after = ["select", "corpus", "tokenizer", "tokens", "pretrain", "evaluate", *TASKS, "cards", "release"]
     assert [step["label"] for step in steps if not step["done"]] == after
     assert next(step["why"] for step in steps if step["label"] == "select") == "quality.min_words: 20 -> 40"
     assert next(step["why"] for step in steps if step["label"] == "corpus") == "select changed"

@@ -20,7 +20,7 @@ from tasks.core.errors import StageError
 from tasks.core.stage import Output
 from tasks.select import select
 from tasks.select.explain import ITEM_EXCERPT
-from tests.flows.starter import TINY, lugha, query
+from tests.flows.starter import TASKS, TINY, lugha, query
 from tests.pipeline import publish, rows
 
 SITE = "https://starter.lugha.example"
@@ -268,7 +268,7 @@ def test_forgetting_reruns_select_and_what_follows_until_it_is_undone(built: Pat
     said = lugha(workspace, "forget", "swahili", "--url", NEW, "--reason", "mwandishi aliomba").stdout
     assert "that match: 1, of these in the corpus: 1" in said
     assert OLD in said  # the copy that would take its place
-    after = ["select", "corpus", "tokenizer", "tokens", "pretrain", "evaluate", "cards", "release"]
+    after = ["select", "corpus", "tokenizer", "tokens", "pretrain", "evaluate", *TASKS, "cards", "release"]
     assert list(steps_to_run(workspace)) == after
     assert steps_to_run(workspace)["select"] == "its snapshot, files or block list changed"
     told = story(LastRun(workspace, "swahili"), NEW)

@@ -14,7 +14,7 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 
-from lang_configs.evaluation import TASKS, Evaluate, EvaluationSet, register_task
+from lang_configs.evaluation import TASKS, EvaluationSet, register_task
 from tasks.core.stage import Metrics, Progress
 from tasks.evaluate.examples import Examples
 from tasks.evaluate.metrics import Metric
@@ -36,16 +36,28 @@ class Predictions:
     details: Metrics
 
 
+class Settings(Protocol):
+    """What a task may know of the section `evaluate`: how many seeds a score is the mean of, and resamples of an interval."""
+
+    @property
+    def seeds(self) -> int: ...
+
+    @property
+    def bootstrap(self) -> int: ...
+
+
 class Task(Protocol):
     """A kind of task: examples in, predictions out, and how they are scored. A module with these names is one."""
 
     METRICS: tuple[Metric, ...]
 
-    def examples(self, entry: EvaluationSet, data: EvaluationData, corpus: Path) -> Examples:
-        """The items of a set; raises `examples.Unavailable` when it cannot be used here, StageError for a wrong config."""
+    def examples(self, entry: EvaluationSet, data: EvaluationData, corpus: Path | None) -> Examples:
+        """The items of a set, which may be made of the run's corpus; raises `examples.Unavailable` when it cannot be used here,
+        StageError for a wrong config.
+        """
         ...
 
-    def predict(self, examples: Examples, model: Any, tokenizer: Any, config: Evaluate, progress: Progress) -> Predictions:
+    def predict(self, examples: Examples, model: Any, tokenizer: Any, config: Settings, progress: Progress) -> Predictions:
         """What the model and its floors predict for the test items; whatever is chosen is chosen on train and dev items."""
         ...
 

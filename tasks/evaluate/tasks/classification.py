@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from lang_configs.evaluation import Evaluate, EvaluationSet
+from lang_configs.evaluation import EvaluationSet
 from tasks.core.stage import Progress
 from tasks.evaluate import floors
 from tasks.evaluate.examples import Examples, Unavailable, check_labels, check_sizes, label_counts, read_examples
 from tasks.evaluate.linear import fit_predict
 from tasks.evaluate.metrics import ACCURACY, MACRO_F1, WEIGHTED_F1, Metric
-from tasks.evaluate.model import BATCH_TOKENS, context_length, last_hidden_states, padded_batches
-from tasks.evaluate.tasks import MODEL, Predictions
+from tasks.evaluate.model import BATCH_TOKENS, boundaries, context_length, last_hidden_states, padded_batches
+from tasks.evaluate.tasks import MODEL, Predictions, Settings
 from tasks.evaluation_sets import EvaluationData, Item
 
 METRICS: tuple[Metric, ...] = (ACCURACY, MACRO_F1, WEIGHTED_F1)
@@ -34,7 +34,7 @@ PROBE_STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Inverse regularisation strengths tried: features of the probe have unit variance."""
 
 
-def examples(entry: EvaluationSet, data: EvaluationData, corpus: Path) -> Examples:
+def examples(entry: EvaluationSet, data: EvaluationData, corpus: Path | None) -> Examples:
     """Items with a label each, of at least two labels."""
     found = read_examples(entry, data, corpus, NEEDED)
     check_labels(found, entry)
@@ -44,7 +44,7 @@ def examples(entry: EvaluationSet, data: EvaluationData, corpus: Path) -> Exampl
     return found
 
 
-def predict(examples: Examples, model: Any, tokenizer: Any, config: Evaluate, progress: Progress) -> Predictions:
+def predict(examples: Examples, model: Any, tokenizer: Any, config: Settings, progress: Progress) -> Predictions:
     """The label of each test item, by the probe and by its floors."""
     splits = ("train", "dev", "test")
     tokens = {split: _encode(tokenizer, [item.text for item in getattr(examples, split)]) for split in splits}
@@ -128,7 +128,8 @@ def _encode(tokenizer: Any, texts: list[str]) -> list[list[int]]:
         return []
     start = PROBE_TOKENS * 32  # far more characters than that many tokens hold: no need to encode a whole book
     ids = tokenizer([text[:start] for text in texts], add_special_tokens=False, verbose=False)["input_ids"]
-    return [[tokenizer.bos_token_id, *row[: PROBE_TOKENS - 1]] for row in ids]
+    begin, _ = boundaries(tokenizer)
+    return [[begin, *row[: PROBE_TOKENS - 1]] for row in ids]
 
 
 def _standardised(features: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
