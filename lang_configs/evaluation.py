@@ -10,7 +10,7 @@ from pydantic_core import PydanticKnownError
 
 from lang_configs.sources import Name, Strict
 
-TASKS = ["classification", "none"]
+TASKS = ["classification", "tagging", "none"]
 """What `task` of an evaluation set may name: each is a module of `tasks.evaluate.tasks`, or was registered; none is no task."""
 
 

@@ -14,7 +14,7 @@ from tasks.evaluate.examples import Examples, label_counts
 from tasks.evaluate.linear import fit_predict
 from tasks.evaluate.model import auto_class
 
-MAJORITY, TFIDF, RANDOM_INIT = "majority", "tfidf", "random-init"
+MAJORITY, FREQUENT_TAG, TFIDF, RANDOM_INIT = "majority", "frequent-tag", "tfidf", "random-init"
 """Names of the floors in scores."""
 
 TFIDF_STRENGTHS = (1.0, 10.0, 100.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,8 @@ def score(
     scores = []
     for system, runs in systems.items():
         for metric in task.METRICS:
+            if math.isnan(values[system][metric.name]):
+                continue  # a metric that this set has not: spans of tags that mark none
             low, high = bootstrap.interval(resampled[system][metric.name])
             row = {"task": examples.name, "metric": metric.name, "system": system, "value": values[system][metric.name]}
             row |= {"low": low, "high": high, "n": len(examples.test), "seeds": len(runs)}

@@ -27,15 +27,16 @@ def fit_predict(features: Features, examples: Examples, strengths: Sequence[floa
     labels = np.array([str(item.label) for item in examples.train])
     if examples.dev:
         truth = [str(item.label) for item in examples.dev]
-        quality = [_macro_f1(truth, _predict(features["train"], labels, features["dev"], c)) for c in strengths]
+        quality = [_macro_f1(truth, predict(features["train"], labels, features["dev"], c)) for c in strengths]
     else:
         folds = _folds(labels, examples.train)
         quality = [_cross_validated(features["train"], labels, folds, c) for c in strengths]
     strength = strengths[int(np.argmax(np.round(quality, 6)))]
-    return _predict(features["train"], labels, features["test"], strength), strength
+    return predict(features["train"], labels, features["test"], strength), strength
 
 
-def _predict(train: np.ndarray, labels: np.ndarray, other: np.ndarray, strength: float) -> list[str]:
+def predict(train: np.ndarray, labels: np.ndarray, other: np.ndarray, strength: float) -> list[str]:
+    """Labels of `other` `[items, features]` by a logistic regression on `train` `[items, features]` and its labels."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits
@@ -46,6 +47,13 @@ def _predict(train: np.ndarray, labels: np.ndarray, other: np.ndarray, strength:
     with warnings.catch_warnings(), threadpool_limits(1, user_api="blas"):
         warnings.simplefilter("ignore", ConvergenceWarning)  # weak regularisation may not end; dev decides what it is worth
         return [str(label) for label in LogisticRegression(C=strength, max_iter=1000).fit(train, labels).predict(other)]
+
+
+def standardised(features: Features) -> dict[str, np.ndarray]:
+    """Features with the mean 0 and the variance 1 that those of the training items get."""
+    mean, deviation = features["train"].mean(0), features["train"].std(0)
+    deviation = np.where(deviation < 1e-12, 1.0, deviation)
+    return {split: (values - mean) / deviation for split, values in features.items()}
 
 
 def _folds(labels: np.ndarray, items: Sequence[Item]) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -66,7 +74,7 @@ def _cross_validated(
 ) -> float:
     predicted = np.empty(len(labels), object)
     for inside, outside in folds:
-        predicted[outside] = _predict(features[inside], labels[inside], features[outside], strength)
+        predicted[outside] = predict(features[inside], labels[inside], features[outside], strength)
     return _macro_f1(labels.tolist(), predicted.tolist())
 
 

@@ -43,6 +43,7 @@ HELD_OUT = (
 ACCURACY = Metric("accuracy", "accuracy")
 MACRO_F1 = Metric("macro_f1", "macro F1")
 WEIGHTED_F1 = Metric("weighted_f1", "weighted F1")
+SPAN_F1 = Metric("span_f1", "F1 of whole spans")
 
 
 def held_out_scores(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:

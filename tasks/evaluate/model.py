@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 BATCH_TOKENS = 8192
 """Tokens in one forward pass, padding included."""
 
+TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "vocab.txt", "*.model")
+"""Any of these holds the pieces of a tokenizer."""
+
 
 def load_model(folder: Path) -> Any:
     """The model in `folder` (config.json, model.safetensors), fp32, in evaluation mode, on the GPU if there is one.
@@ -60,8 +63,11 @@ def is_masked(model: Any) -> bool:
 def load_tokenizer(folder: Path, finds_special_tokens: bool = False) -> Any:
     """The fast tokenizer in `folder` (tokenizer.json, tokenizer_config.json), which reads text as training did.
 
-    It brings text into NFC itself, whatever it is given. Only on demand does it find special tokens in text.
+    Ours brings text into NFC itself, whatever it is given. Only on demand does it find special tokens in text. Raises
+    StageError where there is none: transformers makes an empty one of the model's config alone.
     """
+    if not any(path.is_file() for pattern in TOKENIZER_FILES for path in folder.glob(pattern)):
+        raise StageError(f"{folder}: there is no tokenizer beside the model; put its tokenizer.json there")
     try:
         tokenizer = load_transformers(folder, finds_special_tokens)
     except Exception as error:  # as above

@@ -37,7 +37,11 @@ def pretrained(inputs: Mapping[str, Path], config: PretrainedConfig, out: Path, 
     Raises StageError when there is no model or tokenizer that transformers can read without running code of theirs.
     """
     model = load_model(config.folder)
-    load_tokenizer(config.folder)
+    pieces, embeddings = len(load_tokenizer(config.folder)), model.get_input_embeddings().num_embeddings
+    if pieces > embeddings:
+        raise StageError(
+            f"{config.name}: the tokenizer has {pieces} pieces, the model {embeddings} embeddings: not its tokenizer"
+        )
     target = Model(out).transformers
     target.mkdir(exist_ok=True)
     for path in model_files(config.folder):

@@ -17,7 +17,7 @@ from lang_configs.evaluation import EvaluationSet
 from tasks.core.stage import Progress
 from tasks.evaluate import floors
 from tasks.evaluate.examples import Examples, Unavailable, check_labels, check_sizes, label_counts, read_examples
-from tasks.evaluate.linear import fit_predict
+from tasks.evaluate.linear import fit_predict, standardised
 from tasks.evaluate.metrics import ACCURACY, MACRO_F1, WEIGHTED_F1, Metric
 from tasks.evaluate.model import BATCH_TOKENS, boundaries, context_length, last_hidden_states, padded_batches
 from tasks.evaluate.tasks import MODEL, Predictions, Settings
@@ -59,7 +59,7 @@ def predict(examples: Examples, model: Any, tokenizer: Any, config: Settings, pr
         for split, sequences in tokens.items():
             features[split] = embed(candidate, sequences, partial(report, done))
             done += len(sequences)
-        return fit_predict(_standardised(features), examples, PROBE_STRENGTHS)
+        return fit_predict(standardised(features), examples, PROBE_STRENGTHS)
 
     predicted, strength = probe(model)
     words, words_strength = floors.tfidf(examples)
@@ -130,10 +130,3 @@ def _encode(tokenizer: Any, texts: list[str]) -> list[list[int]]:
     ids = tokenizer([text[:start] for text in texts], add_special_tokens=False, verbose=False)["input_ids"]
     begin, _ = boundaries(tokenizer)
     return [[begin, *row[: PROBE_TOKENS - 1]] for row in ids]
-
-
-def _standardised(features: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Features with the mean 0 and the variance 1 that those of the training items get."""
-    mean, deviation = features["train"].mean(0), features["train"].std(0)
-    deviation[deviation < 1e-12] = 1.0
-    return {split: (values - mean) / deviation for split, values in features.items()}
