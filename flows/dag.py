@@ -127,13 +127,13 @@ def measure(
     masking: float | None = None,
     suffix: str = "",
 ) -> Made:
-    """evaluate, and one task for each set, of a `model` by role; returns them by label."""
+    """evaluate, and a task for each set of which there are files, of a `model` by role; returns them by label."""
     rule = config.evaluate.model_dump()
     made = [
         run(Step(EVALUATE, EvaluateConfig(**rule, masking=masking), {**model, "corpus": corpus}, label=f"evaluate{suffix}"))
     ]
     for entry in data.sets:
-        if entry.task != "none":
+        if entry.task != "none" and (entry.format == "sections" or data.paths(entry.name)):
             settings = TaskConfig(**rule, data=EvaluationData(sets=[entry], folder=data.folder))
             read = {**model, "corpus": corpus} if entry.format == "sections" else dict(model)
             made.append(run(Step(TASK, settings, read, label=f"task.{entry.name}{suffix}")))

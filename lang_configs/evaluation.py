@@ -57,9 +57,16 @@ class EvaluationSet(Strict):
         return self
 
 
+Mode = Literal["cheap", "full"]
+
+
 class Evaluate(Strict):
     """What is measured on the exported model."""
 
+    mode: Mode = Field(
+        "cheap",
+        description="cheap: linear probes on the frozen model, in minutes; full: it is fine-tuned for each set, in hours",
+    )
     sample_tokens: int = Field(80, ge=1)
     samples: int = Field(5, ge=0, description="Held-out documents that samples are made from when prompts is empty")
     prompts: list[str] = Field(
@@ -67,5 +74,7 @@ class Evaluate(Strict):
         description="Starts of texts, or, for masked models, texts with <mask> in a gap; default: from held-out documents",
     )
     temperature: float = Field(0.8, gt=0)
-    seeds: int = Field(3, ge=2, description="Random-initialised models for the floor of each task")
+    seeds: int = Field(
+        3, ge=2, description="Runs of what depends on chance: fine-tuning, and untrained models for the floor of each task"
+    )
     bootstrap: int = Field(1000, ge=100, description="Resamples for confidence intervals")

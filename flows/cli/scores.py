@@ -19,7 +19,7 @@ def print_evaluation(measured: Sequence[Measured]) -> None:
     """
     first, *others = measured
     found = [{_key(score): score for score in one.scores if score["system"] == "model"} for one in measured]
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for key in dict.fromkeys(key for scores in found for key in scores):
         for one, scores in zip(measured, found, strict=True):
             if key in scores:

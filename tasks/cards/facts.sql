@@ -279,7 +279,7 @@ FROM evaluations WHERE fingerprint = labelled('evaluate') AND task = 'held-out t
 -- rows scores
 SELECT e.* EXCLUDE (fingerprint, language) FROM evaluations e JOIN stages s USING (fingerprint)
 WHERE s.stage = 'task' AND s.inputs->'$.pretrain'->>'fingerprint' = labelled('pretrain')
-ORDER BY task, metric, list_position(['model', 'tfidf', 'random-init', 'majority'], system), system;
+ORDER BY task, metric, list_position(['model', 'tfidf', 'random-init', 'frequent-tag', 'majority'], system), system;
 
 -- rows skipped
 SELECT metrics->>'task' AS task, metrics->>'skipped' AS reason FROM stages

@@ -214,7 +214,13 @@ def scores(figure: Any, facts: dict[str, Any]) -> bool:
         return False
     figure.set_size_inches(WIDTH, 1.2 + 0.55 * len(rows))
     axes = figure.subplots()
-    marks = {"model": ("o", KEPT), "tfidf": ("s", DROPPED), "random-init": ("^", "#7a6fae"), "majority": ("|", INK)}
+    marks = {
+        "model": ("o", KEPT),
+        "tfidf": ("s", DROPPED),
+        "random-init": ("^", "#7a6fae"),
+        "majority": ("|", INK),
+        "frequent-tag": ("|", INK),
+    }
     for place, row in enumerate(rows):
         for system, score in row["systems"].items():
             mark, colour = marks.get(system, ("x", INK))

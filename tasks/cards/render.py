@@ -130,5 +130,6 @@ def score_table(scores: list[dict[str, Any]]) -> list[dict[str, Any]]:
         row |= {
             name: max((score[name] or 0 for score in row["systems"].values()), default=0) or None for name in ("n", "seeds")
         }
+        row["floors"] = [{"system": system, **score} for system, score in row["systems"].items() if system != "model"]
         row["verdict"] = verdict(row["systems"].get("model", {})) or DASH
     return list(rows.values())

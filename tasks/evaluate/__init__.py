@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
+from lang_configs.evaluation import Mode
 from tasks.core.artifacts import Corpus, Model, Scores, Tokenizer
 from tasks.core.documents import write_table
 from tasks.core.files import write_atomically
@@ -52,6 +53,7 @@ class TaskConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True)
     data: EvaluationData
+    mode: Mode = "cheap"
     seeds: int
     bootstrap: int
 
@@ -211,6 +213,7 @@ EVALUATE = Stage(
 TASK = Stage(
     "task",
     task,
+    version=2,
     libraries=["transformers", "scikit-learn"],
     inputs={"pretrain": Model},
     optional={"tokenizer": Tokenizer, "corpus": Corpus},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -68,6 +68,18 @@ def check_sizes(examples: Examples, needed: Sequence[str]) -> None:
         left_out = "".join(f", {count} left out ({reason})" for reason, count in examples.left_out.items() if count)
         counts = ", ".join(f"{size} to {split}" for split, size in sizes.items())
         raise Unavailable(f"too few items: {counts}{left_out}; {FEWEST} of each are needed")
+
+
+def with_dev(examples: Examples) -> Examples:
+    """The same, with the items of every tenth training document to choose on where there are no dev items."""
+    if examples.dev:
+        return examples
+    parts = list(dict.fromkeys(item.document or item.place for item in examples.train))
+    chosen = set(parts[::10])
+    sides: tuple[list[Item], list[Item]] = [], []
+    for item in examples.train:
+        sides[(item.document or item.place) in chosen].append(item)
+    return replace(examples, train=sides[0], dev=sides[1])
 
 
 def label_counts(items: list[Item]) -> dict[str, int]:

@@ -14,7 +14,7 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 
-from lang_configs.evaluation import TASKS, EvaluationSet, register_task
+from lang_configs.evaluation import TASKS, EvaluationSet, Mode, register_task
 from tasks.core.stage import Metrics, Progress
 from tasks.evaluate.examples import Examples
 from tasks.evaluate.metrics import Metric
@@ -37,7 +37,12 @@ class Predictions:
 
 
 class Settings(Protocol):
-    """What a task may know of the section `evaluate`: how many seeds a score is the mean of, and resamples of an interval."""
+    """What a task may know of the section `evaluate`: whether the model is trained for it or stays as it is, how many seeds
+    a score is the mean of, and resamples of an interval.
+    """
+
+    @property
+    def mode(self) -> Mode: ...
 
     @property
     def seeds(self) -> int: ...

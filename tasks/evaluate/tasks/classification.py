@@ -1,4 +1,4 @@
-"""Classification of texts by a linear probe on the frozen model, beside what needs no trained model.
+"""Classification of texts, by a linear probe on the frozen model or by fine-tuning, beside what needs no trained model.
 
 A probe (Alain and Bengio 2016, arXiv 1610.01644) measures what the model's states hold. It means something only next to its
 floors: the majority class, the same probe on random-initialised models of the same shape, and TF-IDF.
@@ -16,12 +16,16 @@ import numpy as np
 from lang_configs.evaluation import EvaluationSet
 from tasks.core.stage import Progress
 from tasks.evaluate import floors
-from tasks.evaluate.examples import Examples, Unavailable, check_labels, check_sizes, label_counts, read_examples
+from tasks.evaluate.examples import Examples, Unavailable, check_labels, check_sizes, label_counts, read_examples, with_dev
+from tasks.evaluate.finetuning import Encoded, Problem, described, tune
 from tasks.evaluate.linear import fit_predict, standardised
 from tasks.evaluate.metrics import ACCURACY, MACRO_F1, WEIGHTED_F1, Metric
-from tasks.evaluate.model import BATCH_TOKENS, boundaries, context_length, last_hidden_states, padded_batches
+from tasks.evaluate.model import BATCH_TOKENS, boundaries, context_length, is_masked, last_hidden_states, padded_batches
 from tasks.evaluate.tasks import MODEL, Predictions, Settings
 from tasks.evaluation_sets import EvaluationData, Item
+
+Found = tuple[dict[str, list[list[str]]], dict[str, Any]]
+"""Predictions by system and run, and how they came about."""
 
 METRICS: tuple[Metric, ...] = (ACCURACY, MACRO_F1, WEIGHTED_F1)
 
@@ -45,7 +49,15 @@ def examples(entry: EvaluationSet, data: EvaluationData, corpus: Path | None) ->
 
 
 def predict(examples: Examples, model: Any, tokenizer: Any, config: Settings, progress: Progress) -> Predictions:
-    """The label of each test item, by the probe and by its floors."""
+    """The label of each test item, by the model in the way of the mode, and by its floors."""
+    found, details = (_fine_tuned if config.mode == "full" else _probed)(examples, model, tokenizer, config, progress)
+    words, strength = floors.tfidf(examples)
+    simple = {floors.TFIDF: [words], floors.MAJORITY: [floors.majority(examples)]}
+    counts = {"train": label_counts(examples.train), "test": label_counts(examples.test)}
+    return Predictions(found | simple, {**counts, **details, "tfidf": {"regularisation": strength}})
+
+
+def _probed(examples: Examples, model: Any, tokenizer: Any, config: Settings, progress: Progress) -> Found:
     splits = ("train", "dev", "test")
     tokens = {split: _encode(tokenizer, [item.text for item in getattr(examples, split)]) for split in splits}
     total, done = sum(map(len, tokens.values())) * (1 + config.seeds), 0
@@ -62,23 +74,45 @@ def predict(examples: Examples, model: Any, tokenizer: Any, config: Settings, pr
         return fit_predict(standardised(features), examples, PROBE_STRENGTHS)
 
     predicted, strength = probe(model)
-    words, words_strength = floors.tfidf(examples)
     untrained = [probe(floors.random_initialised(model, seed))[0] for seed in range(1, config.seeds + 1)]
-    chosen_on = "dev" if examples.dev else "cross-validation"
-    return Predictions(
-        {
-            MODEL: [predicted],
-            floors.TFIDF: [words],
-            floors.MAJORITY: [floors.majority(examples)],
-            floors.RANDOM_INIT: untrained,
-        },
-        {
-            "train": label_counts(examples.train),
-            "test": label_counts(examples.test),
-            "probe": f"logistic regression on standardised means of the last hidden states of the first {PROBE_TOKENS} tokens",
-            "regularisation": {"model": strength, "tfidf": words_strength, "chosen_on": chosen_on},
-        },
+    return {MODEL: [predicted], floors.RANDOM_INIT: untrained}, {
+        "probe": f"logistic regression on standardised means of the last hidden states of the first {PROBE_TOKENS} tokens",
+        "regularisation": strength,
+        "chosen_on": "dev" if examples.dev else "cross-validation",
+    }
+
+
+def _fine_tuned(examples: Examples, model: Any, tokenizer: Any, config: Settings, progress: Progress) -> Found:
+    chosen = with_dev(examples)
+    labels = sorted({str(item.label) for item in chosen.train})
+    _, end = boundaries(tokenizer)
+    marks = [end] if is_masked(model) else []  # as each was trained: BERT reads a text to its [SEP]
+    longest = min(PROBE_TOKENS, context_length(model)) - len(marks)
+
+    def encoded(items: Sequence[Item]) -> list[Encoded]:
+        rows = _encode(tokenizer, [item.text for item in items])
+        known = [labels.index(str(item.label)) if str(item.label) in labels else 0 for item in items]
+        return [Encoded([*row[:longest], *marks], label) for row, label in zip(rows, known, strict=True)]
+
+    def named(logits: Sequence[np.ndarray]) -> list[str]:
+        return [labels[int(row.argmax())] for row in logits]
+
+    def accuracy(items: Sequence[Item], predicted: Sequence[str]) -> float:
+        return float(np.mean([str(item.label) == label for item, label in zip(items, predicted, strict=True)]))
+
+    problem = Problem(
+        "SequenceClassification",
+        len(labels),
+        train=encoded(chosen.train),
+        dev=encoded(chosen.dev),
+        test=encoded(chosen.test),
+        quality=lambda logits: accuracy(chosen.dev, named(logits)),
+        least=accuracy(chosen.dev, [max(labels, key=label_counts(chosen.train).__getitem__)] * len(chosen.dev)),
     )
+    tuned = tune(lambda seed: model, tokenizer, problem, config.seeds, progress)
+    untrained = tune(lambda seed: floors.random_initialised(model, seed), tokenizer, problem, config.seeds, progress)
+    runs = {MODEL: list(map(named, tuned.runs)), floors.RANDOM_INIT: list(map(named, untrained.runs))}
+    return runs, {"fine-tuning": described(tuned), "fine-tuning of untrained models": described(untrained)}
 
 
 def statistics(items: Sequence[Item], predicted: Sequence[str]) -> np.ndarray:

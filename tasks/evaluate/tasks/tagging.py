@@ -1,4 +1,4 @@
-"""Tags of the words of sentences (names, parts of speech) by a linear probe on the frozen model, beside its floors."""
+"""Tags of the words of sentences (names, parts of speech), by a linear probe on the frozen model or by fine-tuning."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from lang_configs.evaluation import EvaluationSet
 from tasks.core.errors import StageError
 from tasks.core.stage import Progress
 from tasks.evaluate import floors
-from tasks.evaluate.examples import Examples, check_sizes, read_examples
+from tasks.evaluate.examples import Examples, check_sizes, read_examples, with_dev
+from tasks.evaluate.finetuning import IGNORED, Encoded, Problem, described, tune
 from tasks.evaluate.linear import predict as predict_linear
 from tasks.evaluate.linear import standardised
 from tasks.evaluate.metrics import ACCURACY, SPAN_F1, Metric
@@ -32,6 +33,8 @@ PROBE_STRENGTHS = (1e-3, 1e-2, 1e-1)
 """Inverse regularisation strengths tried: features of the probe have unit variance."""
 
 Tags = tuple[str, ...]
+Found = tuple[dict[str, list[list[Tags]]], dict[str, Any]]
+"""Predictions by system and run, and how they came about."""
 
 
 def examples(entry: EvaluationSet, data: EvaluationData, corpus: Path | None) -> Examples:
@@ -45,14 +48,19 @@ def examples(entry: EvaluationSet, data: EvaluationData, corpus: Path | None) ->
                     " tagging needs one for each word: check `format` and the file"
                 )
     check_sizes(found, NEEDED)
-    if found.dev:
-        return found
-    dev = found.train[::10]
-    return Examples(found.name, [item for place, item in enumerate(found.train) if place % 10], dev, found.test, found.left_out)
+    return with_dev(found)
 
 
 def predict(examples: Examples, model: Any, tokenizer: Any, config: Settings, progress: Progress) -> Predictions:
-    """The tags of the words of each test item, by the probe and by its floors."""
+    """The tags of the words of each test item, by the model in the way of the mode, and by its floors."""
+    frequent = most_frequent_tags(examples.train)
+    found, details = (_fine_tuned if config.mode == "full" else _probed)(examples, model, tokenizer, config, progress)
+    lookup = [tuple(frequent(word) for word in item.text.split()) for item in examples.test]
+    tags = dict(sorted(Counter(tag for item in examples.test for tag in item.labels).items()))
+    return Predictions(found | {floors.FREQUENT_TAG: [lookup]}, {"test": tags, **details})
+
+
+def _probed(examples: Examples, model: Any, tokenizer: Any, config: Settings, progress: Progress) -> Found:
     frequent = most_frequent_tags(examples.train)
     train = _beginning(examples.train)
     splits = {"train": train, "dev": examples.dev, "test": examples.test}
@@ -74,19 +82,51 @@ def predict(examples: Examples, model: Any, tokenizer: Any, config: Settings, pr
 
     predicted, strength = probe(model)
     untrained = [probe(floors.random_initialised(model, seed))[0] for seed in range(1, config.seeds + 1)]
-    return Predictions(
-        {
-            MODEL: [predicted],
-            floors.FREQUENT_TAG: [[tuple(frequent(word) for word in item.text.split()) for item in examples.test]],
-            floors.RANDOM_INIT: untrained,
-        },
-        {
-            "train": {"sentences": len(train), "words": sum(len(item.labels) for item in train)},
-            "test": dict(sorted(Counter(tag for item in examples.test for tag in item.labels).items())),
-            "probe": "logistic regression on the standardised last hidden state at each word",
-            "regularisation": {"model": strength, "chosen_on": "dev"},
-        },
+    return {MODEL: [predicted], floors.RANDOM_INIT: untrained}, {
+        "train": {"sentences": len(train), "words": sum(len(item.labels) for item in train)},
+        "probe": "logistic regression on the standardised last hidden state at each word",
+        "regularisation": {"model": strength, "chosen_on": "dev"},
+    }
+
+
+def _fine_tuned(examples: Examples, model: Any, tokenizer: Any, config: Settings, progress: Progress) -> Found:
+    frequent = most_frequent_tags(examples.train)
+    tags = sorted({tag for item in examples.train for tag in item.labels})
+    splits = {"train": examples.train, "dev": examples.dev, "test": examples.test}
+    read = {split: windows([item.text.split() for item in items], tokenizer, model) for split, items in splits.items()}
+
+    def encoded(split: str) -> list[Encoded]:
+        found = []
+        for window in read[split]:
+            label, labels = [IGNORED] * len(window.ids), splits[split][window.sentence].labels
+            for word, place in zip(window.words, window.places, strict=True):
+                label[place] = tags.index(labels[word]) if labels[word] in tags else IGNORED
+            found.append(Encoded(window.ids, label))
+        return found
+
+    def named(split: str, logits: Sequence[np.ndarray]) -> list[Tags]:
+        rows = zip(read[split], logits, strict=True)
+        guessed = [tags[int(place)] for window, row in rows for place in row[window.places].argmax(-1)]
+        return _sentences(splits[split], read[split], guessed, frequent)
+
+    common = Counter(tag for item in examples.train for tag in item.labels).most_common(1)[0][0]
+    right = [tag == common for item in examples.dev for tag in item.labels]
+    problem = Problem(
+        "TokenClassification",
+        len(tags),
+        train=encoded("train"),
+        dev=encoded("dev"),
+        test=encoded("test"),
+        quality=lambda logits: float(compute(statistics(examples.dev, named("dev", logits)).sum(0))["accuracy"]),
+        least=float(np.mean(right)),
     )
+    tuned = tune(lambda seed: model, tokenizer, problem, config.seeds, progress)
+    untrained = tune(lambda seed: floors.random_initialised(model, seed), tokenizer, problem, config.seeds, progress)
+    runs = {
+        MODEL: [named("test", run) for run in tuned.runs],
+        floors.RANDOM_INIT: [named("test", run) for run in untrained.runs],
+    }
+    return runs, {"fine-tuning": described(tuned), "fine-tuning of untrained models": described(untrained)}
 
 
 def statistics(items: Sequence[Item], predicted: Sequence[Sequence[str]]) -> np.ndarray:
