@@ -26,10 +26,11 @@ def bits_per_byte(
 ) -> tuple[Metrics, np.ndarray]:
     """Sum of -log2 p(token | prefix) over whole documents, divided by their UTF-8 bytes; and `STATISTICS` of each document.
 
-    BOS is given and not scored; EOS is not scored, because no byte of text belongs to it. A document longer than the
-    model's context is read in windows that do not overlap, the last token of one being the first of the next (the
-    rolling log-likelihood of lm-evaluation-harness). Perplexities are per scored token and per word (`words`, those of
-    `count_words`). Raises StageError when the documents hold no text or are not of the model's vocabulary.
+    BOS is given and not scored; EOS is not scored, because no byte of text belongs to it. A document longer than the model's
+    context is read in windows that follow each other, the last token of one being the first of the next; the last one is filled
+    up with what stands before it (the rolling log-likelihood of lm-evaluation-harness, which needs `add_bos_token=False` lest
+    it scores BOS). Perplexities are per scored token and per word (`words`, those of `count_words`). Raises StageError when the
+    documents hold no text or are not of the model's vocabulary.
     """
     scored = scored_tokens(model, documents)
     nats = negative_log_likelihoods(model, documents, progress)
@@ -48,7 +49,7 @@ def bits_per_byte(
             "context": context_length(model),
             "bos": "given, not scored",
             "eos": "not scored",
-            "windows": "not overlapping, within a document",
+            "windows": "one after the other within a document, the last one filled up with text before it",
             "interval": bootstrap.describe(resamples),
         },
     }
@@ -66,9 +67,9 @@ def negative_log_likelihoods(model: Any, documents: TokenizedDocuments, progress
     import torch
     from torch.nn import functional as F
 
-    windows, numbers = _windows(documents, context_length(model))
+    windows, numbers, scored = _windows(documents, context_length(model))
     most = min(BATCH_TOKENS, max(1, MAX_LOGITS // model.config.vocab_size))
-    total, done = sum(len(ids) - 1 for ids in windows), 0
+    total, done = sum(scored), 0
     nats = np.zeros(len(documents.bytes))
     with torch.inference_mode():
         for chosen, ids in padded_batches(windows, most, model.device):
@@ -77,8 +78,8 @@ def negative_log_likelihoods(model: Any, documents: TokenizedDocuments, progress
             rows = losses.view(len(chosen), -1).double().cpu().numpy()
             for row, index in zip(rows, chosen, strict=True):
                 length = len(windows[index]) - 1
-                nats[numbers[index]] += row[:length].sum()
-                done += length
+                nats[numbers[index]] += row[length - scored[index] : length].sum()
+                done += scored[index]
             progress(done, total, "held-out tokens")
     return nats
 
@@ -103,13 +104,17 @@ def perplexity(nats: float) -> float:
     return math.exp(min(nats, 100.0))
 
 
-def _windows(documents: TokenizedDocuments, context: int) -> tuple[list[np.ndarray], list[int]]:
-    """Windows of at most `context` inputs and one more token, and the number of the document of each."""
+def _windows(documents: TokenizedDocuments, context: int) -> tuple[list[np.ndarray], list[int], list[int]]:
+    """Windows of at most `context` inputs and one more token, the number of the document of each, and how many of its last
+    tokens are scored: all but those of the last window of a document that the one before has scored.
+    """
     windows: list[np.ndarray] = []
-    numbers = []
+    numbers, scored = [], []
     for number, (start, end) in enumerate(zip(documents.offsets[:-1], documents.offsets[1:], strict=True)):
         ids = np.asarray(documents.tokens[start : end - 1], np.int64)  # without EOS
         for first in range(0, len(ids) - 1, context):
-            windows.append(ids[first : first + context + 1])
+            last = min(first + context + 1, len(ids))
+            windows.append(ids[max(0, last - context - 1) : last])
             numbers.append(number)
-    return windows, numbers
+            scored.append(last - first - 1)
+    return windows, numbers, scored

@@ -22,6 +22,8 @@ def token_by_token(model, documents: TokenizedDocuments) -> np.ndarray:
         total = 0.0
         for position in range(1, len(ids) - 1):
             first = (position - 1) // CONTEXT * CONTEXT
+            if first + CONTEXT >= len(ids) - 2:  # the last window reaches back as far as it can
+                first = max(0, len(ids) - 2 - CONTEXT)
             with torch.inference_mode():
                 scores = model(torch.tensor([ids[first:position]])).logits[0, -1].double()
             total -= (scores.log_softmax(-1)[ids[position]] / math.log(2)).item()

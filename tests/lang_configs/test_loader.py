@@ -39,7 +39,7 @@ MISTAKES = {
     MINIMAL + "quality:\n\tmin_words: 3\n": ":5: not valid YAML",
     "- a\n- b\n": ":1: expected keys such as `name: Swahili`",
     MINIMAL + "evaluation:\n  - name: news\n    task: clasify\n    format: tsv\n": (
-        ":6: evaluation[0].task: 'clasify' is not possible, did you mean \"classification\"?; choose from classification, tagging,"
+        ":6: evaluation[0].task: 'clasify' is not possible, did you mean \"classification\"?; choose from classification, tag"
     ),
     MINIMAL
     + "crawl:\n  sources:\n  - {type: files, paths: [a]}\n  - {type: files, paths: [b]}\n": "the name 'files' is used twice",
