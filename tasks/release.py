@@ -4,6 +4,7 @@
                         SentencePiece has it (tokenizer.model), which llama.cpp's converter looks for there
     corpus/             README.md (the data card), plots, and train, validation and test as Parquet for `load_dataset`
     evaluation.json     the scores
+    lm_eval_tasks/      of causal models: the held-out text as a task of lm-evaluation-harness
     SHA256SUMS          of every other file: `sha256sum -c SHA256SUMS`
 
 facts.json lies beside both cards, whose numbers it explains, as each of the two folders may go its own way.
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from lang_configs.schema import Release
+from tasks import evaluate
 from tasks.core import artifacts
 from tasks.core.artifacts import SPLITS, Cards, Corpus, Model, Scores, Tokenizer
 from tasks.core.errors import StageError
@@ -27,6 +29,7 @@ from tasks.core.stage import ANY, Metrics, Stage, Work
 from tasks.evaluate.model import auto_class, objective
 
 SUMS = "SHA256SUMS"
+LM_EVAL_TASKS = Path(evaluate.__file__).parent / "lm_eval_tasks"
 
 
 def release(inputs: Mapping[str, Path], config: Release, out: Path, work: Work) -> Metrics:
@@ -81,6 +84,8 @@ def _layout(inputs: Mapping[str, Path]) -> dict[str, Path]:
         files |= {f"{folder}/plots/{path.name}": path for path in plots}
         files |= {f"{folder}/README.md": card, f"{folder}/facts.json": cards.facts}
     files["model/tokenizer.model"] = tokenizer.model
+    if (model / "config.json").is_file() and objective(_architecture(model)) == "causal":
+        files |= {f"lm_eval_tasks/{path.name}": path for path in sorted(LM_EVAL_TASKS.glob("*.*")) if path.is_file()}
     wanted = ("model/config.json", "model/model.safetensors", "model/tokenizer.json", "model/tokenizer_config.json")
     lacking = [name for name in wanted if name not in files] + [name for name, path in files.items() if not path.is_file()]
     if lacking:
@@ -101,7 +106,7 @@ def _finish(folder: Path) -> int:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    architecture = json.loads((folder / "config.json").read_text())["architectures"][0]
+    architecture = _architecture(folder)
     model: Any = auto_class(architecture).from_pretrained(str(folder), local_files_only=True, use_safetensors=True)
     masked = objective(architecture) == "masked"
     _fit_tokenizer(folder, model.config.max_position_embeddings)
@@ -111,6 +116,11 @@ def _finish(folder: Path) -> int:
     _use(model, tokenizer, masked)
     parameters: int = model.num_parameters()
     return parameters
+
+
+def _architecture(folder: Path) -> str:
+    name: str = json.loads((folder / "config.json").read_text())["architectures"][0]
+    return name
 
 
 def _fit_tokenizer(folder: Path, context: int) -> None:
@@ -140,7 +150,7 @@ def _use(model: Any, tokenizer: Any, masked: bool) -> None:
 RELEASE = Stage(
     "release",
     release,
-    version=5,
+    version=6,
     inputs={"cards": Cards, "corpus": Corpus, "tokenizer": Tokenizer, "pretrain": Model, "evaluate": Scores, ANY: Scores},
     artifact=artifacts.Release,
     edited=True,

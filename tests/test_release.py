@@ -4,9 +4,11 @@ import json
 import shutil
 import stat
 import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import pyarrow.parquet as pq
 import pytest
 
 from lang_configs.schema import Release
@@ -42,9 +44,18 @@ def files(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
+def test_the_task_for_lm_eval_reads_the_held_out_text_of_its_own_release(released: SimpleNamespace, tmp_path: Path) -> None:
+    moved = shutil.copytree(released.out, tmp_path / "elsewhere")
+    code = "import held_out, json; print(json.dumps(list(held_out.load(metadata={})['test']['text'])))"
+    command = [sys.executable, "-P", "-c", f"import sys; sys.path.insert(0, '.'); {code}"]
+    done = subprocess.run(command, cwd=moved / "lm_eval_tasks", capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == pq.read_table(released.out / "corpus" / "test-00000.parquet")["text"].to_pylist()
+
+
 def test_the_layout(released: SimpleNamespace) -> None:
     assert {
         "SHA256SUMS", "evaluation.json", "model/tokenizer.model",
+        "lm_eval_tasks/README.md", "lm_eval_tasks/held_out.py", "lm_eval_tasks/held_out.yaml",
         "corpus/README.md", "corpus/facts.json", "corpus/plots/funnel.svg", "corpus/train-00000.parquet",
         "corpus/test-00000.parquet",
         "corpus/validation-00000.parquet",
