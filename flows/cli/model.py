@@ -84,7 +84,8 @@ def evaluate(
 ) -> None:
     """Measure any model on a language's held-out text and sets.
 
-    The text is what the last build of the language held out. With --compare the difference to each other model stands beside it, paired over the same documents and items.
+    The text is what the last build of the language held out. With --compare the difference to each other model stands beside
+    it, paired over the same documents and items.
     """
     from flows.cli.scores import print_evaluation
     from flows.cli.tables import print_json

@@ -25,7 +25,7 @@ from tests.core.test_damage import cut, flip
 from tests.flows.starter import TINY, fingerprints, lugha
 
 STAGES = ("crawl", "clean", "contamination", "language", "quality", "duplicates", "select", "corpus", "tokenizer", "tokens")
-STAGES += ("pretrain", "evaluate", "cards", "release")
+STAGES += ("pretrain", "evaluate", "task", "cards", "release")
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "flipped at 20 %": lambda path: flip(path, 0.2),
     "flipped at 50 %": lambda path: flip(path, 0.5, 3),
