@@ -84,4 +84,4 @@ def _check(values: dict[str, Any]) -> None:
                 )
 
 
-CARDS = Stage("cards", cards, version=15, libraries=["duckdb", "matplotlib"], inputs={ANY: Artifact}, artifact=Cards)
+CARDS = Stage("cards", cards, version=16, libraries=["duckdb", "matplotlib"], inputs={ANY: Artifact}, artifact=Cards)

@@ -27,7 +27,7 @@ FROM funnel ORDER BY position, decision;
 -- rows thresholds
 WITH found AS (SELECT unnest((metrics->'$.thresholds')::JSON[]) AS entry FROM stages WHERE fingerprint = labelled('select'))
 SELECT entry->>'name' AS name, (entry->>'value')::DOUBLE AS value, entry->>'how' AS how, (entry->>'measured')::DOUBLE AS measured,
-       (entry->>'quantile')::DOUBLE AS quantile, (entry->>'documents')::BIGINT AS documents, (entry->>'loose')::DOUBLE AS loose,
+       (entry->>'middle')::DOUBLE AS middle, (entry->>'documents')::BIGINT AS documents, (entry->>'loose')::DOUBLE AS loose,
        (entry->>'tight')::DOUBLE AS tight
 FROM found;
 

@@ -191,7 +191,7 @@ def _nearly_nothing(metrics: Metrics, table: pa.Table, label: str) -> str:
 SELECT = Stage(
     "select",
     select,
-    version=7,
+    version=8,
     inputs={"clean": Documents, ANY: Annotations},
     artifact=Decisions,
     outside=lambda config: config.forgotten.digest(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 import re
+import statistics
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from tasks.core.characters import DIGIT, LETTER, SPACE, STOP, SYMBOL, TABLE_SIZE
 from tasks.core.documents import write_table
 from tasks.core.engines import make_engine
 from tasks.core.stage import Work
-from tests.junk import SENTENCES
+from tests.junk import CONTENT_WORDS, SENTENCES
 from tests.pipeline import rows, run, texts
 
 NEWS = (
@@ -244,9 +245,44 @@ def test_words_in_no_order_are_told_from_text() -> None:
     words = text.split()
     shuffled = " ".join(random.Random(3).sample(words, len(words)))
     order = [row[SIGNALS.index("word_order")] for row in measure(pa.array([text, shuffled]), usage)]
-    assert order[0] > 0.2 > 0 > order[1]
+    assert order[0] > 0.4 > 0.2 > abs(order[1])
     share = measure(pa.array(["ya wa na", "Zmbx qwrt", "YA zmbx"]), usage)[:, SIGNALS.index("function_words")]
     assert share.tolist() == [1.0, 0.0, 0.5]
+
+
+def orders(items: list[str], learned: list[str]) -> list[float]:
+    measured = measure(pa.array(items, pa.string()), learn(pa.array(learned, pa.string())))
+    return [float(row[SIGNALS.index("word_order")]) for row in measured]
+
+
+def salad(words: list[str], number: int, joint: str = " ") -> list[str]:
+    chance = random.Random(4)
+    return [joint.join(chance.choices(words, k=120)) for _ in range(number)]
+
+
+@given(st.integers(0, 1000))
+@settings(max_examples=5, deadline=None)
+def test_words_in_no_order_have_none_even_where_they_were_learned_from(seed: int) -> None:
+    chance = random.Random(seed)
+    shuffled = [" ".join(chance.sample(text.split(), len(text.split()))) for text in many(120)]
+    assert abs(statistics.mean(orders(shuffled, shuffled))) < 0.05
+
+
+def test_words_of_one_matter_have_no_order() -> None:
+    matter = salad([f"{start}{end}" for start in ("mvu", "sama", "ngali") for end in ("wi", "ki", "ta", "zo", "pe")], 60)
+    assert abs(statistics.mean(orders(matter, many(200) + matter))) < 0.05
+    assert statistics.mean(orders(many(50), many(200) + matter)) > 0.4
+
+
+def test_what_a_hyphen_joins_is_no_order_of_words() -> None:
+    joined = [f"{prefix}-{name}" for prefix in ("u", "i", "ama", "we") for name in ("Moshi", "Tanga", "Mbeya", "Iringa")]
+    assert abs(statistics.mean(orders(salad(joined, 100), salad(joined, 100)))) < 0.05
+
+
+def test_near_copies_are_not_judged_by_each_other() -> None:
+    once = [" ".join(random.Random(i).sample(CONTENT_WORDS * 3, 150)) for i in range(60)]
+    copies = [text.rsplit(" ", 3)[0] + " na mwisho wake" for text in once]
+    assert statistics.mean(orders(once, once + copies)) < 0.1
 
 
 def test_the_stage_writes_one_row_per_document(tmp_path: Path) -> None:

@@ -1,142 +1,158 @@
 """What measured thresholds do to real text among ever more junk: `python tests/benchmarks/thresholds.py`.
 
-Real Swahili of the bundle (news, translated news in blocks, stories, scripture, a web collection) is mixed with junk: what
-real pages of the bundle hold beside their paragraphs (menus, lists of links, tables, footers), and the kinds of
-`tests/junk.py`, no two documents alike. The language is taken for granted, and copies are not looked for: both would take out
-junk before.
-Thresholds are the stock ones, measured on the mix itself, and so is the usage of the language. A document of the
-junk or of the text counts as it was meant, good sentences in a footer or word salad in a collection notwithstanding.
+Text of one language (`thresholds_corpus.py`) is mixed with junk; the stages `quality` and `select` measure the mix and decide
+as they do in a build. The language is taken for granted, and copies are not looked for: both would take out junk before. A
+document counts as what it was meant to be. Two kinds of junk are no matter of these thresholds, and are told apart from the
+rest: chains in which each pair of words is one of the language, and other languages that the identifier takes for this one.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
-import json
 import random
 import shutil
 import tempfile
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import zstandard
+import numpy as np
 from data import DEFAULT_BUNDLE
-from extraction_labels import pages
 from heading import heading
-from quality import texts
+from thresholds_corpus import Text, junk, language
 
 from tasks.annotate.quality import QualitySignals, quality
-from tasks.clean import clean_text
 from tasks.core.documents import Document
-from tasks.select import select
-from tests.junk import variety
-from tests.pipeline import rows, run, write_documents
+from tasks.select import decide
+from tests.pipeline import run, write_documents
 from tests.select.judged import config, world_of
 
-WHOLE = ("CONTAMINATED_masakhanews_dev_test", "masakhanews_fewshot_train", "african_storybook", "bible_nt_cc0")
-COLLECTION, TRANSLATED = "maneno_yetu", "lafand_mt_train"
-BLOCK_LINES, LONGEST = 20, 6_000
-"""Lines of the translated news that make a document; characters of the collection's texts, some of which are whole books."""
-FURNITURE_LINES, FURNITURE_WORDS = 60, 30
-
-
-class Text(NamedTuple):
-    """A document: `junk` or `text`, and of which kind."""
-
-    source: str
-    kind: str
-    text: str
+CHOSEN_ON = ("xho_Latn", "lin_Latn", "kin_Latn", "tsn_Latn")
+SEEN = ("swh_Latn", "amh_Ethi")
+"""Two of the four languages that the bounds were set on."""
+UNSEEN = (
+    "zul_Latn", "sna_Latn", "som_Latn", "lug_Latn", "orm_Latn", "run_Latn", "twi_Latn", "tir_Ethi",
+    "fin_Latn", "kor_Hang", "mar_Deva", "tel_Telu",
+)  # fmt: skip
+"""Languages that nothing was chosen on."""
+SHARES = (0.0, 0.2, 0.4, 0.6)
+MOST, FEW, DRAWS = 2_000, 100, 2
+"""Documents of a mix, at most; of a small crawl, and how many of these are drawn."""
+BEYOND = ("chain of word pairs", "other language")
+VOUCHED = 150
+"""Documents of the most frequent genre that come from a source that is vouched for."""
 
 
 class Outcome(NamedTuple):
-    """Shares by kind of what was kept of text and dropped of junk, and how the thresholds were found."""
+    """Of each document whether it was kept, by genre of text and kind of junk."""
 
-    kept: dict[str, float]
-    dropped: dict[str, float]
-    found: Counter[str]
-    text: float
-    junk: float
+    text: dict[str, list[bool]]
+    junk: dict[str, list[bool]]
 
+    def kept(self, *genres: str) -> float:
+        """Share of the text, or of some genres, that was kept."""
+        return _mean(kept for genre, found in self.text.items() if not genres or genre in genres for kept in found)
 
-def real(bundle: Path, number: int) -> list[Text]:
-    """So many documents of real text, all kinds mixed, always the same."""
-    folder = bundle / "raw" / "swahili"
-    lines = "\n".join(texts(folder / f"{TRANSLATED}.jsonl.zst")).split("\n")
-    blocks = ["\n".join(lines[start : start + BLOCK_LINES]) for start in range(0, len(lines), BLOCK_LINES)]
-    found = [Text("text", TRANSLATED, block) for block in blocks]
-    found += [Text("text", name, text) for name in WHOLE for text in texts(folder / f"{name}.jsonl.zst")]
-    with zstandard.open(folder / f"{COLLECTION}.jsonl.zst", "rt", encoding="utf-8") as rows:
-        collection = [clean_text(json.loads(row)["text"])[0] for row in itertools.islice(rows, 0, 20_000, 30)]
-    found += [Text("text", COLLECTION, text[:LONGEST]) for text in collection if text]
-    return random.Random(3).sample(found, min(number, len(found)))
+    def dropped(self, *kinds: str) -> float:
+        """Share of the junk, or of some kinds, that was dropped; without BEYOND if no kind is named."""
+        chosen = kinds or tuple(kind for kind in self.junk if kind not in BEYOND)
+        return 1 - _mean(kept for kind in chosen for kept in self.junk.get(kind, []))
 
 
-def junk(bundle: Path, number: int) -> list[Text]:
-    """So many documents of junk, a quarter of them of real pages, no two alike."""
-    furniture = [Text("junk", "page furniture", text) for text in _furniture(bundle)]
-    different = {text: kind for kind, text in itertools.islice(variety(), 2 * number)}
-    made = [Text("junk", kind, text) for text, kind in different.items()]
-    chance = random.Random(4)
-    chosen = chance.sample(furniture, min(number // 4, len(furniture)))
-    return chosen + chance.sample(made, number - len(chosen))
+def _mean(values: Iterable[bool]) -> float:
+    found = list(values)
+    return sum(found) / len(found) if found else float("nan")
 
 
-def _furniture(bundle: Path) -> Iterator[str]:
-    import lxml.html
-
-    for page in pages(bundle):
-        tree = lxml.html.fromstring(page["html"].encode(), parser=lxml.html.HTMLParser(encoding="utf-8"))
-        for element in tree.xpath("//script|//style|//noscript|//p|//article"):
-            element.drop_tree()
-        lines = [line for piece in tree.itertext() if (line := " ".join(piece.split()))]
-        for start in range(0, len(lines), FURNITURE_LINES):
-            if len(" ".join(block := lines[start : start + FURNITURE_LINES]).split()) >= FURNITURE_WORDS:
-                yield "\n".join(block)
+def mix(bundle: Path, label: str, share: float, number: int = MOST, draw: int = 0) -> list[Text]:
+    """Text of a language and this share of junk: so many documents, or as many as there is text for."""
+    text = language(bundle, label)[0]
+    wanted = min(number - round(share * number), len(text))
+    bad = junk(bundle, label, MOST)
+    chance = random.Random(f"{label} {draw}")
+    found = chance.sample(text, wanted)
+    return found + chance.sample(bad, min(len(bad), round(wanted * share / (1 - share))))
 
 
-def judge(documents: Sequence[Text], folder: Path) -> Outcome:
-    """Measure and decide by the stages `quality` and `select`."""
+def judge(documents: Sequence[Text], label: str, folder: Path, vouched: bool = False) -> Outcome:
+    """Measure and decide as the stages `quality` and `select` do; some text of its first genre is `vouched` for, or none."""
     shutil.rmtree(folder, ignore_errors=True)
     mixed = random.Random(5).sample(documents, len(documents))
-    inputs = world_of(write_documents(folder / "clean", [Document(one.text, one.source, one.kind) for one in mixed]), folder)
-    run(quality, folder / "quality", QualitySignals(label="swh_Latn"), inputs)
-    metrics = run(select, folder / "select", config(), inputs | {"quality": folder / "quality"})
-    decided = rows(folder / "select")
-    shares = {source: _shares([row for row in decided if row["source"] == source]) for source in ("text", "junk")}
-    found = Counter(threshold["how"] for threshold in metrics["thresholds"] if threshold["how"] != "config")
-    kept, dropped = shares["text"], {kind: 1 - share for kind, share in shares["junk"].items()}
-    means = [_share([row for row in decided if row["source"] == source]) for source in ("text", "junk")]
-    return Outcome(kept, dropped, found, means[0], 1 - means[1])
+    genres = [one.kind for one in mixed if one.source == "text"]
+    first = max(sorted(set(genres)), key=genres.count)
+    places = [place for place, one in enumerate(mixed) if one.source == "text" and one.kind == first][: VOUCHED * vouched]
+    sources = ["vouched" if place in set(places) else one.source for place, one in enumerate(mixed)]
+    written = [Document(one.text, source, one.kind) for one, source in zip(mixed, sources, strict=True)]
+    inputs = world_of(write_documents(folder / "clean", written), folder, label)
+    run(quality, folder / "quality", QualitySignals(label=label), inputs)
+    trusted = ("vouched",) if vouched else ()
+    settings = config().model_copy(update={"label": label, "trusted": trusted})
+    found = Outcome(defaultdict(list), defaultdict(list))
+    for row in decide(inputs | {"quality": folder / "quality"}, settings)[0].to_pylist():
+        if row["source"] != "vouched":  # what was learned from is not scored
+            group = found.junk if row["source"] == "junk" else found.text
+            group[row["url"]].append(row["decision"] == "keep")
+    return found
 
 
-def _shares(rows: Sequence[dict[str, str]]) -> dict[str, float]:
-    return {kind: _share([row for row in rows if row["url"] == kind]) for kind in sorted({row["url"] for row in rows})}
+def together(outcomes: Iterable[Outcome]) -> Outcome:
+    """All documents of several outcomes."""
+    whole = Outcome(defaultdict(list), defaultdict(list))
+    for outcome in outcomes:
+        for group, found in zip(whole, outcome, strict=True):
+            for kind, kept in found.items():
+                group[kind] += kept
+    return whole
 
 
-def _share(rows: Sequence[dict[str, str]]) -> float:
-    return sum(row["decision"] == "keep" for row in rows) / max(1, len(rows))
+def cells(found: dict[float, Outcome]) -> list[str]:
+    """Text, stories and junk by share; of stories nothing where there are fewer than twenty."""
+    told = [
+        outcome.kept("stories") if len(outcome.text.get("stories", ())) >= 20 else float("nan") for outcome in found.values()
+    ]
+    return [
+        _row(outcome.kept() for outcome in found.values()), _row(told),
+        _row(outcome.dropped() for share, outcome in found.items() if share),
+    ]  # fmt: skip
 
 
-def mix(bundle: Path, share: float, number: int) -> list[Text]:
-    """So many documents, this share of them junk."""
-    return real(bundle, number - round(share * number)) + junk(bundle, round(share * number))
+def _row(values: Iterable[float]) -> str:
+    found = list(values)
+    return " ".join(f"{value:.3f}".lstrip("0") if value < 1 else "1" for value in found) if not np.isnan(found).any() else ""
+
+
+def measure(bundle: Path, label: str, folder: Path) -> tuple[list[str], Outcome]:
+    """The cells of a language's row, and what became of the largest mix with most junk."""
+    large = {share: judge(mix(bundle, label, share), label, folder) for share in SHARES}
+    vouched = {SHARES[-1]: judge(mix(bundle, label, SHARES[-1]), label, folder, vouched=True)}
+    small = {
+        share: together(judge(mix(bundle, label, share, FEW, draw), label, folder) for draw in range(DRAWS))
+        for share in (SHARES[0], SHARES[-1])
+    }
+    documents = f"{len(mix(bundle, label, 0)):,}"
+    return [documents, *cells(large), *cells(vouched)[::2], *cells(small)], large[SHARES[-1]]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--documents", type=int, default=4000, help="documents of each mix")
     parser.add_argument("--bundle", type=Path, default=DEFAULT_BUNDLE, help="folder of real text (LUGHA_BUNDLE)")
+    parser.add_argument("--languages", nargs="*", default=[*UNSEEN, *CHOSEN_ON, *SEEN], help="labels")
     given = parser.parse_args()
-    print(f"{heading()}\n\n| junk | thresholds | text kept | junk dropped | worst kinds |\n|---:|---|---:|---:|---|")
-    for share in (0.0, 0.2, 0.4, 0.6):
+    columns = ["language", "documents", "text kept", "stories", "junk dropped", "text, vouched", "junk, vouched"]
+    columns += ["text of 100", "stories of 100", "junk of 100"]
+    print(f"{heading()}\n\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
+    found = {}
+    for label in given.languages:
         with tempfile.TemporaryDirectory() as folder:
-            found = judge(mix(given.bundle, share, given.documents), Path(folder) / "mix")
-        how = ", ".join(f"{number} {name}" for name, number in found.found.most_common())
-        worst = sorted({**found.kept, **found.dropped}.items(), key=lambda item: item[1])[:4]
-        cells = [f"{share:.0%}", how, f"{found.text:.3f}", f"{found.junk:.3f}" if share else ""]
-        print(f"| {' | '.join(cells)} | {', '.join(f'{name} {value:.2f}' for name, value in worst)} |", flush=True)
+            row, found[label] = measure(given.bundle, label, Path(folder) / "mix")
+        print(f"| {label} | {' | '.join(row)} |", flush=True)
+    print("\n| kind of junk | dropped of 60 % | worst language |\n|---|---:|---|")
+    unseen = {label: outcome for label, outcome in found.items() if label in UNSEEN} or found
+    for kind in sorted({kind for outcome in unseen.values() for kind in outcome.junk}):
+        shares = {label: outcome.dropped(kind) for label, outcome in unseen.items() if outcome.junk.get(kind)}
+        worst = min(shares, key=lambda label: shares[label])
+        print(f"| {kind} | {together(unseen.values()).dropped(kind):.2f} | {worst} {shares[worst]:.2f} |")
 
 
 if __name__ == "__main__":

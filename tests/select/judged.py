@@ -52,12 +52,12 @@ def world(folder: Path, notes: list[dict[str, Any]], shard_bytes: int = 1 << 20,
     return {name: folder / name for name in ("clean", *tables)}
 
 
-def world_of(clean: Path, folder: Path) -> dict[str, Path]:
-    """Documents, all called Swahili and none a copy or a test item: `folder` gets these annotations."""
+def world_of(clean: Path, folder: Path, label: str = "swh_Latn") -> dict[str, Path]:
+    """Documents, all in one language and none a copy or a test item: `folder` gets these annotations."""
     for shard in sorted(clean.glob("*.parquet")):
         ids = pa.parquet.read_table(shard, columns=["id"]).column("id").to_pylist()
         notes = {
-            "language": {"label": "swh_Latn", "score": 0.99, "line_share": 1.0, "affinity": 0.3},
+            "language": {"label": label, "score": 0.99, "line_share": 1.0, "affinity": 0.3},
             "duplicates": {"duplicate_of": None, "kind": None, "jaccard": None, "copies": 1},
             "contamination": {"item": None, "coverage": 0.0},
         }

@@ -10,7 +10,7 @@ import pytest
 
 from lang_configs.schema import Quality
 from tasks.select import select
-from tasks.select.thresholds import BOUNDS, LEAST_DOCUMENTS, LEAST_TRUSTED, TAIL, resolve
+from tasks.select.thresholds import BOUNDS, LEAST_DOCUMENTS, LEAST_TRUSTED, USAGE, resolve
 from tests.pipeline import rows, run
 from tests.select.judged import config, world
 
@@ -25,13 +25,29 @@ def spread(number: int = LEAST_DOCUMENTS, **ranges: tuple[float, float]) -> list
     return [{name: low + (high - low) * i / (number - 1) for name, (low, high) in ranges.items()} for i in range(number)]
 
 
-def test_a_quantile_between_the_bounds_is_the_threshold(tmp_path: Path) -> None:
-    loose, tight = BOUNDS["max_duplicate_5_grams"]
-    found = thresholds(tmp_path, spread(1000, duplicate_5_grams=(0.0, (loose + tight) / 2)))["max_duplicate_5_grams"]
-    assert (found["how"], found["documents"], found["quantile"]) == ("measured", 1000, 1 - TAIL)
-    assert found["value"] == found["measured"] == pytest.approx((loose + tight) / 2 * (1 - TAIL), abs=1e-4)
-    dropped = [row for row in rows(tmp_path / "out") if row["decision"] == "quality_max_duplicate_5_grams"]
-    assert len(dropped) == 5
+def test_a_threshold_is_as_far_beyond_the_middle_as_the_language_spreads(tmp_path: Path) -> None:
+    # evenly from 7 to 9: the root of the middle is 2.83, the best tenth begins at 7.2 with 2.68
+    found = thresholds(tmp_path, spread(1000, mean_word_length=(7.0, 9.0)))["max_mean_word_length"]
+    assert (found["how"], found["documents"], found["middle"]) == ("measured", 1000, pytest.approx(8.0, abs=1e-3))
+    assert found["value"] == found["measured"] == pytest.approx((8**0.5 + 3 * (8**0.5 - 7.2**0.5)) ** 2, abs=1e-2)
+
+
+def test_usage_is_asked_of_a_text_by_the_language_it_is_in(tmp_path: Path) -> None:
+    for typical in (0.16, 0.3):
+        found = thresholds(tmp_path / str(typical), [{"function_words": typical} for _ in range(200)])["min_function_words"]
+        assert (found["how"], found["value"]) == ("measured", pytest.approx(USAGE["min_function_words"][1] * typical, abs=1e-4))
+
+
+@pytest.mark.parametrize("junk", [0.2, 0.4, 0.6])
+@pytest.mark.parametrize(
+    ("name", "good", "bad"),
+    [("max_mean_word_length", (7.0, 9.0), 15.0), ("min_letters", (0.78, 0.98), 0.5), ("max_top_word", (0.1, 0.2), 0.9)],
+)
+def test_junk_does_not_move_a_threshold(tmp_path: Path, name: str, good: tuple[float, float], bad: float, junk: float) -> None:
+    text = spread(400, **{name[4:]: good})
+    among = text + [{name[4:]: bad, "capital_words": 0.9, "bullet_lines": 0.9}] * round(400 * junk / (1 - junk))
+    expected = thresholds(tmp_path / "alone", text)[name]
+    assert thresholds(tmp_path / "among", among)[name]["measured"] == pytest.approx(expected["measured"], rel=0.02)
 
 
 @pytest.mark.parametrize("name", BOUNDS)
@@ -40,11 +56,11 @@ def test_the_bounds_hold_whatever_the_corpus_is(tmp_path: Path, name: str) -> No
     kind, _, signal = name.partition("_")
     assert (loose < tight) == (kind == "min")
     assert loose != tight
-    worse = loose - 1 if kind == "min" else loose + 1
+    worse = loose / 2 if kind == "min" else loose + 1
     better = tight + 1 if kind == "min" else tight - 1
-    # a fifth junk (in documents that are kept for the split's sake by nothing else) and none at all
-    dirty = thresholds(tmp_path / "dirty", [{signal: worse} if i % 5 == 0 else {} for i in range(LEAST_DOCUMENTS)])[name]
-    clean = thresholds(tmp_path / "clean", [{signal: better} for _ in range(LEAST_DOCUMENTS)])[name]
+    # text that is far from what the bounds allow for, on either side; a fifth that is not is kept for the split's sake
+    dirty = thresholds(tmp_path / "dirty", [{signal: worse} if i % 5 else {} for i in range(200)])[name]
+    clean = thresholds(tmp_path / "clean", [{signal: better} for _ in range(200)])[name]
     assert (dirty["how"], dirty["value"]) == ("loose", loose)
     assert (clean["how"], clean["value"]) == ("tight", tight)
 
@@ -71,7 +87,7 @@ def test_text_without_measured_usage_is_judged_by_the_rest(tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     ("label", "length", "order"),
-    [("lao_Laoo", 1.0, 0.2), ("mya_Mymr", 1.0, 0.2), ("jpn_Jpan", 1.0, -0.05), ("swh_Latn", 1.5, -0.05)],
+    [("lao_Laoo", 1.0, 0.2), ("mya_Mymr", 1.0, 0.2), ("jpn_Jpan", 1.0, 0.02), ("swh_Latn", 1.5, 0.02)],
 )
 def test_bounds_are_those_of_the_words_that_the_script_has(label: str, length: float, order: float) -> None:
     with duckdb.connect() as database:

@@ -20,7 +20,7 @@ from lang_configs.schema import Quality
 from tasks.annotate.annotator import Annotator, Rule, Unless
 from tasks.annotate.quality import kernel
 from tasks.annotate.quality.kernel import SIGNALS
-from tasks.annotate.quality.reference import SHARE, badness, worst_of_others
+from tasks.annotate.quality.reference import SHARE_FOR_USAGE, running, worst_of_others
 from tasks.annotate.quality.usage import FUNCTION_WORDS, LEAST_WORDS, NOTHING, Usage, learn, sample
 from tasks.core.artifacts import Annotations, Documents
 from tasks.core.characters import buffers, classes, lower_case, unspaced
@@ -31,7 +31,6 @@ __all__ = ["QUALITY", "SIGNALS", "QualitySignals", "measure", "quality"]
 
 USAGE = ".usage.npz"
 """What the workers need to know of the language; the list of its frequent words is in the metrics."""
-
 
 CONCENTRATIONS = 2
 
@@ -73,17 +72,18 @@ def quality(inputs: Mapping[str, Path], config: QualitySignals, out: Path, work:
 
 
 def _learned(texts: pa.Array) -> Usage:
-    """The usage that most of the good texts share.
+    """The usage that the good texts share.
 
     First of what is good in all other respects. What is bad in this respect alone (shuffled words, words strung together) is
-    still among it: the half that fits worst is left out, and the rest learned from again, as in the concentration steps
-    of the minimum covariance determinant (Rousseeuw and Van Driessen 1999, Technometrics 41:3).
+    still among it; it is left out, and the rest learned from again, as in the concentration steps of the minimum covariance
+    determinant (Rousseeuw and Van Driessen 1999, Technometrics 41:3).
     """
     signals = _by_name(measure(texts))
-    texts = _best(texts, worst_of_others(signals)["usage"], signals["words"], SHARE)
+    texts = _best(texts, worst_of_others(signals)["usage"], signals["words"], SHARE_FOR_USAGE)
     for _ in range(CONCENTRATIONS):
         signals = _by_name(measure(texts, learn(texts)))
-        texts = _best(texts, badness(signals, "usage"), signals["words"], 0.5)
+        order = signals["word_order"]
+        texts = _best(texts, -order, signals["words"], float(np.mean(running(order))) if len(order) else 0.0)
     return learn(texts)
 
 
@@ -123,6 +123,7 @@ def measure(texts: pa.Array, usage: Usage = NOTHING) -> np.ndarray:
 RATIO_WORDS = 40
 RATIOS = (
     "punctuation", "single_letter_words", "top_word", "top_2_grams", "top_3_grams", "top_4_grams", "function_words",
+    "word_order",
 )  # fmt: skip
 """Signals whose thresholds hold from so many words on: rhymes and briefs of 30 words break them, and are good."""
 
@@ -144,7 +145,7 @@ QUALITY = Annotator(
     Stage(
         "quality",
         quality,
-        version=5,
+        version=6,
         inputs={"clean": Documents, "language": Annotations},
         artifact=Annotations,
         headline=lambda metrics: f"{metrics['documents']:,} documents measured",

@@ -26,6 +26,7 @@ from tasks.annotate.quality.scan import (
     WORD_CHARACTERS,
     WORDS,
     Lines,
+    Words,
     room_for_lines,
     room_for_words,
     scan,
@@ -74,6 +75,15 @@ _NGRAM = np.uint64(0x9E3779B97F4A7C15)
 _FIRST_LINE, _FIRST_GRAM, _USAGE = SIGNALS.index("lines"), SIGNALS.index("top_2_grams"), SIGNALS.index("function_words")
 
 
+FOLDS = 8
+"""Parts of the text that a language's usage is learned from; each is judged by what the others say."""
+
+
+DISTANCES = (3, 5, 7, 9)
+"""So many words apart, words tell of each other that they are on one matter, and hardly anything of their order. What they
+tell is taken off, so that words in no order have 0, whatever they are about and however the language was learned."""
+
+
 class Slots(NamedTuple):
     """A hash table of 64-bit values by open addressing: a slot is free unless its stamp is the present one."""
 
@@ -90,8 +100,8 @@ def measure(
     """Fill `out` (float32[texts, SIGNALS]) from UTF-8 bytes and offsets.
 
     `keys` and `classes` are a hash table of the language's frequent words (`usage.Usage`), `frequent` how many of them count as
-    function words, `order` (float32[classes, classes]) the pointwise mutual information of adjacent classes; without any
-    (`order` of size 0) the last two signals are NaN.
+    function words, `order` (float32[2, FOLDS, classes, classes]) the pointwise mutual information of adjacent classes;
+    without any (`order` of size 0) the last two signals are NaN.
     """
     longest = 0
     for document in range(offsets.shape[0] - 1):
@@ -114,7 +124,7 @@ def measure(
         stamp = _lines(row, lines, line_count, without_breaks, 0, slots, stamp)
         stamp = _lines(row, paragraphs, counted[PARAGRAPHS], without_breaks, 2, slots, stamp)
         if order.size:
-            _usage(row, words.hashes[:count], words.heads, keys, classes, frequent, order)
+            _usage(row, words, count, keys, classes, frequent, order)
         else:
             row[_USAGE], row[_USAGE + 1] = np.nan, np.nan
         if count:
@@ -164,20 +174,39 @@ def _lines(row: Any, lines: Lines, number: int, characters: int, shift: int, slo
 
 
 @numba.njit(cache=True, nogil=True)
-def _usage(row: Any, words: Any, heads: Any, keys: Any, classes: Any, frequent: int, order: Any) -> None:
-    """Share of function words, and mean pointwise mutual information (nats) of the classes of adjacent words."""
-    known = order.shape[0] - HEADS
-    functional, previous, total = 0, -1, 0.0
-    for i in range(words.shape[0]):
-        kind = word_class(words[i], heads[i], keys, classes, known)
-        functional += kind < frequent
-        if previous >= 0:
-            total += order[previous, kind]
-        previous = kind
-    if words.shape[0]:
-        row[_USAGE] = functional / words.shape[0]
-    if words.shape[0] > 1:
-        row[_USAGE + 1] = total / (words.shape[0] - 1)
+def _usage(row: Any, words: Words, count: int, keys: Any, classes: Any, frequent: int, order: Any) -> None:
+    """Share of function words, and by how much adjacent words tell more of each other than words DISTANCES apart do.
+
+    Both of what the classes by first and those by last characters tell: mean pointwise mutual information (nats).
+    """
+    known, fold = order.shape[2] - HEADS, fold_of(words.hashes[:count])
+    functional = pairs = distant = 0
+    near = far = 0.0
+    for side in range(2):
+        kinds, information = words.heads if side == 0 else words.tails, order[side, fold]
+        for i in range(count):
+            kinds[i] = word_class(words.hashes[i], kinds[i], keys, classes, known)
+            functional += side == 0 and kinds[i] < frequent
+            if i and not words.joined[i]:
+                near += information[kinds[i - 1], kinds[i]]
+                pairs += 1
+            for distance in DISTANCES:
+                if i >= distance:
+                    far += information[kinds[i - distance], kinds[i]]
+                    distant += 1
+    if count:
+        row[_USAGE] = functional / count
+    if distant and pairs:  # of both sides, each pair counted twice
+        row[_USAGE + 1] = 2 * near / pairs - 2 * far / distant
+
+
+@numba.njit(cache=True, nogil=True)
+def fold_of(words: Any) -> Any:
+    """The fold of a text by the least hash of three words in a row (Broder 1997): texts that are nearly the same share it."""
+    least = np.uint64(0xFFFFFFFFFFFFFFFF)
+    for i in range(words.shape[0] - 2):
+        least = min(least, mix(mix(words[i] * _NGRAM + words[i + 1]) * _NGRAM + words[i + 2]))
+    return np.int64(least % np.uint64(FOLDS))
 
 
 @numba.njit(cache=True, nogil=True, inline="always")

@@ -29,7 +29,8 @@ from tasks.core.characters import (
 SHORT_LINE = 30
 """Characters of a line that FineWeb counts as short."""
 HEADS = 128
-"""Classes of the words that are not frequent, by their first two characters; class 0 holds words without a letter."""
+"""Classes of the words that are not frequent, by their first two characters, and by their last two; class 0 holds words without
+a letter."""
 
 (
     WORDS, WORD_CHARACTERS, ALPHA_WORDS, CAPITAL_WORDS, SINGLE_LETTERS, PUNCTUATION_RUNS, HASHES, ELLIPSES,
@@ -48,6 +49,10 @@ class Words(NamedTuple):
     """uint64"""
     heads: np.ndarray
     """Class by the first two characters: int16, below `HEADS`."""
+    tails: np.ndarray
+    """The same by the last two."""
+    joined: np.ndarray
+    """Whether a hyphen joins it to the word before: bool."""
     begins: np.ndarray
     """Where each stands in the data: int64."""
     ends: np.ndarray
@@ -68,6 +73,9 @@ class _Word(NamedTuple):
 
     hash: Any
     head: Any
+    tail: Any
+    """Its last two characters, 32 bits each: uint64."""
+    joined: bool
     size: int
     letter: bool
     capital: bool
@@ -126,8 +134,9 @@ def scan(
             if word.size == 0:
                 words.begins[counted[WORDS]] = position - length
                 word = _Word(
-                    np.uint64(0), np.uint64(0), 0, False, small != code, _is_blank(previous, previous_kind), np.int64(0)
-                )
+                    np.uint64(0), np.uint64(0), np.uint64(0), _is_hyphen(previous), 0, False, small != code,
+                    _is_blank(previous, previous_kind), np.int64(0),
+                )  # fmt: skip
             word = _with_letter(word, small, kind, code, joined)
         elif word.size:
             _end_word(word, _is_blank(code, kind), words, counted)
@@ -152,7 +161,8 @@ def scan(
 def room_for_words(longest: int) -> Words:
     """Arrays for the words of a text of at most `longest` bytes."""
     size = longest // 2 + 2
-    return Words(np.empty(size, np.uint64), np.empty(size, np.int16), np.empty(size, np.int64), np.zeros(size, np.int64))
+    heads, tails, joined = np.empty(size, np.int16), np.empty(size, np.int16), np.empty(size, np.bool_)
+    return Words(np.empty(size, np.uint64), heads, tails, joined, np.empty(size, np.int64), np.zeros(size, np.int64))
 
 
 @numba.njit(cache=True, nogil=True)
@@ -173,6 +183,11 @@ def _is_blank(code: Any, kind: int) -> bool:
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
+def _is_hyphen(code: Any) -> bool:
+    return code == 0x2D or code == 0x2010 or code == 0x2011
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
 def _joins(code: Any, previous: int) -> bool:
     """Whether a character may stand inside of a word: an apostrophe after a letter, a comma or dot after a digit."""
     if previous == LETTER:
@@ -182,17 +197,20 @@ def _joins(code: Any, previous: int) -> bool:
 
 @numba.njit(cache=True, nogil=True)
 def _no_word() -> _Word:
-    return _Word(np.uint64(0), np.uint64(0), 0, False, False, False, np.int64(0))
+    return _Word(np.uint64(0), np.uint64(0), np.uint64(0), False, 0, False, False, False, np.int64(0))
 
 
 @numba.njit(cache=True, nogil=True)
 def _with_letter(word: _Word, small: Any, kind: int, code: Any, joined: bool) -> _Word:
     if FIRST_JOINER <= code <= LAST_JOINER:
-        return _Word(word.hash, word.head, word.size + 1, word.letter, word.capital, word.set_off, word.last)
+        return _Word(
+            word.hash, word.head, word.tail, word.joined, word.size + 1, word.letter, word.capital, word.set_off, word.last
+        )
     value = (word.hash ^ np.uint64(small)) * _PRIME
     head = value if word.size < 2 else word.head
+    tail = (word.tail << np.uint64(32)) | np.uint64(small)
     last = word.last if joined else np.int64(code)
-    return _Word(value, head, word.size + 1, word.letter or kind == LETTER, word.capital, word.set_off, last)
+    return _Word(value, head, tail, word.joined, word.size + 1, word.letter or kind == LETTER, word.capital, word.set_off, last)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -201,6 +219,8 @@ def _end_word(word: _Word, blank: bool, words: Words, counted: Any) -> None:
     place = counted[WORDS]
     words.hashes[place] = mix(word.hash)
     words.heads[place] = 1 + np.int64(mix(word.head) % np.uint64(HEADS - 1)) if word.letter else 0
+    words.tails[place] = 1 + np.int64(mix(word.tail * _PRIME) % np.uint64(HEADS - 1)) if word.letter else 0
+    words.joined[place] = word.joined
     counted[WORD_CHARACTERS] += word.size
     words.ends[place + 1] = counted[WORD_CHARACTERS]
     counted[WORDS] = place + 1
