@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from thresholds import judge, mix
 
-LABEL = "zul_Latn"
-"""A language with long words and few function words, on which nothing was chosen."""
+LABEL = "lug_Latn"
+"""A language with long words and many stories, on which nothing was chosen."""
 
 
 @pytest.mark.slow

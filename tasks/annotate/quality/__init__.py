@@ -60,7 +60,8 @@ def quality(inputs: Mapping[str, Path], config: QualitySignals, out: Path, work:
     Shares of all characters: `top_2_grams` ... `top_4_grams`, the most frequent word n-gram; `duplicate_5_grams` ...
     `duplicate_10_grams`, n-grams that stood before.
     `function_words`: share of words that are among the 100 most frequent of the language. `word_order`: mean pointwise mutual
-    information (nats) of adjacent words, by classes: above 0 for running text, below for words in no order. Both are null
+    information (nats) of adjacent words less that of words some distance apart, by classes of beginnings and of ends, learned
+    from other texts: above 0 for running text, 0 for words in no order. Both are null
     where the language has too little text to learn from.
     """
     learned = _learned(sample(inputs["clean"], inputs["language"], config.label))

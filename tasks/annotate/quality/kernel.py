@@ -177,7 +177,7 @@ def _lines(row: Any, lines: Lines, number: int, characters: int, shift: int, slo
 def _usage(row: Any, words: Words, count: int, keys: Any, classes: Any, frequent: int, order: Any) -> None:
     """Share of function words, and by how much adjacent words tell more of each other than words DISTANCES apart do.
 
-    Both of what the classes by first and those by last characters tell: mean pointwise mutual information (nats).
+    Of what the classes by first characters tell and those by last ones together: mean pointwise mutual information (nats).
     """
     known, fold = order.shape[2] - HEADS, fold_of(words.hashes[:count])
     functional = pairs = distant = 0
