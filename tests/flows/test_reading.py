@@ -158,7 +158,7 @@ def test_a_story_is_found_by_id_and_by_address_and_names_the_stages(run: LastRun
     assert [said["stage"] for said in document["stages"]][0::7] == ["crawl.starter", "corpus"]
     assert (document["license"], document["split"] in ("train", "validation", "test")) == ("CC0-1.0", True)
     thresholds = {check["decision"]: check["threshold"] for check in document["signals"]}
-    assert thresholds["quality_max_symbols"] == 0.15
+    assert thresholds["quality_max_symbols"] == 0.1
     assert all(check["holds"] for check in document["signals"])
 
 
@@ -251,7 +251,7 @@ def test_the_commands_print_for_people_and_for_programs(built: Path, monkeypatch
     assert all(f"[cut: 40 of {document['characters']:,} characters" in short for document in documents)
     (told,) = json.loads(lugha(built, "explain", "swahili", OLD, "--json").stdout)
     lines = lugha(built, "explain", "swahili", OLD).stdout.splitlines()
-    assert any(line.split() == ["symbols", "0", "at", "most", "0.15"] for line in lines)
+    assert any(line.split() == ["symbols", "0", "at", "most", "0.1"] for line in lines)
     words = [line for line in lines if line.startswith("words ")]
     assert len(words) == 1 and words[0].count("at least") == words[0].count("at most") == 1
     assert any(line.startswith("duplicate of") and told["duplicate_of"]["id"] in line for line in lines)
