@@ -31,8 +31,6 @@ _OPEN_ENDED = frozenset(
     "meta param source track wbr".split()
 )
 
-_TEXT = "//text()[not(parent::script or parent::style or parent::template)]"
-
 LEAST_SHARE = 0.2
 """Probability from which on the second language of a page counts: the model reads three pieces, so it is in one of them."""
 
@@ -49,11 +47,10 @@ class Page(Metadata):
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """What the crawler needs of a page: links in document order, directives of its robots meta tags, and all of its text."""
+    """What the crawler needs of a page: links in document order, and the directives of its robots meta tags."""
 
     links: tuple[str, ...] = ()
     directives: frozenset[str] = frozenset()
-    text: str = ""
 
 
 def page(html: bytes, url: str, content_type: str | None = None, languages: Collection[str] = ()) -> Page | str:
@@ -82,10 +79,10 @@ def page(html: bytes, url: str, content_type: str | None = None, languages: Coll
 
 
 def outline(html: bytes, url: str, content_type: str | None = None) -> Outline:
-    """Links, robots directives and text of a page, at a fraction of the cost of `page`; empty if it cannot be parsed."""
+    """Links and robots directives of a page, at a fraction of the cost of `page`; empty if it cannot be parsed."""
     try:
         tree = _parse(decode(html, content_type))
-        return Outline(_links(tree, url), _directives(tree), " ".join(tree.xpath(_TEXT)))
+        return Outline(_links(tree, url), _directives(tree))
     except MemoryError:
         raise
     except Exception as error:  # as in page

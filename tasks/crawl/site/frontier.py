@@ -7,25 +7,36 @@ import sqlite3
 import zlib
 from collections.abc import Iterable, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from tasks.crawl.site.listings import Listing
-from tasks.crawl.site.repeats import Content, shape
-from tasks.crawl.site.state import LISTINGS, PAGES_PER_LISTING, VERSION, CrawlState, Entry
+from tasks.crawl.site.state import LISTINGS, PAGES_PER_LISTING, VERSION, CrawlState
 from tasks.net.addresses import Scope, origin
 from tasks.net.fetch import Answer
 
-_GONE = "'http_404', 'http_410', 'wrong_type', 'redirect_out_of_scope', 'repeated', 'trap'"
+_GONE = "'http_404', 'http_410', 'wrong_type', 'redirect_out_of_scope'"
 _PASSING = (
     "outcome IN ('failed', 'refused', 'robots_unreachable', 'host_unreachable', 'host_silent', 'http_429') "
     "OR outcome GLOB 'http_5*'"
 )
 
 KNOWN_PER_PAGE = 10
-"""Addresses remembered for each page that may be fetched: bounds what a site of endless links can fill the disk with. Those
-found on pages that say what others say get the half of it, so that others have room.
-"""
+"""Addresses remembered for each page that may be fetched: bounds what a site of endless links can fill the disk with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An address that waits to be fetched; `etag` and `last_modified` are of the body that is kept of it, if any."""
+
+    url: str
+    site: str
+    is_sitemap: bool
+    hops: int
+    etag: str | None
+    last_modified: str | None
+    has_body: bool
 
 
 class Frontier(CrawlState):
@@ -53,10 +64,21 @@ class Frontier(CrawlState):
         statement = "INSERT OR IGNORE INTO addresses (url, origin, site, is_sitemap, hops) VALUES (?, ?, ?, 1, ?)"
         self._database.executemany(statement, rows)
 
+    def next(self, site: str) -> Entry | None:
+        """The address of an origin to fetch next: sitemaps within their budget first, then pages in the order of discovery."""
+        for kind in (0, 1) if self.is_over_budget(site) else (1, 0):
+            row = self._database.execute(
+                "SELECT url, site, is_sitemap, hops, etag, last_modified, body IS NOT NULL FROM addresses "
+                "WHERE origin = ? AND outcome IS NULL AND is_sitemap = ? ORDER BY place LIMIT 1",
+                [site, kind],
+            ).fetchone()
+            if row:
+                return Entry(row[0], row[1], bool(row[2]), row[3], row[4], row[5], bool(row[6]))
+        return None
+
     def is_full(self, site: str) -> bool:
-        """Whether as many pages as allowed were asked for from a site; redirects and repeated pages do not count."""
-        counted = "site = ? AND status IS NOT NULL AND outcome NOT IN ('redirected', 'repeated')"
-        return self._count(counted, site) >= self._max_pages
+        """Whether as many pages as allowed were asked for from a site; redirects do not count."""
+        return self._count("site = ? AND status IS NOT NULL AND outcome != 'redirected'", site) >= self._max_pages
 
     def done(self, url: str, outcome: str, status: int | None = None) -> None:
         """An address has ended without a page."""
@@ -79,7 +101,7 @@ class Frontier(CrawlState):
             if entry.is_sitemap:
                 self.add_sitemaps([target], entry.site, entry.hops + 1)
             else:
-                self._add([target], entry.hops + 1, entry.site, entry.behind)
+                self._add([target], entry.hops + 1, entry.site)
 
     def unchanged(self, entry: Entry) -> None:
         """The server says that what is known of an address is still current."""
@@ -88,21 +110,13 @@ class Frontier(CrawlState):
             "UPDATE addresses SET outcome = ?, status = 304, checked_at = ? WHERE url = ?", [outcome, _now(), entry.url]
         )
 
-    def fetched(self, entry: Entry, answer: Answer, links: Iterable[str], opt_outs: Iterable[str], seen: Content | None) -> str:
-        """Keep a page, unless it is `repeated`, and remember the links on it; returns its outcome. See `says_the_same`."""
-        url = entry.url
-        alike, repeated = self.says_the_same(entry, seen) if seen else (False, False)
+    def fetched(self, url: str, answer: Answer, links: Iterable[str], opt_outs: Iterable[str] = ()) -> None:
+        """Keep a page and remember the links on it."""
         with self._database:
             self._database.execute("BEGIN")
-            if repeated:
-                self.done(url, "repeated", answer.status)
-                wait = "UPDATE addresses SET behind = 1 WHERE site = ? AND shape = ? AND outcome IS NULL AND behind = 0"
-                self._database.execute(wait, [entry.site, shape(url)])
-                self._add(links, 0, behind=entry.behind + 1)
-                return "repeated"
             self._database.execute(
                 "UPDATE addresses SET outcome = 'fetched', status = ?, etag = ?, last_modified = ?, content_type = ?, "
-                "headers = ?, fetched_at = ?, opt_outs = ?, content = ?, words = ?, body = ? WHERE url = ?",
+                "headers = ?, fetched_at = ?, opt_outs = ?, body = ? WHERE url = ?",
                 [
                     answer.status,
                     answer.headers.get("etag"),
@@ -111,14 +125,11 @@ class Frontier(CrawlState):
                     json.dumps(answer.headers.multi_items()),
                     _now(),
                     " ".join(sorted(opt_outs)),
-                    seen and seen.text,
-                    seen and seen.words,
                     zlib.compress(answer.body),
                     url,
                 ],
             )
-            self._add(links, 0, behind=entry.behind + 1 if alike else 0)
-        return "fetched"
+            self._add(links, 0)
 
     def left_out(self, url: str, outcome: str, status: int | None, links: Iterable[str], opt_outs: Iterable[str]) -> None:
         """A page whose publisher does not want it kept; its links may be followed."""
@@ -146,10 +157,9 @@ class Frontier(CrawlState):
             dates = [(date.isoformat(timespec="seconds"), url) for url, date in listing.pages.items() if date]
             self._database.executemany("UPDATE addresses SET published_at = ? WHERE url = ?", dates)
 
-    def end_waiting(self, site: str, outcome: str, behind: int = 0) -> None:
-        """Give all waiting addresses of an origin that are so far behind one outcome (they may be many: in one transaction)."""
-        query = "SELECT url FROM addresses WHERE origin = ? AND outcome IS NULL AND behind >= ?"
-        waiting = self._database.execute(query, [site, behind]).fetchall()
+    def end_waiting(self, site: str, outcome: str) -> None:
+        """Give all waiting addresses of an origin one outcome (they may be many: in one transaction)."""
+        waiting = self._database.execute("SELECT url FROM addresses WHERE origin = ? AND outcome IS NULL", [site]).fetchall()
         with self._database:
             self._database.execute("BEGIN")
             for (url,) in waiting:
@@ -205,7 +215,7 @@ class Frontier(CrawlState):
         if not self._database.execute(stale, [url]).rowcount:
             self.done(url, outcome, status)
 
-    def _add(self, urls: Iterable[str], hops: int, beyond: str | None = None, behind: int = 0) -> None:
+    def _add(self, urls: Iterable[str], hops: int, beyond: str | None = None) -> None:
         """`beyond`: the site for addresses that lie outside of all sites but on the origin of this one."""
         wanted: dict[str, list[str]] = {}
         for url in urls:
@@ -214,18 +224,14 @@ class Frontier(CrawlState):
             elif beyond and origin(url) == origin(beyond):
                 wanted.setdefault(beyond, []).append(url)
         for site, found in wanted.items():
-            most = KNOWN_PER_PAGE * self._max_pages // (2 if behind else 1)
-            room = max(0, most - self._count("site = ? AND outcome IS NOT 'repeated'", site))
+            room = max(0, KNOWN_PER_PAGE * self._max_pages - self._count("site = ?", site))
             self._database.executemany(
-                "INSERT INTO addresses (url, origin, site, is_sitemap, hops, shape, behind) VALUES (:url, :origin, :site, 0, "
-                ":hops, :shape, max(:behind, EXISTS (SELECT 1 FROM addresses WHERE site = :site AND shape = :shape AND "
-                "outcome = 'repeated'))) ON CONFLICT (url) DO UPDATE SET behind = excluded.behind "
-                "WHERE outcome IS NULL AND behind > excluded.behind",
-                [
-                    {"url": url, "origin": origin(url), "site": site, "hops": hops, "shape": shape(url), "behind": behind}
-                    for url in found[:room]
-                ],
+                "INSERT OR IGNORE INTO addresses (url, origin, site, is_sitemap, hops) VALUES (?, ?, ?, 0, ?)",
+                [(url, origin(url), site, hops) for url in found[:room]],
             )
+
+    def _count(self, condition: str, site: str) -> int:
+        return int(self._database.execute(f"SELECT count(*) FROM addresses WHERE {condition}", [site]).fetchone()[0])
 
 
 def _now() -> str:

@@ -16,12 +16,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tasks.crawl.site.repeats import ALIKE, DEEPEST, Content, shape
-
 KEPT = ("fetched", "not_modified", "stale")
 """Outcomes of pages whose body is kept; `stale`: that of an earlier crawl, because the page could not be had this time."""
 
-VERSION = 3
+VERSION = 2
 """Of the tables below; a state with other tables is not read."""
 
 LISTINGS = 20
@@ -47,38 +45,16 @@ CREATE TABLE IF NOT EXISTS addresses (
     checked_at TEXT,                     -- UTC, when the server said that it is still the current one
     published_at TEXT,                   -- UTC, as a feed says
     opt_outs TEXT,                       -- wishes of the publisher found with the page, separated by spaces
-    behind INTEGER NOT NULL DEFAULT 0,   -- pages that say what others say, one behind the other, on the way here
-    shape TEXT,                          -- see repeats.py, as are the next two
-    content BLOB,
-    words BLOB,
     body BLOB                            -- zlib
 );
 CREATE TABLE IF NOT EXISTS versions (    -- of the text of a page, over all crawls
     url TEXT NOT NULL, fetched_at TEXT NOT NULL, id BLOB NOT NULL, PRIMARY KEY (url, fetched_at)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS holds (host TEXT PRIMARY KEY, until REAL NOT NULL);  -- Unix time
-CREATE INDEX IF NOT EXISTS in_turn ON addresses (origin, outcome, is_sitemap, behind, place);
-CREATE INDEX IF NOT EXISTS by_shape ON addresses (site, shape) WHERE shape IS NOT NULL;
-CREATE INDEX IF NOT EXISTS by_words ON addresses (site, words) WHERE words IS NOT NULL;
+CREATE INDEX IF NOT EXISTS waiting ON addresses (origin, outcome, is_sitemap DESC, place);
 CREATE INDEX IF NOT EXISTS by_site ON addresses (site, status, outcome);
 CREATE INDEX IF NOT EXISTS asked ON addresses (origin, is_sitemap) WHERE status IS NOT NULL;
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """An address that waits to be fetched; `etag` and `last_modified` are of the body that is kept of it, if any; `behind` are
-    the pages on the way to it that say what others say.
-    """
-
-    url: str
-    site: str
-    is_sitemap: bool
-    hops: int
-    etag: str | None
-    last_modified: str | None
-    has_body: bool
-    behind: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,32 +111,6 @@ class CrawlState:
         places = ", ".join("?" * len(KEPT))
         query = f"SELECT 1 FROM addresses WHERE outcome IN ({places}) LIMIT 1"
         return self._database.execute(query, KEPT).fetchone() is not None
-
-    def says_the_same(self, entry: Entry, seen: Content) -> tuple[bool, bool]:
-        """Whether another kept page of the site has the words of a page; and whether it is repeated: another has its text,
-        or its words where that has no end (see `DEEPEST`, `ALIKE`).
-        """
-        kept = f"outcome IN ({', '.join(map(repr, KEPT))})"
-        query = f"SELECT max(content = ?) FROM addresses WHERE site = ? AND words = ? AND url != ? AND {kept}"
-        same = self._database.execute(query, [seen.text, entry.site, seen.words, entry.url]).fetchone()[0]
-        if same is None or same or entry.behind == 0:
-            return same is not None, bool(same)
-        similar = f"site = ? AND shape IS NOT NULL AND behind > 0 AND {kept}"
-        return True, entry.behind >= DEEPEST or (shape(entry.url) is not None and self._count(similar, entry.site) >= ALIKE)
-
-    def next(self, site: str) -> Entry | None:
-        """The address of an origin to fetch next: sitemaps within their budget first, then pages in the order of discovery,
-        those behind pages that say what others say after all others.
-        """
-        for kind in (0, 1) if self.is_over_budget(site) else (1, 0):
-            row = self._database.execute(
-                "SELECT url, site, is_sitemap, hops, etag, last_modified, body IS NOT NULL, behind FROM addresses "
-                "WHERE origin = ? AND outcome IS NULL AND is_sitemap = ? ORDER BY behind, place LIMIT 1",
-                [site, kind],
-            ).fetchone()
-            if row:
-                return Entry(row[0], row[1], bool(row[2]), row[3], row[4], row[5], bool(row[6]), row[7])
-        return None
 
     def is_over_budget(self, site: str) -> bool:
         """Whether no sitemap or feed of an origin may be asked for until more pages were: `LISTINGS`, and one for each
@@ -237,6 +187,3 @@ class CrawlState:
         with closing(sqlite3.connect(path)) as copy:
             self._database.backup(copy)
             copy.execute("PRAGMA journal_mode = DELETE")
-
-    def _count(self, condition: str, site: str) -> int:
-        return int(self._database.execute(f"SELECT count(*) FROM addresses WHERE {condition}", [site]).fetchone()[0])

@@ -7,22 +7,18 @@ from dataclasses import dataclass
 from tasks.crawl.pages.html import outline
 from tasks.crawl.site import opt_outs
 from tasks.crawl.site.listings import announced_feeds
-from tasks.crawl.site.repeats import Content, content
 
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What the crawl needs of a page before its text: where it points, what its publisher wishes, the feeds it announces, and
-    what tells a page that says the same.
-    """
+    """What the crawl needs of a page before its text: where it points, what its publisher wishes, the feeds it announces."""
 
     links: tuple[str, ...]
     wishes: frozenset[str]
     feeds: tuple[str, ...]
-    content: Content | None
 
 
 def survey(html: bytes, url: str, content_type: str | None) -> Survey:
     """See `Survey`. It may take minutes on a page made for that."""
     seen = outline(html, url, content_type)
-    return Survey(seen.links, opt_outs.of_page(html, seen.directives), announced_feeds(html, url), content(seen.text))
+    return Survey(seen.links, opt_outs.of_page(html, seen.directives), announced_feeds(html, url))

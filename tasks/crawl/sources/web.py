@@ -22,11 +22,10 @@ from tasks.core.stage import Metrics
 from tasks.crawl.pages import extraction
 from tasks.crawl.pages.html import Page
 from tasks.crawl.site import archive, opt_outs, robots
-from tasks.crawl.site.frontier import Frontier
+from tasks.crawl.site.frontier import Entry, Frontier
 from tasks.crawl.site.listings import FEED_TYPES, LISTING_BYTES, listing
 from tasks.crawl.site.parsing import Parser
-from tasks.crawl.site.repeats import REPEATS
-from tasks.crawl.site.state import Entry, Stored
+from tasks.crawl.site.state import Stored
 from tasks.crawl.site.survey import survey
 from tasks.crawl.sources import STATE, Estimate, StreamSource, register
 from tasks.crawl.workers import OverrunError
@@ -39,7 +38,6 @@ Counts = Counter[str]
 `stale` (a document of the crawl before, because the page could not be had), `no_text`, `language_<label>` (a page in another
 language than the wanted ones), `extraction_timeout` and `extraction_failed` (a page or a listing that took too long to read,
 or too much memory), `host_unreachable`, `host_silent` (see `SILENCES`), `over_budget` (see `CrawlState.is_over_budget`),
-`repeated` (another page of the site has its text) and `trap` (only such pages lead there), see `repeats`,
 `http_<status>`, `disallowed_by_robots`, `redirected`, `too_large`, `noindex`, `noai`, `tdm`, ... ; every address met counts
 once."""
 
@@ -240,9 +238,6 @@ def _wait_for(run: Callable[[], Coroutine[Any, Any, list[bool]]]) -> list[bool]:
 class _Host:
     """The crawl of one origin: one request at a time, until nothing waits."""
 
-    repeats = 0
-    """Pages in a row, behind pages that say what others say, that do so themselves."""
-
     def __init__(self, site: str, source: WebSource, frontier: Frontier, fetcher: Fetcher, parser: Parser) -> None:
         self.site, self.source, self.frontier, self.fetcher, self.parser = site, source, frontier, fetcher, parser
         self.starts = {scope.start for scope in _scopes(source)}
@@ -269,8 +264,6 @@ class _Host:
                 self.frontier.end_waiting(self.site, rules.refusal)
             elif self.silences >= SILENCES:
                 self.frontier.end_waiting(self.site, "host_silent")
-            elif entry.behind and self.repeats >= REPEATS:
-                self.frontier.end_waiting(self.site, "trap", behind=1)
             elif not rules.allows(entry.url):
                 self.frontier.done(entry.url, "disallowed_by_robots")
             elif refusal := self._refusal(wishes):
@@ -355,8 +348,7 @@ class _Host:
         if refusal := self._refusal(wishes):
             self.frontier.left_out(entry.url, refusal, answer.status, links, wishes)
         else:
-            outcome = self.frontier.fetched(entry, answer, links, wishes, seen.content)
-            self.repeats = self.repeats + bool(entry.behind) if outcome == "repeated" else 0
+            self.frontier.fetched(entry.url, answer, links, wishes)
 
     def _refusal(self, wishes: frozenset[str]) -> str | None:
         """The wish that keeps a page out."""
