@@ -74,8 +74,7 @@ def build_lm(
     made |= tokenize(config, run, made)
     made |= train(config.pretrain, config, given, run, made)
     made["cards"] = write_cards(config, given, run, made)
-    tasks = {label: one for label, one in made.items() if one.stage == TASK.name and label.count(".") == 1}
-    parts = {role: made[role] for role in RELEASE.inputs if role != ANY} | tasks
+    parts = {role: made[role] for role in RELEASE.inputs if role != ANY} | dict(measured_tasks(made))
     return made | {"release": run(Step(RELEASE, config.release, parts))}
 
 
@@ -138,6 +137,11 @@ def measure(
             read = {**model, "corpus": corpus} if entry.format == "sections" else dict(model)
             made.append(run(Step(TASK, settings, read, label=f"task.{entry.name}{suffix}")))
     return {one.label: one for one in made}
+
+
+def measured_tasks(made: Made) -> Made:
+    """What was measured on the run's first model, set by set."""
+    return {label: one for label, one in made.items() if one.stage == TASK.name and label.count(".") == 1}
 
 
 def write_cards(config: LanguageConfig, given: Given, run: Run, made: Made) -> Result:

@@ -75,7 +75,7 @@ def evaluate(
         list[str] | None, typer.Option(metavar="MODEL", help="Other models, measured on the same items.", callback=given)
     ] = None,
     tasks: Annotated[
-        str | None, typer.Option(metavar="NAME,...", help="Evaluation sets, or none; default: all.", callback=given)
+        str | None, typer.Option(metavar="NAME,...", help="Evaluation sets; default: all.", callback=given)
     ] = None,
     seeds: Annotated[int | None, typer.Option(min=2, max=100, help="Runs of what depends on chance.")] = None,
     evaluation: Evaluation = None,

@@ -104,8 +104,9 @@ def _places(made: Mapping[str, Result]) -> dict[str, Path]:
 
 def _scores(made: Mapping[str, Result]) -> list[Metrics]:
     """Those of the run's model: of held-out text and of its tasks."""
-    labels = [label for label in made if label == "evaluate" or (label.startswith("task.") and label.count(".") == 1)]
-    return [score for label in labels for score in made[label].metrics.get("scores", [])]
+    from flows.dag import measured_tasks
+
+    return [score for one in (made["evaluate"], *measured_tasks(made).values()) for score in one.metrics.get("scores", [])]
 
 
 def _print_scores(measured: Metrics, scores: list[Metrics]) -> None:

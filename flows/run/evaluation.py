@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,8 +19,6 @@ from tasks.evaluate import TASK
 from tasks.evaluate.compare import paired_task, paired_text
 from tasks.evaluate.pretrained import PRETRAINED, find_model
 from tasks.evaluation_sets import EvaluationData
-
-log = logging.getLogger("lugha")
 
 
 @dataclass(frozen=True)
@@ -88,7 +85,9 @@ class Evaluation:
     def one(self, name: str) -> Measured:
         """A language's own model by its name, one in a folder, or one of the Hub."""
         model, masking = self._model(name)
-        return Measured(name, measure(self.config, self.data, self._run, model, self._held("corpus", Corpus), masking))
+        return Measured(
+            name, measure(self.config, self.data, self._run, model, _labelled(self.held, "corpus", Corpus), masking)
+        )
 
     def _model(self, name: str) -> tuple[dict[str, Output], float | None]:
         if name == self.language:
@@ -99,9 +98,6 @@ class Evaluation:
                 "tokenizer": _labelled(held, "tokenizer", Tokenizer),
             }, masking
         return {"pretrain": self._run(Step(PRETRAINED, find_model(name), label="pretrained"))}, None
-
-    def _held(self, label: str, artifact: Any) -> Result:
-        return _labelled(self.held, label, artifact)
 
     def _run(self, step: Step) -> Result:
         with self.watch(step.label) as progress:

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tasks.core.stage import Progress
-from tasks.evaluate.model import BATCH_TOKENS, boundaries, padded_batches
+from tasks.evaluate.model import BATCH_TOKENS, boundaries, padded_batches, seen
 from tasks.pretrain.machine.device import pick_dtype
 
 RATES = (5e-5, 2e-4, 8e-4)
@@ -118,11 +118,9 @@ def logits(model: Any, examples: Sequence[Encoded]) -> list[np.ndarray]:
     padding = model.config.pad_token_id
     with torch.inference_mode():
         for chosen, ids in padded_batches([one.ids for one in examples], BATCH_TOKENS, model.device):
-            lengths = torch.tensor([len(examples[index].ids) for index in chosen], device=ids.device)
-            seen = torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]
-            scores = (
-                model.eval()(input_ids=ids.masked_fill(~seen, padding), attention_mask=seen.long()).logits.float().cpu().numpy()
-            )
+            read = seen(ids, [len(examples[index].ids) for index in chosen])
+            output = model.eval()(input_ids=ids.masked_fill(~read, padding), attention_mask=read.long())
+            scores = output.logits.float().cpu().numpy()
             for row, index in enumerate(chosen):
                 found[index] = scores[row] if scores.ndim == 2 else scores[row, : len(examples[index].ids)]
     return found

@@ -132,7 +132,7 @@ def last_hidden_states(model: Any, ids: Tensor, lengths: Sequence[int]) -> Tenso
     A causal model's positions never see what is right of them; to others the padding is hidden by an attention mask.
     """
     if is_masked(model):
-        output = model.base_model(ids, attention_mask=_seen(ids, lengths).long())
+        output = model.base_model(ids, attention_mask=seen(ids, lengths).long())
     else:
         output = model.base_model(ids, use_cache=False)
     states: Tensor = output.last_hidden_state
@@ -146,15 +146,15 @@ def masked_logits(model: Any, ids: Tensor, lengths: Sequence[int], rows: Tensor,
     """
     head = next((getattr(model, name) for name in ("cls", "lm_head", "predictions") if hasattr(model, name)), None)
     if head is None and not (hasattr(model, "head") and hasattr(model, "decoder")):
-        seen = _seen(ids, lengths)
-        logits: Tensor = model(ids, attention_mask=seen.long()).logits[rows, columns]
+        logits: Tensor = model(ids, attention_mask=seen(ids, lengths).long()).logits[rows, columns]
         return logits.float()
     states = last_hidden_states(model, ids, lengths)[rows, columns]
     logits = head(states) if head is not None else model.decoder(model.head(states))
     return logits.float()
 
 
-def _seen(ids: Tensor, lengths: Sequence[int]) -> Tensor:
+def seen(ids: Tensor, lengths: Sequence[int]) -> Tensor:
+    """Which tokens of padded ids `[batch, length]` are no padding: bool of the same shape."""
     import torch
 
     return torch.arange(ids.shape[1], device=ids.device) < torch.tensor(lengths, device=ids.device)[:, None]

@@ -54,14 +54,13 @@ def examples(entry: EvaluationSet, data: EvaluationData, corpus: Path | None) ->
 def predict(examples: Examples, model: Any, tokenizer: Any, config: Settings, progress: Progress) -> Predictions:
     """The tags of the words of each test item, by the model in the way of the mode, and by its floors."""
     frequent = most_frequent_tags(examples.train)
-    found, details = (_fine_tuned if config.mode == "full" else _probed)(examples, model, tokenizer, config, progress)
+    found, details = (_fine_tuned if config.mode == "full" else _probed)(examples, frequent, model, tokenizer, config, progress)
     lookup = [tuple(frequent(word) for word in item.text.split()) for item in examples.test]
     tags = dict(sorted(Counter(tag for item in examples.test for tag in item.labels).items()))
     return Predictions(found | {floors.FREQUENT_TAG: [lookup]}, {"test": tags, **details})
 
 
-def _probed(examples: Examples, model: Any, tokenizer: Any, config: Settings, progress: Progress) -> Found:
-    frequent = most_frequent_tags(examples.train)
+def _probed(examples: Examples, frequent: Any, model: Any, tokenizer: Any, config: Settings, progress: Progress) -> Found:
     train = _beginning(examples.train)
     splits = {"train": train, "dev": examples.dev, "test": examples.test}
 
@@ -89,8 +88,7 @@ def _probed(examples: Examples, model: Any, tokenizer: Any, config: Settings, pr
     }
 
 
-def _fine_tuned(examples: Examples, model: Any, tokenizer: Any, config: Settings, progress: Progress) -> Found:
-    frequent = most_frequent_tags(examples.train)
+def _fine_tuned(examples: Examples, frequent: Any, model: Any, tokenizer: Any, config: Settings, progress: Progress) -> Found:
     tags = sorted({tag for item in examples.train for tag in item.labels})
     splits = {"train": examples.train, "dev": examples.dev, "test": examples.test}
     read = {split: windows([item.text.split() for item in items], tokenizer, model) for split, items in splits.items()}
